@@ -1,0 +1,1 @@
+"""Data: sources, cleaning, splits, partitions and batches."""

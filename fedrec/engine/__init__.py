@@ -1,0 +1,1 @@
+"""Engines: in-process, Flower's Ray simulation, and a SuperLink."""

@@ -1,0 +1,1 @@
+"""Ranking and rating metrics, intervals, significance and the leak guard."""

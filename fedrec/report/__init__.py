@@ -1,0 +1,1 @@
+"""Reading runs, tables, plots, the HTML report and live progress."""

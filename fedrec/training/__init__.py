@@ -1,0 +1,1 @@
+"""Local training, methods, the centralised twin and the baselines."""
