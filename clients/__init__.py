@@ -1,0 +1,1 @@
+"""What happens on a node: it hosts one or many clients."""

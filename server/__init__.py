@@ -1,0 +1,1 @@
+"""What happens at the coordinator of a federation."""
