@@ -1,0 +1,405 @@
+"""The one schema of a run: every key, its default, type, unit and meaning.
+
+An experiment file is TOML and is exactly a Flower run-config: scalars in dotted
+tables, lists written as space-separated strings.  `load_config` reads it,
+applies overrides and refuses unknown keys, naming the nearest known one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from fedrec.errors import ConfigError, nearest
+
+Scalar = str | int | float | bool
+OptimizerName = Literal["sgd", "momentum", "adam", "adagrad", "rmsprop", "adamw", "lion"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class RunSection(_Section):
+    """What the run is called, and its seed."""
+
+    name: str = Field("run", pattern=r"^[A-Za-z0-9][\w.-]*$", description="name of the run")
+    seed: int = Field(0, ge=0, lt=2**31, description="seed of every draw except the split's")
+    out: str = Field("", description="output directory; empty: runs/<name>")
+    tensorboard: bool = Field(False, description="also write TensorBoard event files")
+
+
+class DataSection(_Section):
+    """Which interactions, and how they are cleaned."""
+
+    name: str = Field(
+        "ml-100k", description="a registered data set (fedrec data list), or 'file' with data.path"
+    )
+    path: str = Field("", description="own file: csv, tsv, parquet or RecBole .inter")
+    cache: str = Field("", description="download cache; empty: $FEDREC_CACHE or ~/.cache/fedrec")
+    user_column: str = Field("user", description="own file: column of user ids")
+    item_column: str = Field("item", description="own file: column of item ids")
+    rating_column: str = Field("", description="own file: column of ratings; empty: none")
+    time_column: str = Field("", description="own file: column of times; empty: row order")
+    merchant_column: str = Field("", description="own file: column of merchants; empty: none")
+    event_column: str = Field("", description="own file: column of view/cart/purchase")
+    item_file: str = Field("", description="own file: item attributes, first column the id")
+    user_file: str = Field("", description="own file: user attributes, first column the id")
+    feedback: Literal["implicit", "explicit"] = Field(
+        "implicit", description="implicit: an interaction counts; explicit: its rating counts"
+    )
+    min_rating: float = Field(0.0, description="implicit: drop interactions rated below this")
+    rating_low: float = Field(1.0, description="explicit: lowest valid rating")
+    rating_high: float = Field(5.0, description="explicit: highest valid rating")
+    user_core: int = Field(0, ge=0, description="drop users with fewer items, until stable")
+    item_core: int = Field(0, ge=0, description="drop items with fewer users, until stable")
+    max_events_per_day: int = Field(
+        0, ge=0, description="drop users with more events in a day (automated-looking); 0: keep"
+    )
+    level: Literal["product", "type", "category"] = Field(
+        "type", description="complete-journey: what an item is"
+    )
+    users: int = Field(2000, ge=2, description="marketplace: number of users")
+    items: int = Field(1000, ge=10, description="marketplace: number of items")
+    merchants: int = Field(5, ge=1, description="marketplace: number of merchants")
+    events_per_user: float = Field(40.0, gt=0, description="marketplace: mean events of a user")
+    data_seed: int = Field(0, ge=0, description="marketplace: seed of the generator")
+
+
+class SplitSection(_Section):
+    """Which interactions are held out."""
+
+    protocol: Literal["leave-last-out", "time", "cold-users", "cold-items"] = Field(
+        "leave-last-out", description="how interactions are held out"
+    )
+    fraction: float = Field(
+        0.1, gt=0, lt=0.5, description="time, cold: share held out for test, and for validation"
+    )
+    seed: int = Field(0, ge=0, description="cold: which users or items are held out")
+
+
+class ClientsSection(_Section):
+    """Who is a client, and which clients take part in a round."""
+
+    unit: Literal["user", "merchant", "dirichlet"] = Field(
+        "user", description="a client is a user, a merchant, or a synthetic group of users"
+    )
+    num: int = Field(10, ge=2, description="dirichlet: number of clients")
+    alpha: float = Field(0.5, gt=0, description="dirichlet: concentration; small = unlike clients")
+    sampling: Literal["all", "fixed", "poisson"] = Field(
+        "all", description="all clients, a fixed number, or each with equal probability"
+    )
+    per_round: int = Field(100, ge=1, description="fixed, poisson: (expected) clients a round")
+    availability: float = Field(1.0, gt=0, le=1, description="chance that a client is reachable")
+    dropout: float = Field(
+        0.0, ge=0, lt=1, description="chance that a chosen client fails in a round"
+    )
+
+
+class ModelSection(_Section):
+    """The recommender."""
+
+    name: str = Field("mf", description="mf, ncf, or keras for a model of your own")
+    dim: int = Field(32, ge=1, description="embedding size d")
+    loss: Literal["logistic", "bpr", "squared"] = Field(
+        "logistic", description="squared is for ratings (data.feedback = explicit) and for FCF"
+    )
+    mlp: str = Field("64 32 16 8", description="ncf: widths of the hidden layers")
+    init: float = Field(0.01, gt=0, description="standard deviation of initial embeddings")
+    source: str = Field("", description="keras: package.module:function or file.py:function")
+
+
+class TrainSection(_Section):
+    """Local training, the same for federated, local-only and centralised systems."""
+
+    method: Literal["fedavg", "fedprox", "alternating", "fcf"] = Field(
+        "fedavg", description="which parameters move when"
+    )
+    rounds: int = Field(60, ge=0, description="communication rounds")
+    epochs: int = Field(1, ge=1, description="passes over the local samples in a round")
+    batch: int = Field(256, ge=0, description="samples a step; 0: all local samples")
+    negatives: int = Field(4, ge=0, description="negatives drawn anew for each positive")
+    optimizer: Literal["sgd", "adam"] = Field("sgd", description="the client's optimiser")
+    lr: float = Field(0.1, gt=0, description="learning rate of shared parameters on the client")
+    personal_lr: float = Field(0.1, gt=0, description="learning rate of personal parameters")
+    personal_steps: int = Field(3, ge=1, description="alternating: steps on personal parameters")
+    reduction: Literal["mean", "sum"] = Field("mean", description="loss of a batch")
+    l2: float = Field(0.0, ge=0, description="weight of the squared norm of rows and vectors used")
+    prox_mu: float = Field(0.01, ge=0, description="fedprox: pull towards the server's parameters")
+    alpha: float = Field(4.0, ge=0, description="fcf: confidence 1 + alpha of an interaction")
+    ridge: float = Field(10.0, gt=0, description="fcf: ridge of the closed-form user vectors")
+    negatives_from: Literal["train", "legacy-leaky"] = Field(
+        "train",
+        description="legacy-leaky never draws held-out items; only to reproduce published figures",
+    )
+
+
+class ServerSection(_Section):
+    """How the server applies the mean update."""
+
+    rows: Literal["touching", "mean", "sum"] = Field(
+        "touching", description="divide a row by the clients touching it, by all, or not at all"
+    )
+    weighting: Literal["samples", "equal"] = Field(
+        "samples", description="weight of a client: its training samples, or 1"
+    )
+    table_optimizer: OptimizerName = Field("sgd", description="Keras optimiser of the tables")
+    table_lr: float = Field(1.0, gt=0, description="its learning rate")
+    weight_optimizer: OptimizerName = Field("sgd", description="Keras optimiser of the weights")
+    weight_lr: float = Field(1.0, gt=0, description="its learning rate")
+    l2: float = Field(0.0, ge=0, description="weight decay: l2 * table is added to the gradient")
+    min_nodes: int = Field(1, ge=1, description="wait until so many nodes are connected")
+    min_clients: int = Field(1, ge=1, description="skip a round with fewer surviving clients")
+    checkpoint_every: int = Field(1, ge=1, description="rounds between checkpoints")
+
+
+class CentralSection(_Section):
+    """The centralised twin: same loss, step and sampler on pooled data."""
+
+    epochs: int = Field(30, ge=0, description="passes over the pooled samples")
+    batch: int = Field(1024, ge=1, description="samples a step")
+    optimizer: Literal["sgd", "adam"] = Field("adam", description="its optimiser")
+    lr: float = Field(0.003, gt=0, description="its learning rate")
+    l2: float = Field(0.0, ge=0, description="weight of the squared norm of rows used in a batch")
+
+
+class EvaluateSection(_Section):
+    """What is measured, and how often."""
+
+    k: str = Field("5 10 20", description="cut-offs K of the ranking metrics")
+    every: int = Field(5, ge=1, description="rounds between validations")
+    select: str = Field("ndcg@10", description="validation metric that selects the round")
+    sampled: int = Field(99, ge=0, description="negatives of the sampled protocol; 0: skip it")
+    bootstrap: int = Field(1000, ge=0, description="bootstrap replicates; 0: no intervals")
+    group: str = Field("", description="user attribute whose groups are compared; empty: none")
+
+
+class BaselineSection(_Section):
+    """Hyper-parameters of the non-federated baselines."""
+
+    ease_l2: float = Field(300.0, gt=0, description="EASE: ridge")
+    ials_dim: int = Field(32, ge=1, description="iALS: number of factors")
+    ials_alpha: float = Field(4.0, gt=0, description="iALS: confidence 1 + alpha")
+    ials_l2: float = Field(10.0, ge=0, description="iALS: ridge")
+    ials_epochs: int = Field(15, ge=1, description="iALS: sweeps")
+    knn_k: int = Field(100, ge=1, description="kNN: neighbours")
+    knn_shrink: float = Field(10.0, ge=0, description="kNN: shrinkage")
+
+
+class CompareSection(_Section):
+    """What `fedrec compare` puts side by side."""
+
+    systems: str = Field(
+        "federated centralised local-only popularity ease ials", description="systems, in order"
+    )
+    seeds: str = Field("0 1 2", description="seeds of the trained systems")
+    leak_guard: bool = Field(True, description="train without communication; must equal random")
+
+
+class EngineSection(_Section):
+    """How the clients are spread."""
+
+    nodes: int = Field(1, ge=1, description="Flower nodes; each hosts users[p::nodes]")
+    block_mib: int = Field(256, ge=8, description="memory of one block of clients in training")
+
+
+class Config(_Section):
+    """The full configuration of a run."""
+
+    run: RunSection = RunSection()
+    data: DataSection = DataSection()
+    split: SplitSection = SplitSection()
+    clients: ClientsSection = ClientsSection()
+    model: ModelSection = ModelSection()
+    train: TrainSection = TrainSection()
+    server: ServerSection = ServerSection()
+    central: CentralSection = CentralSection()
+    evaluate: EvaluateSection = EvaluateSection()
+    baseline: BaselineSection = BaselineSection()
+    compare: CompareSection = CompareSection()
+    engine: EngineSection = EngineSection()
+
+    def flat(self) -> dict[str, Scalar]:
+        """Return the configuration as a Flower run-config: dotted key -> scalar."""
+        return flatten(self.model_dump())
+
+    def with_(self, overrides: Mapping[str, Scalar] | None = None, **sections: Any) -> Config:
+        """Return a copy with dotted keys replaced, validated again.
+
+        Raises:
+            ConfigError: for an unknown key or an unusable value.
+        """
+        return from_flat({**self.flat(), **(overrides or {}), **sections})
+
+    def config_hash(self) -> str:
+        """Return 16 hex digits over all keys that can change a result.
+
+        Where the run is written, and how clients are spread over nodes, cannot.
+        """
+        neutral = {"run.out", "run.name", "run.tensorboard", "data.cache"}
+        keys = {k: v for k, v in self.flat().items()
+                if k not in neutral and not k.startswith("engine.")}
+        return hashlib.sha256(json.dumps(keys, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Scalar]:
+    """Return nested tables as dotted keys, in their order."""
+    flat: dict[str, Scalar] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def known_keys() -> list[str]:
+    """Return all dotted keys of the schema, in its order."""
+    return list(Config().flat())
+
+
+def from_flat(flat: Mapping[str, Scalar]) -> Config:
+    """Build a configuration from a Flower run-config.
+
+    Args:
+        flat: dotted key -> scalar; keys that are absent keep their default.
+
+    Raises:
+        ConfigError: for an unknown key or an unusable value.
+    """
+    known = known_keys()
+    nested: dict[str, dict[str, Scalar]] = {}
+    for key, value in flat.items():
+        if key not in known:
+            raise ConfigError(f"unknown configuration key {key!r}.{nearest(key, known)}")
+        section, name = key.split(".", 1)
+        nested.setdefault(section, {})[name] = value
+    try:
+        config = Config.model_validate(nested)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(f"{where} = {first['input']!r}: {first['msg']}") from None
+    check(config)
+    return config
+
+
+def check(config: Config) -> None:
+    """Refuse combinations that contradict each other.
+
+    Raises:
+        ConfigError: naming both keys and the way out.
+    """
+    for key in ("evaluate.k", "model.mlp", "compare.seeds"):
+        integers(config, key)
+    explicit = config.data.feedback == "explicit"
+    squared = config.model.loss == "squared"
+    method = config.train.method
+    if explicit and not squared:
+        raise ConfigError(
+            f"data.feedback = 'explicit' predicts ratings and needs model.loss = 'squared', "
+            f"not {config.model.loss!r}"
+        )
+    if squared and not explicit and method != "fcf":
+        raise ConfigError(
+            "model.loss = 'squared' is for ratings: set data.feedback = 'explicit', "
+            "or train.method = 'fcf'"
+        )
+    if method == "fcf" and (config.model.name != "mf" or explicit or not squared):
+        raise ConfigError(
+            "train.method = 'fcf' solves user vectors in closed form: it needs model.name = 'mf', "
+            "model.loss = 'squared' and data.feedback = 'implicit'"
+        )
+    if method != "fcf" and not explicit and config.train.negatives == 0:
+        raise ConfigError("implicit feedback needs train.negatives of at least 1")
+    if config.model.name == "keras" and not config.model.source:
+        raise ConfigError("model.name = 'keras' needs model.source = 'file.py:function'")
+    if config.data.name == "file" and not config.data.path:
+        raise ConfigError("data.name = 'file' needs data.path, the file to read")
+
+
+def integers(config: Config, key: str) -> tuple[int, ...]:
+    """Return a list-valued key as integers.
+
+    Args:
+        config: the configuration.
+        key: dotted key whose value is a space-separated string.
+
+    Raises:
+        ConfigError: if a word is not a positive integer (0 is allowed for seeds).
+    """
+    text = str(config.flat()[key])
+    lowest = 0 if key.endswith("seeds") else 1
+    words = text.replace(",", " ").split()
+    if not words or not all(w.isdigit() and int(w) >= lowest for w in words):
+        raise ConfigError(
+            f"{key} = {text!r}: expected integers of at least {lowest}, separated by spaces"
+        )
+    return tuple(int(word) for word in words)
+
+
+def parse_override(text: str) -> tuple[str, Scalar]:
+    """Parse ``key=value`` as given on the command line.
+
+    The value is read as TOML (``3``, ``0.5``, ``true``, ``"text"``), otherwise
+    as a plain string.
+
+    Raises:
+        ConfigError: if there is no ``=``.
+    """
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise ConfigError(f"override {text!r}: expected key=value, for example train.rounds=50")
+    try:
+        parsed = tomllib.loads(f"x = {value}")["x"]
+    except tomllib.TOMLDecodeError:
+        parsed = value
+    if not isinstance(parsed, str | int | float | bool):
+        parsed = value
+    return key.strip(), parsed
+
+
+def load_config(
+    path: str | Path | None = None, overrides: Mapping[str, Scalar] | None = None
+) -> Config:
+    """Read an experiment file and apply overrides.
+
+    Args:
+        path: TOML file, or None for the defaults.
+        overrides: dotted key -> value, applied last.
+
+    Raises:
+        ConfigError: if the file cannot be read, is not TOML, or has an unknown
+            key or an unusable value.
+    """
+    flat: dict[str, Scalar] = {}
+    if path is not None:
+        try:
+            flat = flatten(tomllib.loads(Path(path).read_text()))
+        except OSError as error:
+            raise ConfigError(f"cannot read the experiment {path}: {error.strerror}") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path} is not valid TOML: {error}") from None
+    return from_flat({**flat, **(overrides or {})})
+
+
+def to_toml(config: Config) -> str:
+    """Return the fully resolved configuration as TOML, every key present."""
+    lines: list[str] = []
+    for section, keys in config.model_dump().items():
+        lines.append(f"[{section}]")
+        lines += [f"{key} = {_toml_value(value)}" for key, value in keys.items()]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _toml_value(value: Scalar) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return json.dumps(value) if isinstance(value, str) else repr(value)

@@ -1,0 +1,170 @@
+"""A split and partitioned data set, laid out for vectorised training and ranking.
+
+Interactions become compressed rows (CSR) over *local users*.  A local user
+belongs to exactly one client: with user clients it is the client, with merchant
+clients it is a customer as one merchant knows them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedrec.data.interactions import Interactions, Split
+from fedrec.data.partition import Partition
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """The users that are ranked in one part, and what counts as relevant.
+
+    Attributes:
+        users: int64 [E], local users with a held-out item, ascending.
+        indptr: int64 [E+1], relevant items of users[e] are items[indptr[e]:indptr[e+1]].
+        items: int32 [W], held-out items.
+        labels: float32 [W], their rating, or 1 for implicit feedback.
+        seen_indptr: int64 [U+1], over all local users.
+        seen_items: int32, items that a user has met before and that are not ranked:
+            training items, and for the test part also the validation items.
+    """
+
+    users: NDArray[np.int64]
+    indptr: NDArray[np.int64]
+    items: NDArray[np.int32]
+    labels: NDArray[np.float32]
+    seen_indptr: NDArray[np.int64]
+    seen_items: NDArray[np.int32]
+
+
+@dataclass(frozen=True, eq=False)
+class Population:
+    """All clients with their training interactions and their held-out items.
+
+    Attributes:
+        num_items: I.
+        num_users: U, local users.
+        num_clients: number of clients.
+        indptr: int64 [U+1], training rows of local user u.
+        items: int32 [T], training items, in the order of time within a user.
+        labels: float32 [T], rating, or 1 for implicit feedback.
+        client_of_user: int64 [U].
+        valid: users ranked in validation.
+        test: users ranked in the test.
+        split: where all of it comes from.
+    """
+
+    num_items: int
+    num_users: int
+    num_clients: int
+    indptr: NDArray[np.int64]
+    items: NDArray[np.int32]
+    labels: NDArray[np.float32]
+    client_of_user: NDArray[np.int64]
+    valid: HeldOut
+    test: HeldOut
+    split: Split
+
+    def held_out(self, part: str) -> HeldOut:
+        """Return the part "valid" or "test"."""
+        return {"valid": self.valid, "test": self.test}[part]
+
+    def users_of(self, clients: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the local users of `clients` (int64 [C]), ascending, int64."""
+        chosen = np.zeros(self.num_clients, bool)
+        chosen[clients] = True
+        return np.flatnonzero(chosen[self.client_of_user])
+
+    @property
+    def samples_of_client(self) -> NDArray[np.int64]:
+        """Training interactions of each client, int64 [num_clients]."""
+        counts = np.diff(self.indptr)
+        return np.bincount(self.client_of_user, counts, self.num_clients).astype(np.int64)
+
+
+def csr(
+    users: NDArray, num_users: int, *columns: NDArray
+) -> tuple[NDArray[np.int64], list[NDArray]]:
+    """Sort columns by user, keeping the order within a user.
+
+    Args:
+        users: int [N].
+        num_users: U.
+        columns: arrays of length N.
+
+    Returns:
+        int64 [U+1] row pointers, and the sorted columns.
+    """
+    order = np.argsort(users, kind="stable")
+    indptr = np.zeros(num_users + 1, np.int64)
+    np.cumsum(np.bincount(users, minlength=num_users), out=indptr[1:])
+    return indptr, [column[order] for column in columns]
+
+
+def expand(indptr: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the positions of all entries of some CSR rows, row by row.
+
+    Args:
+        indptr: int64 [U+1].
+        rows: int64 [M], rows to list, in this order.
+
+    Returns:
+        int64 [sum of the lengths].
+    """
+    lengths = indptr[rows + 1] - indptr[rows]
+    ends = np.cumsum(lengths)
+    total = int(ends[-1]) if len(ends) else 0
+    return np.arange(total) + np.repeat(indptr[rows] - (ends - lengths), lengths)
+
+
+def _labels(part: Interactions, explicit: bool) -> NDArray[np.float32]:
+    if explicit and part.rating is not None:
+        return part.rating.astype(np.float32)
+    return np.ones(len(part), np.float32)
+
+
+def _in_time(part: Interactions) -> Interactions:
+    if part.timestamp is None:
+        return part
+    return part.take(np.argsort(part.timestamp, kind="stable"))
+
+
+def _held_out(
+    part: Interactions, seen: list[Interactions], num_users: int, explicit: bool
+) -> HeldOut:
+    indptr, (items, labels) = csr(part.user, num_users, part.item, _labels(part, explicit))
+    users = np.flatnonzero(np.diff(indptr))
+    compact = np.concatenate([indptr[users], indptr[-1:]])
+    seen_indptr, (seen_items,) = csr(
+        np.concatenate([p.user for p in seen]), num_users, np.concatenate([p.item for p in seen])
+    )
+    return HeldOut(users, compact, items, labels, seen_indptr, seen_items)
+
+
+def build_population(partition: Partition, split: Split, *, explicit: bool) -> Population:
+    """Lay a partition and its split out as a population.
+
+    Args:
+        partition: clients and their local users.
+        split: split of `partition.dataset`.
+        explicit: whether labels are ratings.
+
+    Returns:
+        The population.
+    """
+    num_users, num_items = split.dataset.num_users, split.dataset.num_items
+    train, valid, test = (_in_time(split.part(p)) for p in ("train", "valid", "test"))
+    indptr, (items, labels) = csr(train.user, num_users, train.item, _labels(train, explicit))
+    return Population(
+        num_items=num_items,
+        num_users=num_users,
+        num_clients=partition.num_clients,
+        indptr=indptr,
+        items=items.astype(np.int32),
+        labels=labels,
+        client_of_user=partition.client_of_user,
+        valid=_held_out(valid, [train], num_users, explicit),
+        test=_held_out(test, [train, valid], num_users, explicit),
+        split=split,
+    )
