@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedrec.errors import OutputError
+from fedrec.output import write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -279,23 +279,6 @@ def load_result(path: str | Path) -> Result:
     if not isinstance(data, dict):
         raise OutputError(f"{file} is not a fedrec result: expected a JSON object")
     return Result.from_json(data)
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file so that a reader sees the old or the new content, never a part.
-
-    Raises:
-        OutputError: if the directory is not writable.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror}") from None
 
 
 def _summaries(systems: Iterable[SystemResult]) -> Iterable[MetricSummary]:

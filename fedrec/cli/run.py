@@ -1,0 +1,172 @@
+"""``fedrec run`` and ``fedrec compare``."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fedrec.config import Config, load_config, parse_override
+from fedrec.errors import CheckpointError, ConfigError, MissingExtraError
+from fedrec.output import output_directory, ready_output
+
+if TYPE_CHECKING:
+    from fedrec.results import Result
+
+OnEvent = Callable[[dict[str, Any]], None]
+
+
+class Engine(StrEnum):
+    """How the apps are executed."""
+
+    in_process = "in-process"
+    ray = "ray"
+    superlink = "superlink"
+
+
+File = Annotated[
+    str | None,
+    typer.Argument(metavar="[FILE]", help="Experiment (TOML). Default: the built-in defaults."),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="Keys to change, e.g. train.rounds=50."),
+]
+EngineOption = Annotated[Engine, typer.Option(help="How the client and server apps are executed.")]
+Out = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Output directory. Default: runs/<run.name>.")
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a run that is there.")]
+
+
+def run(
+    file: File = None,
+    overrides: Overrides = None,
+    engine: EngineOption = Engine.in_process,
+    out: Out = None,
+    app: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Your copy of the apps (fedrec new DIR)."),
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Continue the run in this directory.")
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Train one federated system and report it."""
+    if resume is None:
+        config = read_config(file, overrides)
+        directory = ready_output(output_directory(config, out), overwrite=overwrite)
+    else:
+        config, directory = _resumed(resume, file, overrides, out)
+    again = f"resume with: fedrec run --resume {directory}"
+    with _session(config, directory, again) as on_event:
+        from fedrec.run import run as execute
+
+        done = execute(
+            config,
+            engine=engine.value,
+            app=app,
+            out=directory,
+            resume=directory if resume is not None else None,
+            overwrite=overwrite,
+            on_event=on_event,
+        )
+    _conclude(done.result, done.directory)
+
+
+def compare(
+    file: File = None,
+    overrides: Overrides = None,
+    systems: Annotated[
+        str | None,
+        typer.Option(help="Systems, separated by spaces or commas. Default: compare.systems."),
+    ] = None,
+    engine: EngineOption = Engine.in_process,
+    out: Out = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Train several systems on the same split and put them side by side."""
+    config = read_config(file, overrides)
+    names = systems.replace(",", " ").split() if systems is not None else None
+    if names == []:
+        raise ConfigError("--systems is empty: expected names such as 'federated centralised ease'")
+    directory = ready_output(output_directory(config, out), overwrite=overwrite)
+    again = f"start again with --overwrite, {directory} is incomplete"
+    with _session(config, directory, again) as on_event:
+        from fedrec.compare import compare as execute
+
+        done = execute(
+            config,
+            systems=names,
+            engine=engine.value,
+            out=directory,
+            overwrite=overwrite,
+            on_event=on_event,
+        )
+    _conclude(done.result, done.directory)
+
+
+def read_config(file: str | None, overrides: list[str] | None) -> Config:
+    """Read the experiment and apply overrides; the file may be left out.
+
+    Raises:
+        ConfigError: for anything in the file or the overrides that is not usable.
+    """
+    words = list(overrides or [])
+    if file is not None and "=" in file and not Path(file).exists():
+        words.insert(0, file)
+        file = None
+    return load_config(file, dict(parse_override(word) for word in words))
+
+
+def _resumed(
+    directory: Path, file: str | None, overrides: list[str] | None, out: Path | None
+) -> tuple[Config, Path]:
+    if file is not None or overrides or out is not None:
+        raise ConfigError(
+            "--resume DIR continues a run with the configuration in DIR/config.toml: "
+            "it takes no file, no key=value and no --out"
+        )
+    directory = directory.absolute()
+    saved = directory / "config.toml"
+    if not saved.is_file():
+        raise CheckpointError(
+            f"cannot resume {directory}: there is no config.toml in it. "
+            "Expected the output directory of an interrupted 'fedrec run'"
+        )
+    return load_config(saved), directory
+
+
+@contextmanager
+def _session(config: Config, directory: Path, again: str) -> Iterator[OnEvent]:
+    """Show progress while a run goes on, and say how to continue after Ctrl-C."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # device probing is noise to a user
+    logging.getLogger("flwr").setLevel(logging.WARNING)
+    from fedrec.report.sinks import open_sinks
+
+    try:
+        with open_sinks(config, directory) as on_event:
+            yield on_event
+    except KeyboardInterrupt:
+        typer.secho(f"\ninterrupted; {again}", fg=typer.colors.YELLOW, err=True)
+        raise typer.Exit(130) from None
+
+
+def _conclude(result: Result, directory: Path) -> None:
+    """Print the table of systems and write the report, if its packages are there."""
+    from fedrec.report.tables import print_result
+
+    print_result(result)
+    try:
+        from fedrec.report.html import write_report
+
+        typer.echo(f"\nreport: {write_report([directory], directory / 'report.html')}")
+    except MissingExtraError as error:
+        typer.echo(f"\nresult: {directory / 'result.json'}\nno report.html: {error}")

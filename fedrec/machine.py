@@ -1,0 +1,79 @@
+"""What a result was computed on: processor, memory, versions.
+
+Nothing heavy is imported: versions come from the metadata of the installed
+packages, memory from the operating system.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+
+CORE_PACKAGES = (
+    "tensorflow", "keras", "flwr", "numpy", "scipy", "pandas", "pydantic", "pyarrow", "cryptography",
+)  # fmt: skip
+
+
+def describe_machine() -> dict[str, str | int | float]:
+    """Return what a reader needs to judge durations, and to set up the same again.
+
+    Returns:
+        "processor", "cores" (usable by this process), "memory_gib", "system",
+        "python", and the version of each core package that is installed.
+    """
+    described: dict[str, str | int | float] = {
+        "processor": _processor(),
+        "cores": usable_cores(),
+        "memory_gib": round(memory_gib(), 1),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "python": platform.python_version(),
+    }
+    return described | {
+        name: found for name in CORE_PACKAGES if (found := package_version(name)) is not None
+    }
+
+
+def package_version(name: str) -> str | None:
+    """Return the version of an installed distribution, or None."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def usable_cores() -> int:
+    """Return the number of processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def memory_gib() -> float:
+    """Return the physical memory in GiB; 0 where the system does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    except (AttributeError, ValueError, OSError):
+        return 0.0
+
+
+def peak_memory_mib() -> float:
+    """Return the largest resident memory of this process so far, in MiB."""
+    try:
+        import resource
+    except ImportError:  # not a POSIX system
+        return 0.0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

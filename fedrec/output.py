@@ -1,0 +1,76 @@
+"""The output directory of a run: where it is, whether it can be used, atomic writing."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from fedrec.config import Config
+from fedrec.errors import OutputError
+
+MARKS = ("config.toml", "rounds.jsonl", "result.json", "checkpoint")
+"""Names of which at least one is in every output directory that fedrec has made."""
+
+
+def output_directory(config: Config, out: str | Path | None = None) -> Path:
+    """Return the absolute output directory: `out`, else run.out, else runs/<run.name>."""
+    return Path(out or config.run.out or Path("runs") / config.run.name).absolute()
+
+
+def ready_output(directory: Path, *, overwrite: bool = False) -> Path:
+    """Make sure that a new run can be written into a directory, and create it.
+
+    Nothing in it is changed or deleted.
+
+    Args:
+        directory: the output directory.
+        overwrite: accept a directory that already holds a run.
+
+    Raises:
+        OutputError: if it holds a run or other files, is a file, or is not writable.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        present = sorted(p.name for p in directory.iterdir())
+        with tempfile.TemporaryFile(dir=directory):
+            pass
+    except (FileExistsError, NotADirectoryError):
+        raise OutputError(
+            f"cannot use {directory} as the output directory: it, or a part of its path, is a file. "
+            "Choose another with --out DIR"
+        ) from None
+    except OSError as error:
+        raise OutputError(
+            f"cannot write into the output directory {directory}: {error.strerror}. "
+            "Choose another with --out DIR"
+        ) from None
+    holds_run = any(name in present for name in MARKS)
+    if holds_run and not overwrite:
+        raise OutputError(
+            f"{directory} already holds a run. Continue it with: fedrec run --resume {directory}; "
+            "replace it with --overwrite; or choose another with --out DIR"
+        )
+    if present and not holds_run:
+        raise OutputError(
+            f"{directory} has files in it that are not of a fedrec run ({present[0]}): "
+            "choose an empty or a new directory with --out DIR"
+        )
+    return directory
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file so that a reader sees the old or the new content, never a part.
+
+    Raises:
+        OutputError: if the directory is not writable.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror}") from None
