@@ -1,0 +1,275 @@
+"""Evaluation of a scorer on held-out interactions, for some users of a node.
+
+The same functions rank one user on a phone and all users of a data set: what
+they return are sums, and sums over disjoint users add up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedrec.data.interactions import Catalogue
+from fedrec.data.population import HeldOut, expand
+from fedrec.errors import ConfigError, DataError, ModelError, nearest
+from fedrec.evaluation.bootstrap import bootstrap_sums
+from fedrec.evaluation.negatives import draw_negatives
+from fedrec.evaluation.ranking import count_recommended, full_ranks, sampled_ranks, user_metrics
+from fedrec.evaluation.sums import EvaluationSums
+from fedrec.rng import Purpose, keys
+
+Scorer = Callable[[NDArray[np.int64]], NDArray[np.float32]]
+"""Local users int64 [b] -> scores of all items, float32 [b, I]."""
+
+RatingPredictor = Callable[[NDArray[np.int64], NDArray[np.int32]], NDArray[np.float32]]
+"""Local users int64 [n], items int32 [n] -> predicted ratings, float32 [n]."""
+
+PARTS = {"valid": 1, "test": 2}
+"""Parts that can be evaluated, with the address of their negatives and ties."""
+
+_BYTES_PER_CELL = 16  # scores, a copy that is partitioned, two masks
+
+
+def evaluate_users(
+    score: Scorer,
+    held_out: HeldOut,
+    users: NDArray[np.int64] | None,
+    *,
+    num_items: int,
+    ks: Sequence[int],
+    sampled: int,
+    seed: int,
+    part: str,
+    bootstrap: int,
+    groups: Mapping[str, NDArray[np.int32]] | None = None,
+    block_mib: int = 32,
+) -> EvaluationSums:
+    """Rank the held-out items of users among all items, and among sampled negatives.
+
+    Candidates are all items but those the user has met before (`seen_items`).
+    Negatives of the sampled protocol exclude these and the items held out in
+    this part: nothing of the test part is known to validation.
+
+    Args:
+        score: the system, called on blocks of users.
+        held_out: relevant and seen items.
+        users: int64 [E'], local users to evaluate; None for all.  Users without
+            relevant items are passed over.
+        num_items: I.
+        ks: cut-offs.
+        sampled: negatives N of the sampled protocol; 0 leaves it out.
+        seed: seed of ties and negatives.
+        part: "valid" or "test"; each has negatives of its own.
+        bootstrap: number of replicates B; 0 for none.
+        groups: name of a group -> int32 [U], non-zero for its members (`members`).
+        block_mib: memory of a block of users; blocks that fit the cache are fastest.
+
+    Returns:
+        The sums, with "full.<metric>@<k>" and "sampled<N>.<metric>@<k>".
+
+    Raises:
+        ModelError: if scores are not finite or have the wrong shape.
+        DataError: if a held-out item is also one that the user has seen.
+        ConfigError: for an unknown part or no cut-offs.
+    """
+    if part not in PARTS:
+        raise ConfigError(f"unknown part {part!r} to evaluate.{nearest(part, PARTS)}")
+    if not ks or min(ks) < 1:
+        raise ConfigError(f"evaluate.k = {list(ks)}: expected at least one cut-off of at least 1")
+    chosen, indptr, items, _ = _select(held_out, users)
+    full = np.empty(len(items), np.int64)
+    few = np.empty(len(items), np.int64)
+    recommended = np.zeros(num_items, np.int64)
+    for begin, end in _blocks(len(chosen), num_items, block_mib):
+        block, own = chosen[begin:end], slice(indptr[begin], indptr[end])
+        rows = np.repeat(np.arange(end - begin), np.diff(indptr[begin : end + 1]))
+        scores, seen = _candidate_scores(score, held_out, block, num_items)
+        relevant = scores[rows, items[own]]
+        _check_unseen(relevant, block[rows], items[own])
+        ties = keys(seed, PARTS[part], block, Purpose.TIES)
+        full[own] = full_ranks(scores, rows, items[own], ties)
+        recommended += count_recommended(scores, list_length(ks), ties)
+        if sampled:
+            cells = np.unique(np.concatenate([seen, rows * num_items + items[own]]))
+            words = keys(seed, PARTS[part], block, Purpose.EVALUATION_NEGATIVES)
+            negatives = draw_negatives(cells, end - begin, num_items, sampled, words)
+            theirs = np.take_along_axis(scores, negatives.astype(np.int64), axis=1)
+            few[own] = sampled_ranks(relevant, rows, items[own], theirs, negatives, ties)
+    protocols = {"full": full} | ({f"sampled{sampled}": few} if sampled else {})
+    metrics = {
+        f"{protocol}.{name}": values
+        for protocol, ranks in protocols.items()
+        for name, values in user_metrics(ranks, indptr, ks).items()
+    }
+    counts = {protocol: np.ones(len(chosen)) for protocol in protocols}
+    return _sum_up(metrics, counts, chosen, bootstrap, recommended, groups or {})
+
+
+def evaluate_ratings(
+    predict: RatingPredictor,
+    held_out: HeldOut,
+    users: NDArray[np.int64] | None,
+    *,
+    bootstrap: int,
+    seed: int = 0,
+) -> EvaluationSums:
+    """Compare predicted with held-out ratings.
+
+    Args:
+        predict: the system.
+        held_out: held-out items with their ratings as labels.
+        users: int64 [E'], local users to evaluate; None for all.
+        bootstrap: number of replicates B over users; 0 for none.
+        seed: not used, as nothing is drawn; for symmetry with `evaluate_users`.
+
+    Returns:
+        The sums "rating.squared_error" and "rating.absolute_error".
+
+    Raises:
+        ModelError: if predictions are not finite or have the wrong shape.
+    """
+    del seed
+    chosen, indptr, items, labels = _select(held_out, users)
+    rows = np.repeat(np.arange(len(chosen)), np.diff(indptr))
+    predicted = np.asarray(predict(chosen[rows], items))
+    if predicted.shape != items.shape:
+        raise ModelError(
+            f"ratings were predicted in shape {predicted.shape}, expected {items.shape}"
+        )
+    _check_finite(predicted, "predicted ratings")
+    error = predicted.astype(np.float64) - labels
+    metrics = {
+        name: np.bincount(rows, values, minlength=len(chosen))
+        for name, values in (
+            ("rating.squared_error", error**2),
+            ("rating.absolute_error", np.abs(error)),
+        )
+    }
+    counts = {"rating": np.diff(indptr).astype(np.float64)}
+    return _sum_up(metrics, counts, chosen, bootstrap, np.zeros(0, np.int64), {})
+
+
+def list_length(ks: Sequence[int]) -> int:
+    """Return the length of the lists in which recommended items are counted."""
+    return 10 if 10 in ks else ks[0]
+
+
+def members(profile: Catalogue, name: str) -> dict[str, NDArray[np.int32]]:
+    """Return the user groups that an attribute forms.
+
+    Args:
+        profile: attributes of the U local users.
+        name: attribute of kind "category" or "tags"; of kind "number" it forms
+            four groups of about equal size.
+
+    Returns:
+        "gender=F" -> int32 [U], 1 for members; users with a missing value are in none.
+
+    Raises:
+        ConfigError: if there is no such attribute, or it is text.
+    """
+    if name not in profile.attributes:
+        hint = nearest(name, profile.attributes) if profile.attributes else ""
+        raise ConfigError(f"evaluate.group = {name!r}: users have no such attribute.{hint}")
+    attribute = profile.attributes[name]
+    values, words = attribute.values, attribute.vocabulary
+    if attribute.kind == "category":
+        masks = {word: values == code for code, word in enumerate(words)}
+    elif attribute.kind == "tags":
+        masks = {word: values[:, code] for code, word in enumerate(words)}
+    elif attribute.kind == "number":
+        edges = np.unique(np.nanquantile(values, [0.0, 0.25, 0.5, 0.75, 1.0]))
+        inner = np.digitize(values, edges[1:-1])
+        masks = {
+            f"{low:g}..{high:g}": (inner == code) & ~np.isnan(values)
+            for code, (low, high) in enumerate(zip(edges, edges[1:], strict=False))
+        }
+    else:
+        raise ConfigError(f"evaluate.group = {name!r} is text, which forms no groups")
+    return {f"{name}={word}": mask.astype(np.int32) for word, mask in masks.items()}
+
+
+def _select(
+    held_out: HeldOut, users: NDArray[np.int64] | None
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]:
+    """Return the chosen users that have relevant items, with the CSR of these."""
+    if users is None:
+        return held_out.users, held_out.indptr, held_out.items, held_out.labels
+    index = np.flatnonzero(np.isin(held_out.users, users))
+    entries = expand(held_out.indptr, index)
+    indptr = np.concatenate([[0], np.cumsum(np.diff(held_out.indptr)[index])]).astype(np.int64)
+    return held_out.users[index], indptr, held_out.items[entries], held_out.labels[entries]
+
+
+def _blocks(num_users: int, num_items: int, block_mib: int) -> Iterator[tuple[int, int]]:
+    step = max(1, (block_mib << 20) // (_BYTES_PER_CELL * num_items))
+    for begin in range(0, num_users, step):
+        yield begin, min(begin + step, num_users)
+
+
+def _candidate_scores(
+    score: Scorer, held_out: HeldOut, block: NDArray[np.int64], num_items: int
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Return scores [b, I] with seen items at minus infinity, and these cells (flat)."""
+    scores = np.array(score(block), np.float32, order="C")  # a copy: it is written to
+    if scores.shape != (len(block), num_items):
+        raise ModelError(
+            f"scores have shape {scores.shape}, expected [users, items] = "
+            f"{(len(block), num_items)}"
+        )
+    _check_finite(scores, "scores")
+    lengths = held_out.seen_indptr[block + 1] - held_out.seen_indptr[block]
+    rows = np.repeat(np.arange(len(block)), lengths)
+    seen = rows * num_items + held_out.seen_items[expand(held_out.seen_indptr, block)]
+    scores.reshape(-1)[seen] = -np.inf
+    return scores, seen
+
+
+def _check_finite(values: NDArray, what: str) -> None:
+    if values.size and not (np.isfinite(values.min()) and np.isfinite(values.max())):
+        raise ModelError(
+            f"{what} are not finite (NaN or infinity): the model diverged; lower the learning rate"
+        )
+
+
+def _check_unseen(
+    relevant: NDArray[np.float32], users: NDArray[np.int64], items: NDArray[np.int32]
+) -> None:
+    seen = np.flatnonzero(np.isneginf(relevant))
+    if len(seen):
+        raise DataError(
+            f"item {items[seen[0]]} is held out for user {users[seen[0]]} who has also met it in "
+            f"training ({len(seen)} such cases): keep one interaction of a user and an item"
+        )
+
+
+def _sum_up(
+    metrics: Mapping[str, NDArray[np.float64]],
+    counts: Mapping[str, NDArray[np.float64]],
+    users: NDArray[np.int64],
+    bootstrap: int,
+    recommended: NDArray[np.int64],
+    groups: Mapping[str, NDArray[np.int32]],
+) -> EvaluationSums:
+    """Reduce per-user values [E'] to sums, replicates and group sums."""
+    names = [*metrics, *counts]
+    table = np.stack([*metrics.values(), *counts.values()])
+    split = len(metrics)
+    sums = table.sum(axis=1)
+    replicates = bootstrap_sums(table, users, bootstrap) if bootstrap else table[:0]
+    of_groups: dict[str, float] = {}
+    for group, mask in groups.items():
+        inside = table[:split, mask[users] != 0]
+        of_groups[f"{group}.count"] = float(inside.shape[1])
+        for name, total in zip(names, inside.sum(axis=1), strict=False):
+            of_groups[f"{group}.{name}"] = float(total)
+    return EvaluationSums(
+        values=dict(zip(names[:split], sums[:split].tolist(), strict=True)),
+        counts=dict(zip(names[split:], sums[split:].tolist(), strict=True)),
+        replicates=dict(zip(names, replicates[:split], strict=False)),
+        replicate_counts=dict(zip(names[split:], replicates[split:], strict=False)),
+        recommended=recommended,
+        groups=of_groups,
+    )
