@@ -7,6 +7,7 @@ they return are sums, and sums over disjoint users add up.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,16 @@ PARTS = {"valid": 1, "test": 2}
 """Parts that can be evaluated, with the address of their negatives and ties."""
 
 _BYTES_PER_CELL = 16  # scores, a copy that is partitioned, two masks
+
+
+@dataclass(frozen=True)
+class _Draws:
+    """What decides the random side of ranking, and how long lists are."""
+
+    seed: int
+    part: int
+    sampled: int
+    list_length: int
 
 
 def evaluate_users(
@@ -79,24 +90,17 @@ def evaluate_users(
     if not ks or min(ks) < 1:
         raise ConfigError(f"evaluate.k = {list(ks)}: expected at least one cut-off of at least 1")
     chosen, indptr, items, _ = _select(held_out, users)
-    full = np.empty(len(items), np.int64)
-    few = np.empty(len(items), np.int64)
+    draws = _Draws(seed, PARTS[part], sampled, list_length(ks))
+    full, few = np.empty(len(items), np.int64), np.empty(len(items), np.int64)
     recommended = np.zeros(num_items, np.int64)
     for begin, end in _blocks(len(chosen), num_items, block_mib):
-        block, own = chosen[begin:end], slice(indptr[begin], indptr[end])
+        own = slice(indptr[begin], indptr[end])
         rows = np.repeat(np.arange(end - begin), np.diff(indptr[begin : end + 1]))
-        scores, seen = _candidate_scores(score, held_out, block, num_items)
-        relevant = scores[rows, items[own]]
-        _check_unseen(relevant, block[rows], items[own])
-        ties = keys(seed, PARTS[part], block, Purpose.TIES)
-        full[own] = full_ranks(scores, rows, items[own], ties)
-        recommended += count_recommended(scores, list_length(ks), ties)
-        if sampled:
-            cells = np.unique(np.concatenate([seen, rows * num_items + items[own]]))
-            words = keys(seed, PARTS[part], block, Purpose.EVALUATION_NEGATIVES)
-            negatives = draw_negatives(cells, end - begin, num_items, sampled, words)
-            theirs = np.take_along_axis(scores, negatives.astype(np.int64), axis=1)
-            few[own] = sampled_ranks(relevant, rows, items[own], theirs, negatives, ties)
+        scores, seen = _candidate_scores(score, held_out, chosen[begin:end], num_items)
+        full[own], few[own], listed = _rank_block(
+            scores, seen, chosen[begin:end], rows, items[own], draws
+        )
+        recommended += listed
     protocols = {"full": full} | ({f"sampled{sampled}": few} if sampled else {})
     metrics = {
         f"{protocol}.{name}": values
@@ -216,8 +220,7 @@ def _candidate_scores(
     scores = np.array(score(block), np.float32, order="C")  # a copy: it is written to
     if scores.shape != (len(block), num_items):
         raise ModelError(
-            f"scores have shape {scores.shape}, expected [users, items] = "
-            f"{(len(block), num_items)}"
+            f"scores have shape {scores.shape}, expected [users, items] = {(len(block), num_items)}"
         )
     _check_finite(scores, "scores")
     lengths = held_out.seen_indptr[block + 1] - held_out.seen_indptr[block]
@@ -225,6 +228,30 @@ def _candidate_scores(
     seen = rows * num_items + held_out.seen_items[expand(held_out.seen_indptr, block)]
     scores.reshape(-1)[seen] = -np.inf
     return scores, seen
+
+
+def _rank_block(
+    scores: NDArray[np.float32],
+    seen: NDArray[np.int64],
+    block: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    items: NDArray[np.int32],
+    draws: _Draws,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return full ranks [w], ranks among negatives [w] and counts of listed items [I]."""
+    num_users, num_items = scores.shape
+    relevant = scores[rows, items]
+    _check_unseen(relevant, block[rows], items)
+    ties = keys(draws.seed, draws.part, block, Purpose.TIES)
+    full = full_ranks(scores, rows, items, ties)
+    listed = count_recommended(scores, draws.list_length, ties)
+    if not draws.sampled:
+        return full, full, listed
+    cells = np.unique(np.concatenate([seen, rows * num_items + items]))
+    words = keys(draws.seed, draws.part, block, Purpose.EVALUATION_NEGATIVES)
+    negatives = draw_negatives(cells, num_users, num_items, draws.sampled, words)
+    theirs = np.take_along_axis(scores, negatives.astype(np.int64), axis=1)
+    return full, sampled_ranks(relevant, rows, items, theirs, negatives, ties), listed
 
 
 def _check_finite(values: NDArray, what: str) -> None:

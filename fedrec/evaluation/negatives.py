@@ -56,6 +56,6 @@ def _nth_allowed(
     allowed_before = excluded - row * num_items - rank  # ascending within a row
     stride = num_items + 1
     sorted_keys = row * stride + allowed_before
-    start = np.arange(len(chosen))[:, None]
-    skipped = np.searchsorted(sorted_keys, start * stride + chosen, side="right") - indptr[:-1, None]
+    wanted = np.arange(len(chosen))[:, None] * stride + chosen
+    skipped = np.searchsorted(sorted_keys, wanted, side="right") - indptr[:-1, None]
     return np.where(chosen >= 0, chosen + skipped, -1).astype(np.int32)

@@ -21,25 +21,6 @@ METRICS = ("hr", "ndcg", "recall", "precision", "f1", "mrr", "map")
 _CELLS = 1 << 23  # comparisons held at once when ranking: 8 MiB of bool
 
 
-def expand(
-    indptr: NDArray[np.int64], rows: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """List the entries of some rows of a compressed sparse row structure.
-
-    Args:
-        indptr: int64 [N + 1], row boundaries.
-        rows: int64 [R], the wanted rows.
-
-    Returns:
-        int64 [M], the position in `rows` of each entry's row (ascending), and
-        int64 [M], the position of each entry in the structure's item array.
-    """
-    start, length = indptr[rows], indptr[rows + 1] - indptr[rows]
-    owner = np.repeat(np.arange(len(rows)), length)
-    first = np.cumsum(length) - length
-    return owner, np.arange(len(owner)) - first[owner] + start[owner]
-
-
 def full_ranks(
     scores: NDArray[np.float32],
     rows: NDArray[np.int64],
