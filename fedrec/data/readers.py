@@ -1,0 +1,246 @@
+"""From columns as people keep them to codes, numbers, times and typed attributes.
+
+pandas is imported inside the functions, so that the command line starts without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedrec.data.interactions import EVENTS, Attribute
+from fedrec.errors import DataError, nearest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_EVENT_WORDS = {
+    **{event: event for event in EVENTS},
+    **dict.fromkeys(("click", "pv", "detail", "pageview"), "view"),
+    **dict.fromkeys(("addtocart", "add_to_cart", "basket", "fav"), "cart"),
+    **dict.fromkeys(("buy", "order", "transaction", "sale"), "purchase"),
+}
+_MAX_CATEGORIES = 1000
+"""A text column with more distinct values than this is text, not a category."""
+
+
+def as_words(values: pd.Series) -> pd.Series:
+    """Return identifiers as stripped strings, missing ones as None.
+
+    Whole numbers stored as floats (which is what a missing value makes of an
+    integer column) lose their ``.0``.
+
+    Args:
+        values: a column of any type, length N.
+
+    Returns:
+        object column [N].
+    """
+    import pandas as pd
+
+    missing = values.isna()
+    if pd.api.types.is_float_dtype(values) and bool(
+        (values[~missing] == values[~missing].round()).all()
+    ):
+        values = values.fillna(0).astype("int64")
+    words = values.astype(object).map(str).str.strip()
+    return words.where(~missing & (words != ""), None)
+
+
+def encode_ids(values: pd.Series) -> tuple[NDArray[np.object_], NDArray[np.int32]]:
+    """Number identifiers from 0, in an order that does not depend on the rows.
+
+    Identifiers that are all integers are numbered by value, others by the
+    order of their characters.
+
+    Args:
+        values: a column of identifiers, length N.
+
+    Returns:
+        ids: object [M], the distinct identifiers as strings.
+        codes: int32 [N], -1 where the identifier is missing.
+    """
+    import pandas as pd
+
+    if pd.api.types.is_integer_dtype(values) and not values.isna().any():
+        numbers, inverse = np.unique(values.to_numpy(np.int64), return_inverse=True)
+        return numbers.astype(str).astype(object), inverse.astype(np.int32)
+    codes, distinct = pd.factorize(as_words(values))
+    ids = np.asarray(distinct, dtype=object)
+    order = _id_order(ids)
+    place = np.empty(len(ids) + 1, dtype=np.int32)
+    place[order] = np.arange(len(ids), dtype=np.int32)
+    place[-1] = -1  # factorize marks missing values with -1, the last place
+    return ids[order], place[codes]
+
+
+def _id_order(ids: NDArray[np.object_]) -> NDArray[np.int64]:
+    numeric = all(word.isascii() and word.isdigit() and len(word) < 19 for word in ids)
+    if numeric and len({int(word) for word in ids}) == len(ids):
+        return np.argsort(np.array([int(word) for word in ids], dtype=np.int64), kind="stable")
+    return np.argsort(ids.astype(str), kind="stable")
+
+
+def to_numbers(values: pd.Series, column: str, source: str) -> NDArray[np.float64]:
+    """Read a column of numbers; missing values become NaN.
+
+    Args:
+        values: the column, length N.
+        column: its name, for the message.
+        source: the file or frame, for the message.
+
+    Returns:
+        float64 [N].
+
+    Raises:
+        DataError: naming the first value that is not a number, and its row.
+    """
+    import pandas as pd
+
+    numbers = pd.to_numeric(values, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+    bad = np.flatnonzero(np.isnan(numbers) & as_words(values).notna().to_numpy())
+    if len(bad):
+        raise DataError(
+            f"{source}: column {column!r} must hold numbers, but row {bad[0] + 1} holds "
+            f"{str(values.iloc[bad[0]])!r} ({len(bad):,} such rows). Name another column, "
+            f"or correct or remove these rows."
+        )
+    return numbers
+
+
+def to_times(values: pd.Series, column: str, source: str) -> NDArray[np.float64]:
+    """Read a column of times: numbers, dates or date strings (UTC if no zone).
+
+    Numbers are seconds since 1970; larger magnitudes are recognised as
+    milli-, micro- or nanoseconds by their median (above 1e11, 1e14, 1e17).
+
+    Args:
+        values: the column, length N.
+        column: its name, for the message.
+        source: the file or frame, for the message.
+
+    Returns:
+        float64 [N] in seconds; NaN where a value is missing or cannot be read
+        (cleaning drops and counts such rows).
+
+    Raises:
+        DataError: if not one value can be read as a time.
+    """
+    import pandas as pd
+
+    if pd.api.types.is_datetime64_any_dtype(values):
+        return _seconds(values)
+    numbers = pd.to_numeric(values, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+    finite = np.isfinite(numbers)
+    if finite.sum() * 2 < values.notna().sum():
+        parsed = pd.to_datetime(
+            as_words(values), errors="coerce", utc=True, format="mixed", cache=True
+        )
+        if parsed.notna().sum() > finite.sum():
+            return _seconds(parsed)
+    if not finite.any() and len(values):
+        raise DataError(
+            f"{source}: column {column!r} holds no readable time (the first value is "
+            f"{str(values.iloc[0])!r}). Expected seconds since 1970 or dates such as "
+            f"2024-05-31 12:00:00. Name another column, or none to take the order of rows."
+        )
+    magnitude = np.median(np.abs(numbers[finite])) if finite.any() else 0.0
+    divisor = {1e17: 1e9, 1e14: 1e6, 1e11: 1e3}
+    for bound, unit in divisor.items():
+        if magnitude > bound:
+            return numbers / unit
+    return numbers
+
+
+def _seconds(times: pd.Series) -> NDArray[np.float64]:
+    if times.dt.tz is not None:
+        times = times.dt.tz_convert("UTC").dt.tz_localize(None)
+    nanoseconds = times.astype("datetime64[ns]").to_numpy()
+    seconds = nanoseconds.astype(np.int64) / 1e9
+    return np.where(np.isnat(nanoseconds), np.nan, seconds)
+
+
+def to_events(values: pd.Series, column: str, source: str) -> NDArray[np.int8]:
+    """Read a column of event names into indices of `EVENTS`.
+
+    Common shop words are understood (click, addtocart, buy, ...).
+
+    Args:
+        values: the column, length N.
+        column: its name, for the message.
+        source: the file or frame, for the message.
+
+    Returns:
+        int8 [N].
+
+    Raises:
+        DataError: naming the first word that is not known.
+    """
+    words = as_words(values).str.lower()
+    for word in words.unique():
+        if word not in _EVENT_WORDS:
+            raise DataError(
+                f"{source}: column {column!r} holds the event {word!r}."
+                f"{nearest(str(word), _EVENT_WORDS)}"
+            )
+    index = {word: EVENTS.index(event) for word, event in _EVENT_WORDS.items()}
+    return words.map(index).to_numpy(np.int8)
+
+
+def to_category(words: Sequence[str | None] | NDArray) -> Attribute:
+    """Return a category attribute; None and empty strings are missing (-1)."""
+    import pandas as pd
+
+    ids, codes = encode_ids(pd.Series(words, dtype=object))
+    return Attribute("category", codes, tuple(ids))
+
+
+def to_number(values: Sequence[float] | NDArray) -> Attribute:
+    """Return a number attribute, float32, NaN where missing."""
+    return Attribute("number", np.asarray(values, dtype=np.float32))
+
+
+def to_tags(lists: Sequence[Sequence[str]]) -> Attribute:
+    """Return a tags attribute from one list of tags for each entity."""
+    vocabulary = tuple(sorted({tag for tags in lists for tag in tags}))
+    place = {tag: column for column, tag in enumerate(vocabulary)}
+    values = np.zeros((len(lists), len(vocabulary)), dtype=bool)
+    rows = [row for row, tags in enumerate(lists) for _ in tags]
+    values[rows, [place[tag] for tags in lists for tag in tags]] = True
+    return Attribute("tags", values, vocabulary)
+
+
+def to_text(words: Sequence[str | None] | NDArray) -> Attribute:
+    """Return a text attribute; missing text is the empty string."""
+    return Attribute("text", np.array([word or "" for word in words], dtype=object))
+
+
+def guess_attribute(values: pd.Series) -> Attribute:
+    """Type a column of an own file by what it holds.
+
+    Numbers become "number"; strings of which at least a tenth carry a ``|``
+    become "tags"; up to 1,000 distinct strings, and fewer than half as many as
+    there are rows, become "category"; all else is "text".
+
+    Args:
+        values: a column over N entities.
+
+    Returns:
+        the attribute over the same N entities.
+    """
+    import pandas as pd
+
+    if pd.api.types.is_bool_dtype(values) or pd.api.types.is_numeric_dtype(values):
+        if not pd.api.types.is_bool_dtype(values):
+            return to_number(pd.to_numeric(values).to_numpy(np.float32, na_value=np.nan))
+    words = as_words(values)
+    present = words.dropna()
+    if len(present) and present.str.contains("|", regex=False).mean() >= 0.1:
+        return to_tags([[t.strip() for t in (w or "").split("|") if t.strip()] for w in words])
+    distinct = present.nunique()
+    if distinct <= _MAX_CATEGORIES and (distinct <= 20 or distinct * 2 < len(present)):
+        return to_category(words.to_numpy())
+    return to_text(words.to_numpy())

@@ -1,0 +1,229 @@
+"""Which interactions are held out: leave-last-out, by time, cold users, cold items."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedrec import rng
+from fedrec.config import Config
+from fedrec.data.interactions import Dataset, Interactions, Split
+from fedrec.errors import DataError
+
+_TRAIN, _VALID, _TEST, _OUT = 0, 1, 2, 3
+
+
+def split(dataset: Dataset, config: Config) -> Split:
+    """Hold interactions out by `split.protocol`.
+
+    Args:
+        dataset: cleaned, so at most one interaction per (user, item).
+        config: its `split` section.
+
+    Returns:
+        the split; rows in ascending order within each part.
+
+    Raises:
+        DataError: if pairs repeat, or if a part would be empty.
+    """
+    rows = dataset.interactions
+    _check_pairs(rows, dataset)
+    protocol, fraction = config.split.protocol, config.split.fraction
+    if protocol == "leave-last-out":
+        labels, notes = leave_last_out(rows)
+    elif protocol == "time":
+        labels, notes = by_time(rows, fraction)
+    elif protocol == "cold-users":
+        labels, notes = cold(rows.user, dataset.num_users, fraction, config.split.seed, "users")
+    else:
+        labels, notes = cold(rows.item, dataset.num_items, fraction, config.split.seed, "items")
+    labels, more = _without_strangers(rows, labels, protocol)
+    parts = [np.flatnonzero(labels == part) for part in (_TRAIN, _VALID, _TEST)]
+    for name, part in zip(("training", "validation", "test"), parts, strict=True):
+        if not len(part):
+            raise DataError(
+                f"data set {dataset.name!r}, split {protocol!r}: no interaction is left for "
+                f"{name}. " + " ".join((*notes, *more)) + " Use more data or another protocol."
+            )
+    digest = split_hash(dataset, *parts)
+    return Split(dataset, *parts, protocol, digest, (*notes, *more))
+
+
+def _check_pairs(rows: Interactions, dataset: Dataset) -> None:
+    key = np.sort(rows.user.astype(np.int64) * dataset.num_items + rows.item)
+    repeated = int((key[1:] == key[:-1]).sum())
+    if repeated:
+        raise DataError(
+            f"data set {dataset.name!r} holds {repeated:,} repeated pairs of user and item, so "
+            f"the same pair could be trained on and tested. Clean it first (load_dataset and "
+            f"dataset_from_frame do); data kept per merchant needs clients.unit = 'merchant'."
+        )
+
+
+def time_of(rows: Interactions) -> NDArray[np.float64]:
+    """Return times in seconds, or the order of rows where there are none; float64 [N]."""
+    return np.arange(len(rows), dtype=np.float64) if rows.timestamp is None else rows.timestamp
+
+
+def from_latest(rows: Interactions) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Count each row's place in its user's history, from the latest backwards.
+
+    Of equal times the later row is the later one.
+
+    Args:
+        rows: N interactions.
+
+    Returns:
+        place: int64 [N], 0 for the latest of its user.
+        length: int64 [N], number of interactions of that user.
+    """
+    order = np.lexsort((time_of(rows), rows.user))
+    counts = np.bincount(rows.user)
+    ends = np.cumsum(counts)
+    place = np.empty(len(rows), dtype=np.int64)
+    place[order] = ends[rows.user[order]] - 1 - np.arange(len(rows))
+    return place, counts[rows.user]
+
+
+def leave_last_out(rows: Interactions) -> tuple[NDArray[np.int64], list[str]]:
+    """Latest interaction of a user is test, second latest validation, rest training.
+
+    Users with fewer than three interactions stay wholly in training.
+
+    Args:
+        rows: N interactions.
+
+    Returns:
+        labels: int64 [N], 0 training, 1 validation, 2 test.
+        notes: lines for the reader.
+    """
+    place, length = from_latest(rows)
+    labels = np.where(length < 3, _TRAIN, np.select([place == 0, place == 1], [_TEST, _VALID]))
+    counts = np.bincount(rows.user)
+    few = int(((counts > 0) & (counts < 3)).sum())
+    return labels, [
+        f"{few:,} of {int((counts > 0).sum()):,} users have fewer than 3 interactions: "
+        f"kept in training, not evaluated."
+    ]
+
+
+def by_time(rows: Interactions, fraction: float) -> tuple[NDArray[np.int64], list[str]]:
+    """Cut at two moments: the latest `fraction` is test, as much before it validation.
+
+    Rows at the very moment of a cut fall before it.
+
+    Args:
+        rows: N interactions.
+        fraction: share of rows for test, and for validation.
+
+    Returns:
+        labels: int64 [N], 0 training, 1 validation, 2 test.
+        notes: lines for the reader.
+    """
+    time = time_of(rows)
+    cuts = np.quantile(time, [1 - 2 * fraction, 1 - fraction], method="lower")
+    labels = np.searchsorted(cuts, time, side="left")
+    unit = "row" if rows.timestamp is None else "time"
+    return labels, [f"cut at {unit} {cuts[0]:.0f} (validation) and {cuts[1]:.0f} (test)."]
+
+
+def cold(
+    codes: NDArray[np.int32], number: int, fraction: float, seed: int, what: str
+) -> tuple[NDArray[np.int64], list[str]]:
+    """Hold out entities entirely: all rows of a chosen user (or item) are held out.
+
+    Args:
+        codes: int32 [N], the user (or item) of each row.
+        number: how many users (or items) there are.
+        fraction: share of them for test, and for validation.
+        seed: decides which.
+        what: "users" or "items", for the notes.
+
+    Returns:
+        labels: int64 [N], 0 training, 1 validation, 2 test.
+        notes: lines for the reader.
+
+    Raises:
+        DataError: with fewer than three users (or items).
+    """
+    if number < 3:
+        raise DataError(f"a split by cold {what} needs at least 3 {what}, the data has {number}")
+    held = max(1, min(round(fraction * number), (number - 1) // 2))
+    keys = rng.keys(seed, 0, np.arange(number), rng.Purpose.SPLIT)
+    order = np.argsort(keys, kind="stable")
+    label = np.zeros(number, dtype=np.int64)
+    label[order[:held]] = _TEST
+    label[order[held : 2 * held]] = _VALID
+    return label[codes], [
+        f"{held:,} {what} held out for test and {held:,} for validation, of {number:,}."
+    ]
+
+
+def _without_strangers(
+    rows: Interactions, labels: NDArray[np.int64], protocol: str
+) -> tuple[NDArray[np.int64], list[str]]:
+    """Handle held-out rows whose user or item never occurs in training.
+
+    Leave-last-out keeps them (every user trains; an item never trained on is
+    simply hard), as published figures do.  Otherwise rows of strangers that the
+    protocol does not ask about are taken out of every part, and counted.
+    """
+    train = labels == _TRAIN
+    strange_user = ~np.isin(rows.user, rows.user[train]) & ~train
+    strange_item = ~np.isin(rows.item, rows.item[train]) & ~train
+    if protocol == "leave-last-out":
+        return labels, [
+            f"{int(strange_item.sum()):,} held-out interactions are with items that never occur "
+            f"in training: kept."
+        ]
+    out = {"cold-users": strange_item, "cold-items": strange_user}.get(
+        protocol, strange_user | strange_item
+    )
+    what = {"cold-users": "items", "cold-items": "users"}.get(protocol, "users or items")
+    return np.where(out, _OUT, labels), [
+        f"{int(out.sum()):,} held-out interactions of {what} that never occur in training: "
+        f"left out of every part."
+    ]
+
+
+def split_hash(
+    dataset: Dataset,
+    train: NDArray[np.int64],
+    valid: NDArray[np.int64],
+    test: NDArray[np.int64],
+) -> str:
+    """Fingerprint a split by what it holds, not by how it is numbered or ordered.
+
+    Args:
+        dataset: the data set.
+        train: int64 rows; likewise `valid` and `test`.
+
+    Returns:
+        first 16 hex digits of SHA-256 over the sorted user and item ids and, for
+        each part, its sorted (user, item) pairs as places in these lists.
+    """
+    rows = dataset.interactions
+    users, items = _Ranks.of(dataset.users.ids), _Ranks.of(dataset.items.ids)
+    digest = hashlib.sha256(json.dumps([users.words, items.words]).encode())
+    for part in (train, valid, test):
+        pairs = users.rank[rows.user[part]] * len(items.words) + items.rank[rows.item[part]]
+        digest.update(len(part).to_bytes(8, "little"))
+        digest.update(np.sort(pairs).astype("<i8").tobytes())
+    return digest.hexdigest()[:16]
+
+
+@dataclass(frozen=True, eq=False)
+class _Ranks:
+    words: list[str]
+    rank: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, ids: NDArray[np.object_]) -> _Ranks:
+        order = np.argsort(ids.astype(str), kind="stable")
+        rank = np.empty(len(ids), dtype=np.int64)
+        rank[order] = np.arange(len(ids))
+        return cls([str(word) for word in ids[order]], rank)
