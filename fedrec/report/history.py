@@ -96,7 +96,9 @@ def read_history(file: Path) -> tuple[Round, ...]:
         except (ValueError, KeyError, TypeError, AttributeError):
             if number == len(lines):
                 break
-            raise OutputError(f"{file}, line {number}: not a round, the file is corrupted") from None
+            raise OutputError(
+                f"{file}, line {number}: not a round, the file is corrupted"
+            ) from None
     return tuple(rounds)
 
 
