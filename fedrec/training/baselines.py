@@ -1,0 +1,128 @@
+"""Baselines that are not federated: what a federated system is measured against.
+
+The ranking baselines look at which items a user met, not at ratings, and at
+training interactions only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedrec.config import BaselineSection, Config
+from fedrec.errors import ConfigError, MissingExtraError, nearest
+from fedrec.rng import NO_CLIENT, Purpose, draw, keys, uniform
+from fedrec.training.scorer import Scorer
+
+if TYPE_CHECKING:
+    import scipy.sparse as sp
+
+Fit = Callable[["sp.csr_matrix", BaselineSection, int], Scorer]
+
+
+def fit_baseline(name: str, train: sp.csr_matrix, config: Config, seed: int) -> Scorer:
+    """Fit a baseline on the pooled training interactions.
+
+    Args:
+        name: a key of `BASELINES`.
+        train: sparse [U, I], training interactions; values are not looked at.
+        config: hyper-parameters in its section `baseline`.
+        seed: of the baselines that draw (random, ials).
+
+    Returns:
+        The scorer of the users 0 to U - 1.
+
+    Raises:
+        ConfigError: for an unknown name.
+        MissingExtraError: if the package `implicit` is needed and not installed.
+    """
+    if name not in BASELINES:
+        raise ConfigError(f"unknown baseline {name!r}.{nearest(name, BASELINES)}")
+    support = train.astype(np.float32).tocsr(copy=True)
+    support.sum_duplicates()
+    support.data = np.ones_like(support.data)
+    return BASELINES[name](support, config.baseline, seed)
+
+
+def _random(train: sp.csr_matrix, options: BaselineSection, seed: int) -> Scorer:
+    del options
+    items = np.arange(train.shape[1])
+
+    def score(users: NDArray[np.int64]) -> NDArray[np.float32]:
+        key = keys(seed, 0, users, Purpose.BASELINE)
+        return uniform(draw(key[:, None], items)).astype(np.float32)
+
+    return score
+
+
+def _popularity(train: sp.csr_matrix, options: BaselineSection, seed: int) -> Scorer:
+    del options, seed
+    counts = np.asarray(train.sum(axis=0), np.float32).ravel()
+    return lambda users: np.broadcast_to(counts, (len(users), len(counts)))
+
+
+def _ease(train: sp.csr_matrix, options: BaselineSection, seed: int) -> Scorer:
+    del seed
+    from fedrec.training.ease import ease_weights, gram_matrix
+
+    weights = ease_weights(gram_matrix(train), options.ease_l2)
+    return lambda users: train[users] @ weights
+
+
+def _ials(train: sp.csr_matrix, options: BaselineSection, seed: int) -> Scorer:
+    """Implicit-feedback ALS (Hu, Koren and Volinsky 2008), confidence 1 + alpha."""
+    try:
+        from implicit.cpu.als import AlternatingLeastSquares
+        from threadpoolctl import threadpool_limits
+    except ImportError:
+        raise MissingExtraError("implicit", "baselines", "the baseline 'ials'") from None
+    start = int(keys(seed, 0, np.array([NO_CLIENT]), Purpose.BASELINE)[0] >> np.uint64(33))
+    model = AlternatingLeastSquares(
+        factors=options.ials_dim,
+        regularization=options.ials_l2,
+        iterations=options.ials_epochs,
+        alpha=1.0,  # the package's alpha scales the data, which is the confidence itself
+        random_state=start,
+    )
+    with threadpool_limits(1, "blas"):  # it spreads rows over threads itself
+        model.fit(train * np.float32(1.0 + options.ials_alpha), show_progress=False)
+    user_vectors, item_vectors = model.user_factors, model.item_factors
+    return lambda users: user_vectors[users] @ item_vectors.T
+
+
+def _item_knn(train: sp.csr_matrix, options: BaselineSection, seed: int) -> Scorer:
+    """Sum of an item's similarities to the user's items (Sarwar et al. 2001)."""
+    del seed
+    from fedrec.training.neighbours import similarity
+
+    alike = similarity(train.T.tocsr(), options.knn_k, options.knn_shrink, centred=False)
+    to_item = alike.T.tocsr()
+    return lambda users: (train[users] @ to_item).toarray()
+
+
+def _user_knn(centred: bool) -> Fit:
+    """Sum of the similarities of the neighbours who met an item (Resnick et al. 1994)."""
+
+    def fit(train: sp.csr_matrix, options: BaselineSection, seed: int) -> Scorer:
+        del seed
+        from fedrec.training.neighbours import similarity
+
+        alike = similarity(train, options.knn_k, options.knn_shrink, centred=centred)
+        return lambda users: (alike[users] @ train).toarray()
+
+    return fit
+
+
+BASELINES: dict[str, Fit] = {
+    "random": _random,
+    "popularity": _popularity,
+    "ease": _ease,
+    "ials": _ials,
+    "item-knn": _item_knn,
+    "user-knn-cosine": _user_knn(centred=False),
+    "user-knn-pearson": _user_knn(centred=True),
+}
+"""Name -> how it is fitted, on binary training rows [U, I]."""
