@@ -27,10 +27,7 @@ _BLOCK = 4096  # users whose weights are held at once
 @lru_cache(maxsize=1)
 def _poisson_table() -> NDArray[np.uint8]:
     """Return the Poisson(1) quantile of each 16-bit word, uint8 [65536]."""
-    cumulative, mass = [], math.exp(-1.0)
-    for k in range(1, 13):
-        cumulative.append((cumulative[-1] if cumulative else 0.0) + mass)
-        mass /= k
+    cumulative = np.cumsum([math.exp(-1.0) / math.factorial(k) for k in range(13)])
     centres = (np.arange(65536) + 0.5) / 65536
     table = np.searchsorted(cumulative, centres, side="right").astype(np.uint8)
     table.flags.writeable = False

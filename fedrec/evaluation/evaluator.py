@@ -145,7 +145,7 @@ def evaluate_ratings(
     _check_finite(predicted, "predicted ratings")
     error = predicted.astype(np.float64) - labels
     metrics = {
-        name: np.bincount(rows, values, minlength=len(chosen))
+        name: np.bincount(rows, values, minlength=len(chosen)).astype(np.float64, copy=False)
         for name, values in (
             ("rating.squared_error", error**2),
             ("rating.absolute_error", np.abs(error)),

@@ -160,7 +160,7 @@ def user_metrics(
     best = sorted_ranks[indptr[:-1]]
 
     def total(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.bincount(user, weights, minlength=num_users)
+        return np.bincount(user, weights, minlength=num_users).astype(np.float64, copy=False)
 
     out: dict[str, NDArray[np.float64]] = {}
     for k in ks:
