@@ -1,0 +1,316 @@
+"""Samples and batches of many clients at once, leak-free by construction.
+
+A training sample is a function of training interactions and of addressed
+randomness only.  The one exception is named so: ``legacy-leaky`` never draws a
+held-out item as a negative, which tells the model what is held out; it exists to
+reproduce published figures.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedrec.data.population import Population, expand
+from fedrec.rng import Purpose, draw, integers, keys
+
+_BITMAP_BYTES = 1 << 26
+_ATTEMPT = 1 << 40  # distance between the counters of two attempts at one negative
+
+
+@dataclass(frozen=True, eq=False)
+class Sampling:
+    """How samples are made of interactions.
+
+    Attributes:
+        negatives: K, drawn for each interaction; 0 for ratings.
+        pairwise: one sample is a (positive, negative) pair instead of one item.
+        leaky: never draw held-out items (see the module).
+        all_items: a client's samples are all items (closed-form methods).
+        alpha: all_items: weight 1 + alpha of an interaction, 1 of the others.
+        pooled: add the column "user" (centralised training, merchant clients).
+    """
+
+    negatives: int = 4
+    pairwise: bool = False
+    leaky: bool = False
+    all_items: bool = False
+    alpha: float = 0.0
+    pooled: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Samples of a block of clients, client by client.
+
+    Attributes:
+        client: int64 [n], position of the client in the block, ascending.
+        fields: column name -> int64 [n] ids ("item", "negative", "user").
+        label: float32 [n].
+        weight: float32 [n], relative weight of the sample.
+        order: uint64 [n], addressed words that decide the order within a client.
+        num_clients: C.
+    """
+
+    client: NDArray[np.int64]
+    fields: dict[str, NDArray[np.int64]]
+    label: NDArray[np.float32]
+    weight: NDArray[np.float32]
+    order: NDArray[np.uint64]
+    num_clients: int
+
+
+@dataclass(frozen=True, eq=False)
+class Batches:
+    """Samples laid out as [C, S, B]; padding has mask 0.
+
+    Attributes:
+        fields: column name -> int64 [C, S, B].
+        label: float32 [C, S, B].
+        mask: float32 [C, S, B], weight of the sample, 0 where padded.
+        samples: float32 [C, S], sum of the weights of a batch.
+    """
+
+    fields: dict[str, NDArray[np.int64]]
+    label: NDArray[np.float32]
+    mask: NDArray[np.float32]
+    samples: NDArray[np.float32]
+
+
+def _forbidden(population: Population, users: NDArray[np.int64], leaky: bool) -> NDArray[np.bool_]:
+    """Return bool [M, I]: items that must not be drawn as negatives of `users`."""
+    table = np.zeros((len(users), population.num_items), bool)
+
+    def mark(indptr: NDArray[np.int64], items: NDArray, rows: NDArray, owners: NDArray) -> None:
+        at = expand(indptr, rows)
+        table[np.repeat(owners, indptr[rows + 1] - indptr[rows]), items[at]] = True
+
+    everyone = np.arange(len(users))
+    mark(population.indptr, population.items, users, everyone)
+    for part in (population.valid, population.test) if leaky else ():
+        owners = np.flatnonzero(np.isin(users, part.users))
+        mark(part.indptr, part.items, np.searchsorted(part.users, users[owners]), owners)
+    return table
+
+
+def draw_negatives(
+    population: Population, users: NDArray[np.int64], seed: int, round_number: int, spec: Sampling
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Draw K negatives for each training interaction of some users.
+
+    Uniform over the items that the user has no training interaction with, by
+    rejection.  The draw depends on (seed, round, user, position, attempt) alone.
+
+    Args:
+        population: the clients.
+        users: int64 [M], local users.
+        seed: seed of the run.
+        round_number: the round.
+        spec: K and whether held-out items are avoided.
+
+    Returns:
+        int64 [n, K] items for the n interactions, user by user, and bool [n]:
+        whether the user has any item left to draw (if not, item 0 stands there).
+    """
+    step = max(1, _BITMAP_BYTES // max(1, population.num_items))
+    parts = [
+        _draw_block(population, users[at : at + step], seed, round_number, spec)
+        for at in range(0, len(users), step)
+    ]
+    if not parts:
+        return np.zeros((0, spec.negatives), np.int64), np.zeros(0, bool)
+    return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
+
+
+def _draw_block(
+    population: Population, users: NDArray[np.int64], seed: int, round_number: int, spec: Sampling
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    counts = population.indptr[users + 1] - population.indptr[users]
+    owner = np.repeat(np.arange(len(users)), counts)
+    position = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
+    forbidden = _forbidden(population, users, spec.leaky)
+    possible = ~forbidden.all(axis=1)[owner]
+    key = keys(seed, round_number, users, Purpose.NEGATIVES)[owner]
+    counter = (position[:, None] * spec.negatives + np.arange(spec.negatives)).ravel()
+    key, owner = np.repeat(key, spec.negatives), np.repeat(owner, spec.negatives)
+    items = integers(draw(key, counter), population.num_items)
+    flat, base = forbidden.ravel(), owner * population.num_items
+    pending = np.flatnonzero(flat[base + items] & np.repeat(possible, spec.negatives))
+    attempt = 0
+    while len(pending):
+        attempt += 1
+        again = integers(
+            draw(key[pending], counter[pending] + attempt * _ATTEMPT), population.num_items
+        )
+        items[pending] = again
+        pending = pending[flat[base[pending] + again]]
+    items[np.repeat(~possible, spec.negatives)] = 0
+    return items.reshape(-1, spec.negatives), possible
+
+
+def draw_samples(
+    population: Population,
+    clients: NDArray[np.int64],
+    seed: int,
+    round_number: int,
+    spec: Sampling,
+) -> Samples:
+    """Make the training samples of some clients for one round.
+
+    Args:
+        population: the clients.
+        clients: int64 [C], ascending.
+        seed: seed of the run.
+        round_number: the round.
+        spec: how samples are made.
+
+    Returns:
+        The samples, client by client.
+    """
+    users = population.users_of(clients)
+    if spec.all_items:
+        return _all_items(population, users, spec)
+    position = np.searchsorted(clients, population.client_of_user[users])
+    by_client = np.argsort(position, kind="stable")
+    users, position = users[by_client], position[by_client]
+    counts = population.indptr[users + 1] - population.indptr[users]
+    at = expand(population.indptr, users)
+    items = population.items[at].astype(np.int64)[:, None]
+    label = population.labels[at][:, None]
+    weight = np.ones_like(label)
+    fields = {"item": items}
+    if spec.negatives:
+        negatives, possible = draw_negatives(population, users, seed, round_number, spec)
+        usable = np.repeat(possible[:, None], spec.negatives, 1).astype(np.float32)
+        if spec.pairwise:
+            fields = {"item": np.repeat(items, spec.negatives, 1), "negative": negatives}
+            label, weight = np.ones_like(usable), usable
+        else:
+            fields = {"item": np.concatenate([items, negatives], 1)}
+            label = np.concatenate([label, np.zeros_like(usable)], 1)
+            weight = np.concatenate([weight, usable], 1)
+    width = label.shape[1]
+    owner = np.repeat(np.repeat(np.arange(len(users)), counts), width)
+    if spec.pooled:
+        fields["user"] = users[owner].reshape(label.shape)
+    starts = np.repeat((np.cumsum(counts) - counts) * width, counts * width)
+    order = draw(
+        keys(seed, round_number, users, Purpose.SHUFFLE)[owner], np.arange(len(owner)) - starts
+    )
+    columns = {name: value.ravel() for name, value in fields.items()}
+    return Samples(
+        position[owner], columns, label.ravel(), weight.ravel(), order, len(clients)
+    )
+
+
+def _all_items(population: Population, users: NDArray[np.int64], spec: Sampling) -> Samples:
+    """Every item is a sample of every client (user clients only), in item order."""
+    shape = (len(users), population.num_items)
+    label = np.zeros(shape, np.float32)
+    at = expand(population.indptr, users)
+    counts = population.indptr[users + 1] - population.indptr[users]
+    owner = np.arange(len(users))
+    label[np.repeat(owner, counts), population.items[at]] = population.labels[at]
+    items = np.tile(np.arange(population.num_items), len(users))
+    return Samples(
+        np.repeat(owner, population.num_items),
+        {"item": items},
+        label.ravel(),
+        (1.0 + spec.alpha * label).ravel(),
+        items.astype(np.uint64),
+        len(users),
+    )
+
+
+def lay_out(samples: Samples, batch: int, epochs: int) -> Batches:
+    """Shuffle each client's samples and cut them into batches.
+
+    Each epoch is shuffled anew; the last batch of an epoch may be smaller.
+
+    Args:
+        samples: samples of C clients.
+        batch: B, samples a step; 0 for all samples of the client in one step.
+        epochs: passes.
+
+    Returns:
+        [C, S, B] with S the largest number of steps, and B trimmed to the longest batch.
+    """
+    count = np.bincount(samples.client, minlength=samples.num_clients)
+    longest = int(count.max(initial=1))
+    width = min(batch, longest) if batch else longest
+    width = max(width, 1)
+    per_epoch = -(-count // width)
+    steps = max(1, int(per_epoch.max(initial=1)) * epochs)
+    shape = (samples.num_clients, steps, width)
+    start = (np.cumsum(count) - count)[samples.client]
+    fields = {n: _first_of_client(v, count, shape) for n, v in samples.fields.items()}
+    label, mask = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+    rank = np.arange(len(samples.client)) - start
+    for epoch in range(epochs):
+        order = _order(samples, epoch) if batch and steps > 1 else slice(None)
+        step = rank // width + epoch * per_epoch[samples.client]
+        cell = (samples.client * steps + step) * width + rank % width
+        for name, value in samples.fields.items():
+            fields[name].reshape(-1)[cell] = value[order]
+        label.reshape(-1)[cell] = samples.label[order]
+        mask.reshape(-1)[cell] = samples.weight[order]
+    return Batches(fields, label, mask, mask.sum(-1))
+
+
+def _order(samples: Samples, epoch: int) -> NDArray[np.int64]:
+    words = samples.order if epoch == 0 else draw(samples.order, epoch)
+    client = samples.client.astype(np.uint64) << np.uint64(40)
+    return np.argsort(client | (words >> np.uint64(24)))
+
+
+def _first_of_client(
+    values: NDArray[np.int64], count: NDArray[np.int64], shape: tuple[int, int, int]
+) -> NDArray[np.int64]:
+    """Fill [C, S, B] with each client's first id, so that padding touches no other row."""
+    first = np.zeros(len(count), np.int64)
+    some = count > 0
+    first[some] = values[(np.cumsum(count) - count)[some]]
+    return np.broadcast_to(first[:, None, None], shape).copy()
+
+
+def sample_counts(population: Population, spec: Sampling) -> NDArray[np.int64]:
+    """Return the number of samples of each client in a round, int64 [num_clients]."""
+    if spec.all_items:
+        return np.full(population.num_clients, population.num_items, np.int64)
+    width = max(1, spec.negatives) if spec.pairwise else 1 + spec.negatives
+    return population.samples_of_client * width
+
+
+def make_blocks(
+    counts: NDArray[np.int64], batch: int, epochs: int, max_samples: int
+) -> list[NDArray[np.int64]]:
+    """Cut clients into blocks of like size, so that little is padded.
+
+    As in FedJAX (Ro et al. 2021), clients are sorted by size; a block holds
+    clients whose padded size differs by at most about a quarter.
+
+    Args:
+        counts: int64 [C], samples of each client.
+        batch: samples a step, 0 for all.
+        epochs: passes.
+        max_samples: padded samples that a block may hold.
+
+    Returns:
+        Positions [C'] of the clients of each block, ascending; clients without
+        samples are in none.
+    """
+    width = np.minimum(counts, batch) if batch else counts
+    steps = -(-counts // np.maximum(width, 1))
+    padded = np.maximum(width * steps, 1)
+    kind = np.floor(np.log(padded) / np.log(1.25)).astype(np.int64)
+    blocks = []
+    for value in np.unique(kind[counts > 0]):
+        members = np.flatnonzero((kind == value) & (counts > 0))
+        size = int(padded[members].max()) * (epochs if batch else 1)
+        step = max(1, max_samples // size)
+        blocks += [members[at : at + step] for at in range(0, len(members), step)]
+    return blocks
+
+

@@ -1,0 +1,86 @@
+"""From the configuration to a model."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from fedrec.config import Config, integers
+from fedrec.errors import ModelError, nearest
+from fedrec.models.recommender import Recommender
+
+MODELS = ("mf", "ncf", "keras")
+
+
+def build_model(config: Config) -> Recommender:
+    """Return the model that `config.model` names.
+
+    Raises:
+        ModelError: for an unknown name, a loss that the model does not have, or a
+            source that cannot be imported.
+    """
+    model = config.model
+    if model.name not in MODELS:
+        raise ModelError(f"unknown model.name {model.name!r}.{nearest(model.name, MODELS)}")
+    explicit = config.data.feedback == "explicit"
+    if model.name == "mf":
+        from fedrec.models.mf import MatrixFactorisation
+
+        limits = (config.data.rating_low, config.data.rating_high)
+        return MatrixFactorisation(model.dim, model.loss, model.init, explicit, limits)
+    if model.loss == "bpr":
+        raise ModelError(f"model.loss = 'bpr' is for model.name = 'mf', not {model.name!r}")
+    if model.name == "ncf":
+        from fedrec.models.ncf import build_ncf
+
+        with _seeded(config.run.seed):
+            return build_ncf(model.dim, integers(config, "model.mlp"), model.loss, model.init)
+    builder = _from_source(model.source)
+    with _seeded(config.run.seed):
+        return builder(config)
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Make Keras initialisers reproducible, and leave the caller's `random` as it was.
+
+    An initialiser without a seed takes one from Python's `random` and then draws
+    statelessly from it.
+    """
+    state = random.getstate()
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(state)
+
+
+def _from_source(source: str) -> Callable[[Config], Any]:
+    """Import ``package.module:function`` or ``file.py:function``."""
+    place, colon, function = source.rpartition(":")
+    if not colon:
+        raise ModelError(f"model.source = {source!r}: expected 'file.py:function'")
+    if place.endswith(".py"):
+        path = Path(place).expanduser()
+        if not path.is_file():
+            raise ModelError(f"model.source: there is no file {path.resolve()}")
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        if spec is None or spec.loader is None:
+            raise ModelError(f"model.source: {path} cannot be imported")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    else:
+        try:
+            module = importlib.import_module(place)
+        except ImportError as error:
+            raise ModelError(f"model.source: cannot import {place!r}: {error}") from None
+    if not hasattr(module, function):
+        names = [n for n in vars(module) if not n.startswith("_")]
+        raise ModelError(f"model.source: no {function!r} in {place}.{nearest(function, names)}")
+    result: Callable[[Config], Any] = getattr(module, function)
+    return result

@@ -1,0 +1,128 @@
+"""The contract of a model: written for one client, vectorised by the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedrec.data.interactions import Catalogue
+from fedrec.params import Personal, Shared
+
+Tensor = Any  # tf.Tensor; TensorFlow is imported lazily
+Tensors = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class RowInput:
+    """One input of a model that is a row of a table.
+
+    Attributes:
+        name: key under which the model finds it in `rows`.
+        table: the shared table that it is gathered from.
+        field: the id column of the batch: "item", "negative" (pairwise) or "user"
+            (pooled training only).
+    """
+
+    name: str
+    table: str
+    field: str = "item"
+
+    @property
+    def entity(self) -> str:
+        """What the ids number: "item" or "user"."""
+        return "user" if self.field == "user" else "item"
+
+
+class Recommender(Protocol):
+    """A model, written for ONE client.
+
+    Personal values arrive with a leading axis of 1 (one client; it broadcasts
+    over the batch) or B (pooled training, one row for each sample).
+
+    Attributes:
+        row_inputs: which inputs are table rows.
+        personal_vectors: name -> width of personal vectors (user embeddings).
+        pairwise: whether a sample is a (positive, negative) pair.
+    """
+
+    row_inputs: tuple[RowInput, ...]
+    personal_vectors: Mapping[str, int]
+    pairwise: bool
+
+    def init_shared(self, catalogue: Catalogue, seed: int) -> Shared:
+        """Return initial tables and weights for the items of `catalogue`."""
+        ...
+
+    def init_personal(self, clients: NDArray[np.int64], seed: int) -> Personal:
+        """Return initial personal parameters, addressed by client number [C]."""
+        ...
+
+    def loss(self, weights: Tensors, personal: Tensors, rows: Tensors, batch: Tensors) -> Tensor:
+        """Return the scalar ``sum_b batch["weight"][b] * loss_b``.
+
+        Args:
+            weights: name -> float32, the dense weights.
+            personal: name -> float32 [1 or B, ...].
+            rows: input name -> float32 [B, d].
+            batch: "label" float32 [B], "weight" float32 [B] (0 where padded).
+        """
+        ...
+
+    def score(
+        self, weights: Tensors, personal: Tensors, item_vectors: Tensors, history: Tensor
+    ) -> Tensor:
+        """Return the scores of candidates, float32 [I].
+
+        Args:
+            weights: name -> float32, the dense weights.
+            personal: name -> float32 [1, ...].
+            item_vectors: table name -> float32 [I, d].
+            history: int32 [H], training items of the client in time order, padded
+                with -1 in front.  Models without sequence ignore it.
+        """
+        ...
+
+
+def initial_rows(
+    seed: int, num_rows: int, dim: int, scale: float, table: int = 0
+) -> NDArray[np.float32]:
+    """Return addressed normal rows: row i depends on (seed, table, i) alone.
+
+    Args:
+        seed: seed of the run.
+        num_rows: number of rows.
+        dim: width d.
+        scale: standard deviation.
+        table: number of the table within the model.
+
+    Returns:
+        float32 [num_rows, dim].
+    """
+    from fedrec.rng import Purpose, keys, normal
+
+    key = keys(seed, table, np.arange(num_rows), Purpose.INIT_SHARED)
+    return scale * normal(key, dim)
+
+
+def initial_vectors(
+    seed: int, clients: NDArray[np.int64], dim: int, scale: float, position: int = 0
+) -> NDArray[np.float32]:
+    """Return addressed personal vectors: client c's depends on (seed, position, c) alone.
+
+    Args:
+        seed: seed of the run.
+        clients: int64 [C].
+        dim: width.
+        scale: standard deviation.
+        position: number of the personal value within the model.
+
+    Returns:
+        float32 [C, dim].
+    """
+    from fedrec.rng import Purpose, keys, normal
+
+    return scale * normal(keys(seed, position, clients, Purpose.INIT_PERSONAL), dim)

@@ -1,0 +1,144 @@
+"""Methods say which parameters move when.  They are data, not loops.
+
+A method is a sequence of phases that `train_cohort` runs one after the other on
+the same samples of a round.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from fedrec.config import Config
+from fedrec.data.batches import Sampling
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One stretch of local training.
+
+    Attributes:
+        shared: whether table rows and dense weights move.
+        personal: whether personal parameters move.
+        solver: "gradient", or "closed-form" (personal parameters are solved for).
+        batch: samples a step; 0 for all local samples.
+        epochs: passes over the samples (full batch: number of steps).
+        optimizer: "sgd" or "adam", fresh in every round.
+        lr: learning rate of rows and weights.
+        personal_lr: learning rate of personal parameters.
+        l2: gradient ``l2 * value`` is added for the rows of a batch (once for each
+            sample) and for personal vectors (once for each sample).
+        prox_mu: gradient ``prox_mu * (value - received)`` is added to rows and weights.
+    """
+
+    shared: bool = True
+    personal: bool = True
+    solver: str = "gradient"
+    batch: int = 256
+    epochs: int = 1
+    optimizer: str = "sgd"
+    lr: float = 0.1
+    personal_lr: float = 0.1
+    l2: float = 0.0
+    prox_mu: float = 0.0
+
+
+@dataclass(frozen=True)
+class Method:
+    """A federated method: phases and the samples that they see.
+
+    Attributes:
+        name: its name in tables.
+        phases: in order.
+        sampling: how samples are made.
+        reduction: "mean" or "sum" over the samples of a batch.
+        ridge: closed-form solver: ridge of the user vectors.
+    """
+
+    name: str
+    phases: tuple[Phase, ...]
+    sampling: Sampling
+    reduction: str = "mean"
+    ridge: float = 0.0
+
+    @property
+    def personal_is_derived(self) -> bool:
+        """Whether personal parameters are a function of the shared ones and local data."""
+        return any(phase.solver == "closed-form" for phase in self.phases)
+
+
+def _minibatch(config: Config) -> Phase:
+    train = config.train
+    return Phase(
+        batch=train.batch,
+        epochs=train.epochs,
+        optimizer=train.optimizer,
+        lr=train.lr,
+        personal_lr=train.personal_lr,
+        l2=train.l2,
+    )
+
+
+def _fedavg(config: Config) -> tuple[Phase, ...]:
+    """FedAvg (McMahan et al., AISTATS 2017): local epochs on everything at once."""
+    return (_minibatch(config),)
+
+
+def _fedprox(config: Config) -> tuple[Phase, ...]:
+    """FedProx (Li et al., MLSys 2020): FedAvg with a pull towards the received parameters."""
+    return (replace(_minibatch(config), prox_mu=config.train.prox_mu),)
+
+
+def _alternating(config: Config) -> tuple[Phase, ...]:
+    """Personal steps with the shared part frozen, then one gradient of the shared part.
+
+    The order of FedRecon (Singhal et al., NeurIPS 2021) and of FCF, with vectors
+    that are kept between rounds; the client sends a plain gradient (lr = 1, SGD),
+    which the server's optimiser applies.
+    """
+    phase = _minibatch(config)
+    return (
+        replace(phase, shared=False, batch=0, epochs=config.train.personal_steps),
+        replace(phase, personal=False, batch=0, epochs=1, optimizer="sgd", lr=1.0),
+    )
+
+
+def _fcf(config: Config) -> tuple[Phase, ...]:
+    """FCF (Ammad-ud-din et al. 2019): closed-form user vectors, a gradient for all items."""
+    gradient = Phase(personal=False, batch=0, epochs=1, optimizer="sgd", lr=1.0)
+    return (replace(gradient, shared=False, personal=True, solver="closed-form"), gradient)
+
+
+METHODS = {
+    "fedavg": _fedavg,
+    "fedprox": _fedprox,
+    "alternating": _alternating,
+    "fcf": _fcf,
+}
+
+
+def build_method(config: Config, *, pairwise: bool = False, pooled: bool = False) -> Method:
+    """Return the method that `config.train.method` names.
+
+    Args:
+        config: the configuration.
+        pairwise: whether the model wants (positive, negative) pairs.
+        pooled: whether samples carry a user column (merchant clients, centralised).
+
+    Returns:
+        The method.
+    """
+    train = config.train
+    explicit = config.data.feedback == "explicit"
+    fcf = train.method == "fcf"
+    sampling = Sampling(
+        negatives=0 if explicit or fcf else train.negatives,
+        pairwise=pairwise,
+        leaky=train.negatives_from == "legacy-leaky",
+        all_items=fcf,
+        alpha=train.alpha,
+        pooled=pooled,
+    )
+    reduction = "sum" if fcf else train.reduction
+    return Method(
+        train.method, METHODS[train.method](config), sampling, reduction, ridge=train.ridge
+    )

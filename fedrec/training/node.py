@@ -1,0 +1,345 @@
+"""What a node does in a round, as pure functions of the configuration and its input.
+
+`clients/` calls these from Flower messages; comparisons call them directly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedrec.config import Config, integers
+from fedrec.data.batches import Samples, draw_samples, make_blocks, sample_counts
+from fedrec.data.load import load_dataset
+from fedrec.data.partition import partition
+from fedrec.data.population import Population, build_population, expand
+from fedrec.data.split import split
+from fedrec.evaluation.evaluator import evaluate_ratings, evaluate_users, members
+from fedrec.evaluation.sums import EvaluationSums
+from fedrec.models.build import build_model
+from fedrec.models.recommender import Recommender
+from fedrec.params import PartialSum, Personal, Shared
+from fedrec.training.aggregate import partial_sum
+from fedrec.training.closed_form import solve_users
+from fedrec.training.local import CohortUpdate, train_cohort
+from fedrec.training.methods import Method, build_method
+from fedrec.training.pooled import PREFIX, Pooled
+from fedrec.training.scoring import Scorer, make_scorer
+
+_COPIES = 6  # float32 copies of a sample's rows that a training step holds at once
+
+
+@dataclass(frozen=True, eq=False)
+class Setup:
+    """A configuration with all that it names, loaded and built.
+
+    Attributes:
+        config: the configuration.
+        population: clients, training interactions, held-out items.
+        model: the model, written for one client.
+        method: which parameters move when.
+    """
+
+    config: Config
+    population: Population
+    model: Recommender
+    method: Method
+
+    @property
+    def many_users(self) -> bool:
+        """Whether a client hosts many users (merchant clients)."""
+        return self.config.clients.unit != "user"
+
+    @property
+    def trainee(self) -> Recommender:
+        """The model as a client trains it: pooled if it hosts many users."""
+        return Pooled(self.model) if self.many_users else self.model
+
+
+def prepare(config: Config) -> Setup:
+    """Load the data, partition and split it, and build the model (all cached).
+
+    Raises:
+        FedrecError: if the configuration cannot be met.
+    """
+    neutral = {"run.out": "", "run.name": "run", "run.tensorboard": False}
+    return _prepare(config.with_(neutral))
+
+
+@lru_cache(maxsize=8)
+def _prepare(config: Config) -> Setup:
+    population = load_population(config)
+    model = build_model(config)
+    method = build_method(
+        config, pairwise=model.pairwise, pooled=config.clients.unit != "user"
+    )
+    return Setup(config, population, model, method)
+
+
+def load_population(config: Config) -> Population:
+    """Load, partition and split the data of a configuration (cached).
+
+    Raises:
+        DataError: if the data cannot be had or split as asked.
+    """
+    sections = ("data", "split", "clients")
+    keys = {k: v for k, v in config.flat().items() if k.split(".")[0] in sections}
+    neutral = {"clients.sampling": "all", "clients.per_round": 100, "clients.availability": 1.0,
+               "clients.dropout": 0.0}
+    return _load_population(tuple({**keys, **neutral}.items()))
+
+
+@lru_cache(maxsize=4)
+def _load_population(keys: tuple[tuple[str, str | int | float | bool], ...]) -> Population:
+    from fedrec.config import Config as Schema
+
+    nested: dict[str, dict[str, object]] = {}
+    for key, value in keys:
+        section, name = key.split(".", 1)
+        nested.setdefault(section, {})[name] = value
+    config = Schema.model_validate(nested)
+    parts = partition(load_dataset(config), config)
+    explicit = config.data.feedback == "explicit"
+    return build_population(parts, split(parts.dataset, config), explicit=explicit)
+
+
+def init_shared(setup: Setup) -> Shared:
+    """Return the initial shared parameters; the seed of the run decides."""
+    return setup.model.init_shared(setup.population.split.dataset.items, setup.config.run.seed)
+
+
+def personal_users(setup: Setup, clients: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the local users of clients, ascending, int64.
+
+    The personal parameters of a node are stacked like these users (which are the
+    clients themselves unless a client hosts many users).
+    """
+    return setup.population.users_of(clients)
+
+
+def init_personal(setup: Setup, clients: NDArray[np.int64]) -> Personal:
+    """Return initial personal parameters, stacked like `personal_users(setup, clients)`."""
+    return setup.model.init_personal(personal_users(setup, clients), setup.config.run.seed)
+
+
+def _blocks(setup: Setup, clients: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    counts = sample_counts(setup.population, setup.method.sampling)[clients]
+    tables = setup.model.row_inputs
+    width = sum(_width(setup.model, r.table) for r in tables)
+    limit = (setup.config.engine.block_mib << 20) // (4 * _COPIES * max(1, width))
+    phases = [p for p in setup.method.phases if p.solver == "gradient"]
+    batch = min(p.batch for p in phases)
+    epochs = max(p.epochs for p in phases if p.batch == batch)
+    for block in make_blocks(counts, batch, epochs, limit):
+        yield clients[block]
+
+
+@lru_cache(maxsize=64)
+def _width(model: Recommender, table: str) -> int:
+    from fedrec.data.interactions import Catalogue
+
+    one = Catalogue(np.array(["0"], object))
+    return int(model.init_shared(one, 0).tables[table].shape[1])
+
+
+def train_node(
+    setup: Setup,
+    shared: Shared,
+    personal: Personal,
+    clients: NDArray[np.int64],
+    round_number: int,
+) -> tuple[PartialSum, Personal]:
+    """Train the chosen clients of a node for one round.
+
+    Args:
+        setup: the prepared configuration.
+        shared: what the server sent.
+        personal: stacked like `personal_users(setup, clients)`.
+        clients: int64 [C], ascending.
+        round_number: the round, from 1.
+
+    Returns:
+        The partial sum of the clients' updates, and the new personal parameters.
+    """
+    users = personal_users(setup, clients)
+    values = {name: value.copy() for name, value in personal.values.items()}
+    now = Personal(values)
+
+    def updates() -> Iterator[CohortUpdate]:
+        for block in _blocks(setup, clients):
+            mine = np.searchsorted(users, personal_users(setup, block))
+            update, new = train_block(setup, shared, now.take(mine), block, round_number)
+            for name, value in new.values.items():
+                values[name][mine] = value
+            yield update
+
+    return partial_sum(updates(), shared, setup.config.server.weighting), now
+
+
+def train_block(
+    setup: Setup,
+    shared: Shared,
+    personal: Personal,
+    clients: NDArray[np.int64],
+    round_number: int,
+) -> tuple[CohortUpdate, Personal]:
+    """Train one block of clients; each client's update stays its own.
+
+    Args:
+        setup: the prepared configuration.
+        shared: what the server sent.
+        personal: stacked like `personal_users(setup, clients)`.
+        clients: int64 [C], ascending.
+        round_number: the round.
+
+    Returns:
+        The updates, and the new personal parameters.
+    """
+    seed, sampling = setup.config.run.seed, setup.method.sampling
+    samples = draw_samples(setup.population, clients, seed, round_number, sampling)
+    if not setup.many_users:
+        update = train_cohort(setup.model, shared, personal, samples, setup.method,
+                              solve_personal=_solve)
+        return update, update.personal
+    return _train_many_users(setup, shared, personal, clients, samples)
+
+
+def _train_many_users(
+    setup: Setup, shared: Shared, personal: Personal, clients: NDArray[np.int64], samples: Samples
+) -> tuple[CohortUpdate, Personal]:
+    """Merchant clients: the vectors of their users are rows that stay with them."""
+    users = personal_users(setup, clients)
+    local = {**samples.fields, "user": np.searchsorted(users, samples.fields["user"])}
+    samples = Samples(samples.client, local, samples.label, samples.weight, samples.order,
+                      samples.num_clients)
+    vectors = {n: v for n, v in personal.values.items() if n in setup.model.personal_vectors}
+    tables = {**shared.tables, **{PREFIX + n: v for n, v in vectors.items()}}
+    owner = setup.population.client_of_user[users]
+    first = np.searchsorted(clients[np.argsort(clients)], clients)
+    heads = {n: v[_first_user(owner, clients)] for n, v in personal.values.items()
+             if n not in vectors}
+    update = train_cohort(setup.trainee, Shared(tables, shared.weights), Personal(heads), samples,
+                          setup.method)
+    new = {}
+    for name, value in vectors.items():
+        moved = value.copy()
+        moved[update.index[PREFIX + name].ids] += update.rows.pop(PREFIX + name)
+        update.index.pop(PREFIX + name)
+        new[name] = moved
+    for name, value in update.personal.values.items():
+        new[name] = value[first[np.searchsorted(clients, owner)]]
+    return update, Personal(new)
+
+
+def _first_user(owner: NDArray[np.int64], clients: NDArray[np.int64]) -> NDArray[np.int64]:
+    order = np.argsort(owner, kind="stable")
+    return order[np.searchsorted(owner[order], clients)]
+
+
+def _solve(shared: Shared, personal: Personal, samples: Samples, method: Method) -> Personal:
+    """Closed-form user vectors from all-item samples."""
+    liked = np.flatnonzero(samples.label > 0)
+    vectors = solve_users(
+        shared.tables["item"], samples.client[liked], samples.fields["item"][liked],
+        samples.num_clients, alpha=method.sampling.alpha, ridge=method.ridge,
+    )
+    return Personal({"user": vectors})
+
+
+def derive_personal(setup: Setup, shared: Shared, personal: Personal,
+                    users: NDArray[np.int64]) -> Personal:
+    """Return personal parameters as they follow from `shared`, where a method derives them.
+
+    Closed-form methods solve them anew on the device before scoring; all others
+    keep what local training left.
+    """
+    if not setup.method.personal_is_derived:
+        return personal
+    population = setup.population
+    at = expand(population.indptr, users)
+    owner = np.repeat(np.arange(len(users)), population.indptr[users + 1] - population.indptr[users])
+    vectors = solve_users(
+        shared.tables["item"], owner, population.items[at].astype(np.int64), len(users),
+        alpha=setup.method.sampling.alpha, ridge=setup.method.ridge,
+    )
+    return Personal({"user": vectors})
+
+
+def evaluate_node(
+    setup: Setup,
+    shared: Shared,
+    personal: Personal,
+    clients: NDArray[np.int64],
+    part: str,
+    *,
+    bootstrap: int,
+) -> EvaluationSums:
+    """Evaluate the clients of a node on their held-out items; only sums come out.
+
+    Args:
+        setup: the prepared configuration.
+        shared: what the server sent.
+        personal: stacked like `personal_users(setup, clients)`.
+        clients: int64 [C], ascending.
+        part: "valid" or "test".
+        bootstrap: number of bootstrap replicates, 0 for none.
+
+    Returns:
+        Sums over users.
+
+    Raises:
+        ModelError: if scores are not finite.
+    """
+    users = personal_users(setup, clients)
+    own = derive_personal(setup, shared, personal, users)
+    scorer = make_scorer(setup.model, shared, own, users, setup.population)
+    return evaluate_scorer(setup, scorer, users, part, bootstrap=bootstrap)
+
+
+def evaluate_scorer(
+    setup: Setup, scorer: Scorer, users: NDArray[np.int64], part: str, *, bootstrap: int
+) -> EvaluationSums:
+    """Evaluate any scorer as the configuration asks: ratings or ranking.
+
+    Args:
+        setup: the prepared configuration.
+        scorer: local users -> scores of all items.
+        users: int64, local users to evaluate, ascending.
+        part: "valid" or "test".
+        bootstrap: number of bootstrap replicates, 0 for none.
+
+    Returns:
+        Sums over users.
+    """
+    config, population = setup.config, setup.population
+    held_out = population.held_out(part)
+    if config.data.feedback == "explicit":
+        return evaluate_ratings(_predictor(scorer), held_out, users, seed=config.run.seed,
+                                bootstrap=bootstrap)
+    groups = None
+    if config.evaluate.group:
+        groups = members(population.split.dataset.users, config.evaluate.group)
+    return evaluate_users(
+        scorer, held_out, users, num_items=population.num_items,
+        ks=integers(config, "evaluate.k"), sampled=config.evaluate.sampled,
+        seed=config.run.seed, part=part, bootstrap=bootstrap, groups=groups,
+    )
+
+
+def _predictor(scorer: Scorer):  # type: ignore[no-untyped-def]
+    """Turn a scorer of all items into a predictor of single ratings."""
+
+    def predict(users: NDArray[np.int64], items: NDArray[np.int32]) -> NDArray[np.float32]:
+        out = np.zeros(len(users), np.float32)
+        unique, where = np.unique(users, return_inverse=True)
+        for at in range(0, len(unique), 256):
+            scores = scorer(unique[at : at + 256])
+            inside = np.flatnonzero((where >= at) & (where < at + 256))
+            out[inside] = scores[where[inside] - at, items[inside]]
+        return out
+
+    return predict

@@ -1,0 +1,66 @@
+"""A model over many users at once: personal vectors become rows of a table.
+
+The centralised baseline pools all users; a merchant client pools its own.  The
+model's loss is unchanged: it receives one personal row for each sample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedrec.data.interactions import Catalogue
+from fedrec.models.recommender import Recommender, RowInput, Tensor, Tensors
+from fedrec.params import Personal, Shared
+
+PREFIX = "personal/"
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """`model` trained on the samples of many users.
+
+    Attributes:
+        model: the model, written for one client.
+    """
+
+    model: Recommender
+
+    @property
+    def personal_vectors(self) -> Mapping[str, int]:
+        """None: they are rows here."""
+        return {}
+
+    @property
+    def pairwise(self) -> bool:
+        """As the model."""
+        return self.model.pairwise
+
+    @property
+    def row_inputs(self) -> tuple[RowInput, ...]:
+        """The model's rows, and a user row for each of its personal vectors."""
+        users = (RowInput(PREFIX + n, PREFIX + n, "user") for n in self.model.personal_vectors)
+        return (*self.model.row_inputs, *users)
+
+    def init_shared(self, catalogue: Catalogue, seed: int) -> Shared:
+        """As the model: user tables are not the server's."""
+        return self.model.init_shared(catalogue, seed)
+
+    def init_personal(self, clients: NDArray[np.int64], seed: int) -> Personal:
+        """Personal parameters that are not vectors (a local head), one a client."""
+        values = self.model.init_personal(clients, seed).values
+        return Personal({n: v for n, v in values.items() if n not in self.model.personal_vectors})
+
+    def loss(self, weights: Tensors, personal: Tensors, rows: Tensors, batch: Tensors) -> Tensor:
+        """See `Recommender.loss`; personal vectors are [B, width]."""
+        vectors = {n: rows[PREFIX + n] for n in self.model.personal_vectors}
+        return self.model.loss(weights, {**personal, **vectors}, rows, batch)
+
+    def score(
+        self, weights: Tensors, personal: Tensors, item_vectors: Tensors, history: Tensor
+    ) -> Tensor:
+        """As the model."""
+        return self.model.score(weights, personal, item_vectors, history)

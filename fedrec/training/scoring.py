@@ -1,0 +1,89 @@
+"""Scores of all items for many clients in one compiled call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from fedrec.data.population import Population
+from fedrec.models.recommender import Recommender
+from fedrec.params import Personal, Shared
+
+Scorer = Callable[[NDArray[np.int64]], NDArray[np.float32]]
+
+
+@lru_cache(maxsize=64)
+def compile_score(model: Recommender, own_rows: bool = False) -> Callable[..., Any]:
+    """Return ``(weights, personal [b, ...], tables, history [b, H]) -> [b, I]``.
+
+    Args:
+        model: the model, written for one client.
+        own_rows: tables are [b, I, d], one for each client (local-only training).
+    """
+
+    def run(weights, personal, tables, history):  # type: ignore[no-untyped-def]
+        def one_client(one):  # type: ignore[no-untyped-def]
+            vectors = {name: value[None] for name, value in one["personal"].items()}
+            mine = one["tables"] if own_rows else tables
+            inputs = {r.name: mine[r.table] for r in model.row_inputs if r.field == "item"}
+            return model.score(weights, vectors, inputs, one["history"])
+
+        stacked = {"personal": personal, "history": history}
+        if own_rows:
+            stacked["tables"] = tables
+        return tf.vectorized_map(one_client, stacked, fallback_to_while_loop=False)
+
+    return tf.function(run, reduce_retracing=True)
+
+
+def make_scorer(
+    model: Recommender,
+    shared: Shared,
+    personal: Personal,
+    users: NDArray[np.int64],
+    population: Population,
+) -> Scorer:
+    """Return a scorer over local users.
+
+    Args:
+        model: the model.
+        shared: tables and weights.
+        personal: personal parameters stacked like `users`.
+        users: int64 [U'], ascending local users that can be scored.
+        population: for the users' histories.
+
+    Returns:
+        A function from local users int64 [b] to float32 [b, I].
+    """
+    run = compile_score(model)
+    tables = {name: tf.constant(value) for name, value in shared.tables.items()}
+    weights = {name: tf.constant(value) for name, value in shared.weights.items()}
+
+    def score(wanted: NDArray[np.int64]) -> NDArray[np.float32]:
+        chosen = personal.take(np.searchsorted(users, wanted))
+        values = {name: tf.constant(value) for name, value in chosen.values.items()}
+        history = tf.constant(histories(population, wanted, model))
+        result: NDArray[np.float32] = run(weights, values, tables, history).numpy()
+        return result
+
+    return score
+
+
+def histories(
+    population: Population, users: NDArray[np.int64], model: Recommender
+) -> NDArray[np.int32]:
+    """Return the latest training items of users, int32 [b, H], padded with -1 in front.
+
+    H is `model.history_length`, 0 for models that do not read the history.
+    """
+    length = int(getattr(model, "history_length", 0))
+    position = population.indptr[users + 1][:, None] - np.arange(length, 0, -1)
+    real = position >= population.indptr[users][:, None]
+    if not length or not len(population.items):
+        return np.full((len(users), length), -1, np.int32)
+    return np.where(real, population.items[np.where(real, position, 0)], -1).astype(np.int32)
