@@ -2,11 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from fedrec.errors import OutputError
-from fedrec.results import Result, SystemResult
+from fedrec.report.history import HISTORY_FILE
+from fedrec.results import Result, SystemResult, load_result
+
+
+def load_runs(directories: Sequence[Path]) -> Result:
+    """Read the results of several output directories as one.
+
+    The paths of the histories become absolute.
+
+    Raises:
+        OutputError: if there is no directory, or no readable result in one of them.
+    """
+    results = [_located(load_result(directory), Path(directory)) for directory in directories]
+    if len(results) == 1:
+        return results[0]
+    return join(results, " + ".join(dict.fromkeys(result.name for result in results)))
+
+
+def _located(result: Result, directory: Path) -> Result:
+    def located(system: SystemResult) -> SystemResult:
+        if system.history is None and system.kind != "federated":
+            return system
+        file = (directory / (system.history or HISTORY_FILE)).absolute()
+        return replace(system, history=str(file))
+
+    return replace(result, systems=tuple(located(s) for s in result.systems))
 
 
 def join(results: Iterable[Result], name: str = "") -> Result:

@@ -135,9 +135,8 @@ class PlainSink:
                 if left is not None and latest.number < progress.rounds
                 else ""
             )
-            self._write(
-                f"{progress.system}: round {latest.number}/{progress.rounds}  {progress.facts()}{tail}"
-            )
+            where = f"{progress.system}: round {latest.number}/{progress.rounds}"
+            self._write(f"{where}  {progress.facts()}{tail}")
 
 
 class LiveSink:
