@@ -100,17 +100,19 @@ def load(path: Path) -> Dataset:
             for name, column in arrays.items()
             if name.startswith("interactions.")
         }
-        catalogues = {kind: _catalogue(kind, meta, arrays) for kind in meta["attributes"]}
+        kinds = {kind: _catalogue(kind, meta, arrays) for kind in meta["attributes"]}
         return Dataset(
             name=meta["name"],
             interactions=Interactions(**columns),
+            items=kinds["items"],
+            users=kinds["users"],
+            merchants=kinds.get("merchants"),
             account=tuple(meta["account"]),
-            **catalogues,
         )
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(
             f"the cached data set {path} is damaged ({type(error).__name__}). "
-            f"Remove the file; it is built again on the next use."
+            f"Remove the file to have it built again."
         ) from None
 
 

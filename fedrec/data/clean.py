@@ -111,14 +111,16 @@ def _ratings(rows: Interactions, rules: Rules) -> Step:
     if not rules.explicit and rules.min_rating <= 0:
         unrated = int((~np.isfinite(rows.rating)).sum())
         return rows, [f"missing ratings: {unrated:,} rows, kept (an interaction counts as such)"]
-    rows, said = _drop(rows, ~np.isfinite(rows.rating), "missing ratings")
-    rating = rows.rating
+    finite = np.isfinite(rows.rating)
+    rating = rows.rating[finite]
+    rows, said = _drop(rows, ~finite, "missing ratings")
     if rules.explicit:
         low, high = rules.rating_low, rules.rating_high
         bad = (rating < low) | (rating > high)
         rows, more = _drop(rows, bad, f"ratings outside {low:g} to {high:g}")
     else:
-        rows, more = _drop(rows, rating < rules.min_rating, f"rated below {rules.min_rating:g}")
+        bad = np.less(rating, rules.min_rating)
+        rows, more = _drop(rows, bad, f"rated below {rules.min_rating:g}")
     return rows, said + more
 
 
@@ -128,8 +130,9 @@ def _times(rows: Interactions, rules: Rules) -> Step:
     time = rows.timestamp
     with np.errstate(invalid="ignore"):
         bad = ~np.isfinite(time) | (time < 0) | (time > _LATEST)
+    time = time[~bad]
     rows, said = _drop(rows, bad, "broken times (missing, unreadable, before 1970, after 2200)")
-    if len(rows) > 1 and np.ptp(rows.timestamp) == 0:
+    if len(time) > 1 and np.ptp(time) == 0:
         said.append("times: all equal, so the order of rows decides what is latest")
     return rows, said
 
@@ -150,17 +153,18 @@ def _automated(rows: Interactions, rules: Rules) -> Step:
 
 
 def _repeated(rows: Interactions, rules: Rules) -> Step:
-    per_merchant = rules.per_merchant and rows.merchant is not None
-    parts = [rows.merchant] if per_merchant else []
+    parts = [rows.user, rows.item]
+    if rules.per_merchant and rows.merchant is not None:
+        parts.insert(0, rows.merchant)
     key = np.zeros(len(rows), dtype=np.int64)
-    for part in (*parts, rows.user, rows.item):
+    for part in parts:
         key = key * (int(part.max()) + 1) + part
     time = np.zeros(len(rows)) if rows.timestamp is None else rows.timestamp
     order = np.lexsort((time, key))  # stable: of equal times the later row comes last
     ordered = key[order]
     last = np.append(ordered[1:] != ordered[:-1], True)
     kept = np.sort(order[last])
-    what = "merchant, user and item" if per_merchant else "user and item"
+    what = "merchant, user and item" if len(parts) == 3 else "user and item"
     dropped = len(rows) - len(kept)
     line = f"repeated pairs of {what}: {dropped:,} rows dropped, the latest of each kept"
     if rows.event is None or not dropped:

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import logging
 import zipfile
-from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fedrec.config import Config, DataSection
-from fedrec.data import cache, movielens, sources
+from fedrec.data import cache, movielens, registry, sources
 from fedrec.data.clean import Rules, clean
+from fedrec.data.files import files_of, read_files
+from fedrec.data.frames import Columns, Table, from_frames
 from fedrec.data.interactions import Dataset
+from fedrec.data.journey import read_journey
+from fedrec.data.synthetic import make_marketplace
 from fedrec.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 log = logging.getLogger("fedrec.data")
 
 Root = Path | zipfile.Path
-_READERS: dict[tuple[str, str], Callable[[Root], Dataset]] = {
-    ("ml-100k", "grouplens"): movielens.read_100k_grouplens,
-    ("ml-100k", "recbole"): movielens.read_100k_recbole,
-    ("ml-1m", "grouplens"): movielens.read_1m,
-}
+Stamp = tuple[tuple[str, int, int], ...]
 
 
 def load_dataset(config: Config) -> Dataset:
@@ -38,12 +41,67 @@ def load_dataset(config: Config) -> Dataset:
         DataError: if the data set is unknown, cannot be had or read, or is
             empty after cleaning.
     """
-    return _load(config.data, config.clients.unit == "merchant")
+    per_merchant = config.clients.unit == "merchant"
+    return _load(config.data, per_merchant, _stamp(config.data))
+
+
+def _stamp(section: DataSection) -> Stamp:
+    """Change with the files that the data set is read from, so that memory is not stale."""
+    if section.name != "file":
+        return ()
+    stats = ((path, path.stat()) for path in files_of(section) if path.exists())
+    return tuple((str(path), stat.st_mtime_ns, stat.st_size) for path, stat in stats)
 
 
 @lru_cache(maxsize=4)
-def _load(section: DataSection, per_merchant: bool) -> Dataset:
+def _load(section: DataSection, per_merchant: bool, stamp: Stamp) -> Dataset:
     return clean(load_raw(section), _rules(section, per_merchant))
+
+
+def dataset_from_frame(
+    frame: pd.DataFrame,
+    *,
+    user: str = "user",
+    item: str = "item",
+    rating: str | None = None,
+    time: str | None = None,
+    merchant: str | None = None,
+    event: str | None = None,
+    items: pd.DataFrame | None = None,
+    users: pd.DataFrame | None = None,
+    name: str = "frame",
+    rules: Rules | None = None,
+) -> Dataset:
+    """Make a cleaned data set of a DataFrame, one row for each interaction.
+
+    Args:
+        frame: the interactions; identifiers may be of any type.
+        user: column of users; likewise `item`.
+        rating: column of ratings, or None; likewise `time` (seconds, dates or
+            date strings), `merchant` and `event` (view, cart, purchase).
+        items: attributes of items, or None; its id column is called as `item`,
+            or is the first.  Attributes are typed by what they hold.
+        users: attributes of users, or None.
+        name: name of the data set.
+        rules: how to clean; by default as implicit feedback, one interaction
+            for each user and item.
+
+    Returns:
+        the data set, with its cleaning account.
+
+    Raises:
+        DataError: for an empty frame, missing columns, or values that cannot be
+            used, saying which.
+    """
+    columns = Columns(user, item, rating or "", time or "", merchant or "", event or "")
+    raw = from_frames(
+        frame,
+        columns,
+        items=None if items is None else Table(items, source=f"{name} (items)"),
+        users=None if users is None else Table(users, source=f"{name} (users)"),
+        name=name,
+    )
+    return clean(raw, rules or Rules())
 
 
 def _rules(section: DataSection, per_merchant: bool) -> Rules:
@@ -65,19 +123,41 @@ def load_raw(section: DataSection) -> Dataset:
     Raises:
         DataError: if the data set is unknown, or cannot be had or read.
     """
-    entry = sources.find_entry(section.name)
+    entry = registry.find_entry(section.name)
+    if entry.name == "marketplace":
+        return make_marketplace(
+            section.users,
+            section.items,
+            section.merchants,
+            section.events_per_user,
+            section.data_seed,
+        )
+    if entry.name == "file":
+        return read_files(section)
     return _registered(entry, section)
 
 
-def _registered(entry: sources.Entry, section: DataSection) -> Dataset:
+def _registered(entry: registry.Entry, section: DataSection) -> Dataset:
+    """Read the parsed copy in the cache, or build it from the source files."""
     directory = cache.cache_directory(section.cache)
-    parsed = directory / entry.name / f"parsed-{cache.FORMAT}.npz"
+    level = f"-{section.level}" if entry.name == "complete-journey" else ""
+    parsed = directory / entry.name / f"parsed{level}-{cache.FORMAT}.npz"
     if parsed.exists():
         try:
             return cache.load(parsed)
         except DataError as error:
-            log.warning("%s", error)
+            log.warning("%s It is built again now.", error)
     source, root = sources.fetch(entry, directory)
-    dataset = _READERS[entry.name, source.form](root)
+    dataset = _read(entry.name, source.form, root, section)
     cache.save(parsed, dataset)
     return dataset
+
+
+def _read(name: str, form: str, root: Root, section: DataSection) -> Dataset:
+    if name == "complete-journey":
+        return read_journey(root, section.level)
+    if name == "ml-1m":
+        return movielens.read_1m(root)
+    if form == "recbole":
+        return movielens.read_100k_recbole(root)
+    return movielens.read_100k_grouplens(root)

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from fedrec.data.attributes import to_category, to_number, to_tags, to_text
 from fedrec.data.interactions import Attribute, Catalogue, Dataset, Interactions
-from fedrec.data.readers import to_category, to_number, to_tags, to_text
 from fedrec.errors import DataError
 
 Root = Path | zipfile.Path

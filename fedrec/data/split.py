@@ -42,15 +42,15 @@ def split(dataset: Dataset, config: Config) -> Split:
     else:
         labels, notes = cold(rows.item, dataset.num_items, fraction, config.split.seed, "items")
     labels, more = _without_strangers(rows, labels, protocol)
-    parts = [np.flatnonzero(labels == part) for part in (_TRAIN, _VALID, _TEST)]
-    for name, part in zip(("training", "validation", "test"), parts, strict=True):
+    train, valid, test = (np.flatnonzero(labels == part) for part in (_TRAIN, _VALID, _TEST))
+    for name, part in (("training", train), ("validation", valid), ("test", test)):
         if not len(part):
             raise DataError(
                 f"data set {dataset.name!r}, split {protocol!r}: no interaction is left for "
                 f"{name}. " + " ".join((*notes, *more)) + " Use more data or another protocol."
             )
-    digest = split_hash(dataset, *parts)
-    return Split(dataset, *parts, protocol, digest, (*notes, *more))
+    digest = split_hash(dataset, train, valid, test)
+    return Split(dataset, train, valid, test, protocol, digest, (*notes, *more))
 
 
 def _check_pairs(rows: Interactions, dataset: Dataset) -> None:

