@@ -185,10 +185,10 @@ class BaselineSection(_Section):
 
     ease_l2: float = Field(300.0, gt=0, description="EASE: ridge")
     ials_dim: int = Field(32, ge=1, description="iALS: number of factors")
-    ials_alpha: float = Field(4.0, gt=0, description="iALS: confidence 1 + alpha")
+    ials_alpha: float = Field(1.0, gt=0, description="iALS: confidence 1 + alpha")
     ials_l2: float = Field(10.0, ge=0, description="iALS: ridge")
     ials_epochs: int = Field(15, ge=1, description="iALS: sweeps")
-    knn_k: int = Field(100, ge=1, description="kNN: neighbours")
+    knn_k: int = Field(20, ge=1, description="kNN: neighbours")
     knn_shrink: float = Field(10.0, ge=0, description="kNN: shrinkage")
 
 

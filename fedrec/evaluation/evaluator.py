@@ -6,26 +6,23 @@ they return are sums, and sums over disjoint users add up.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fedrec.data.interactions import Catalogue
 from fedrec.data.population import HeldOut, expand
 from fedrec.errors import ConfigError, DataError, ModelError, nearest
-from fedrec.evaluation.bootstrap import bootstrap_sums
 from fedrec.evaluation.negatives import draw_negatives
 from fedrec.evaluation.ranking import count_recommended, full_ranks, sampled_ranks, user_metrics
+from fedrec.evaluation.rating import evaluate_ratings
+from fedrec.evaluation.reduction import check_finite, select, sum_up
 from fedrec.evaluation.sums import EvaluationSums
 from fedrec.rng import Purpose, keys
+from fedrec.training.scorer import Scorer
 
-Scorer = Callable[[NDArray[np.int64]], NDArray[np.float32]]
-"""Local users int64 [b] -> scores of all items, float32 [b, I]."""
-
-RatingPredictor = Callable[[NDArray[np.int64], NDArray[np.int32]], NDArray[np.float32]]
-"""Local users int64 [n], items int32 [n] -> predicted ratings, float32 [n]."""
+__all__ = ["PARTS", "Scorer", "evaluate_ratings", "evaluate_users", "list_length"]
 
 PARTS = {"valid": 1, "test": 2}
 """Parts that can be evaluated, with the address of their negatives and ties."""
@@ -74,7 +71,7 @@ def evaluate_users(
         seed: seed of ties and negatives.
         part: "valid" or "test"; each has negatives of its own.
         bootstrap: number of replicates B; 0 for none.
-        groups: name of a group -> int32 [U], non-zero for its members (`members`).
+        groups: name of a group -> int32 [U], non-zero for its members (`groups.members`).
         block_mib: memory of a block of users; blocks that fit the cache are fastest.
 
     Returns:
@@ -85,11 +82,8 @@ def evaluate_users(
         DataError: if a held-out item is also one that the user has seen.
         ConfigError: for an unknown part or no cut-offs.
     """
-    if part not in PARTS:
-        raise ConfigError(f"unknown part {part!r} to evaluate.{nearest(part, PARTS)}")
-    if not ks or min(ks) < 1:
-        raise ConfigError(f"evaluate.k = {list(ks)}: expected at least one cut-off of at least 1")
-    chosen, indptr, items, _ = _select(held_out, users)
+    _check_request(part, ks)
+    chosen, indptr, items, _ = select(held_out, users)
     draws = _Draws(seed, PARTS[part], sampled, list_length(ks))
     full, few = np.empty(len(items), np.int64), np.empty(len(items), np.int64)
     recommended = np.zeros(num_items, np.int64)
@@ -108,51 +102,7 @@ def evaluate_users(
         for name, values in user_metrics(ranks, indptr, ks).items()
     }
     counts = {protocol: np.ones(len(chosen)) for protocol in protocols}
-    return _sum_up(metrics, counts, chosen, bootstrap, recommended, groups or {})
-
-
-def evaluate_ratings(
-    predict: RatingPredictor,
-    held_out: HeldOut,
-    users: NDArray[np.int64] | None,
-    *,
-    bootstrap: int,
-    seed: int = 0,
-) -> EvaluationSums:
-    """Compare predicted with held-out ratings.
-
-    Args:
-        predict: the system.
-        held_out: held-out items with their ratings as labels.
-        users: int64 [E'], local users to evaluate; None for all.
-        bootstrap: number of replicates B over users; 0 for none.
-        seed: not used, as nothing is drawn; for symmetry with `evaluate_users`.
-
-    Returns:
-        The sums "rating.squared_error" and "rating.absolute_error".
-
-    Raises:
-        ModelError: if predictions are not finite or have the wrong shape.
-    """
-    del seed
-    chosen, indptr, items, labels = _select(held_out, users)
-    rows = np.repeat(np.arange(len(chosen)), np.diff(indptr))
-    predicted = np.asarray(predict(chosen[rows], items))
-    if predicted.shape != items.shape:
-        raise ModelError(
-            f"ratings were predicted in shape {predicted.shape}, expected {items.shape}"
-        )
-    _check_finite(predicted, "predicted ratings")
-    error = predicted.astype(np.float64) - labels
-    metrics = {
-        name: np.bincount(rows, values, minlength=len(chosen)).astype(np.float64, copy=False)
-        for name, values in (
-            ("rating.squared_error", error**2),
-            ("rating.absolute_error", np.abs(error)),
-        )
-    }
-    counts = {"rating": np.diff(indptr).astype(np.float64)}
-    return _sum_up(metrics, counts, chosen, bootstrap, np.zeros(0, np.int64), {})
+    return sum_up(metrics, counts, chosen, bootstrap, recommended, groups or {})
 
 
 def list_length(ks: Sequence[int]) -> int:
@@ -160,51 +110,11 @@ def list_length(ks: Sequence[int]) -> int:
     return 10 if 10 in ks else ks[0]
 
 
-def members(profile: Catalogue, name: str) -> dict[str, NDArray[np.int32]]:
-    """Return the user groups that an attribute forms.
-
-    Args:
-        profile: attributes of the U local users.
-        name: attribute of kind "category" or "tags"; of kind "number" it forms
-            four groups of about equal size.
-
-    Returns:
-        "gender=F" -> int32 [U], 1 for members; users with a missing value are in none.
-
-    Raises:
-        ConfigError: if there is no such attribute, or it is text.
-    """
-    if name not in profile.attributes:
-        hint = nearest(name, profile.attributes) if profile.attributes else ""
-        raise ConfigError(f"evaluate.group = {name!r}: users have no such attribute.{hint}")
-    attribute = profile.attributes[name]
-    values, words = attribute.values, attribute.vocabulary
-    if attribute.kind == "category":
-        masks = {word: values == code for code, word in enumerate(words)}
-    elif attribute.kind == "tags":
-        masks = {word: values[:, code] for code, word in enumerate(words)}
-    elif attribute.kind == "number":
-        edges = np.unique(np.nanquantile(values, [0.0, 0.25, 0.5, 0.75, 1.0]))
-        inner = np.digitize(values, edges[1:-1])
-        masks = {
-            f"{low:g}..{high:g}": (inner == code) & ~np.isnan(values)
-            for code, (low, high) in enumerate(zip(edges, edges[1:], strict=False))
-        }
-    else:
-        raise ConfigError(f"evaluate.group = {name!r} is text, which forms no groups")
-    return {f"{name}={word}": mask.astype(np.int32) for word, mask in masks.items()}
-
-
-def _select(
-    held_out: HeldOut, users: NDArray[np.int64] | None
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]:
-    """Return the chosen users that have relevant items, with the CSR of these."""
-    if users is None:
-        return held_out.users, held_out.indptr, held_out.items, held_out.labels
-    index = np.flatnonzero(np.isin(held_out.users, users))
-    entries = expand(held_out.indptr, index)
-    indptr = np.concatenate([[0], np.cumsum(np.diff(held_out.indptr)[index])]).astype(np.int64)
-    return held_out.users[index], indptr, held_out.items[entries], held_out.labels[entries]
+def _check_request(part: str, ks: Sequence[int]) -> None:
+    if part not in PARTS:
+        raise ConfigError(f"unknown part {part!r} to evaluate.{nearest(part, PARTS)}")
+    if not ks or min(ks) < 1:
+        raise ConfigError(f"evaluate.k = {list(ks)}: expected at least one cut-off of at least 1")
 
 
 def _blocks(num_users: int, num_items: int, block_mib: int) -> Iterator[tuple[int, int]]:
@@ -222,7 +132,7 @@ def _candidate_scores(
         raise ModelError(
             f"scores have shape {scores.shape}, expected [users, items] = {(len(block), num_items)}"
         )
-    _check_finite(scores, "scores")
+    check_finite(scores, "scores")
     lengths = held_out.seen_indptr[block + 1] - held_out.seen_indptr[block]
     rows = np.repeat(np.arange(len(block)), lengths)
     seen = rows * num_items + held_out.seen_items[expand(held_out.seen_indptr, block)]
@@ -254,13 +164,6 @@ def _rank_block(
     return full, sampled_ranks(relevant, rows, items, theirs, negatives, ties), listed
 
 
-def _check_finite(values: NDArray, what: str) -> None:
-    if values.size and not (np.isfinite(values.min()) and np.isfinite(values.max())):
-        raise ModelError(
-            f"{what} are not finite (NaN or infinity): the model diverged; lower the learning rate"
-        )
-
-
 def _check_unseen(
     relevant: NDArray[np.float32], users: NDArray[np.int64], items: NDArray[np.int32]
 ) -> None:
@@ -270,33 +173,3 @@ def _check_unseen(
             f"item {items[seen[0]]} is held out for user {users[seen[0]]} who has also met it in "
             f"training ({len(seen)} such cases): keep one interaction of a user and an item"
         )
-
-
-def _sum_up(
-    metrics: Mapping[str, NDArray[np.float64]],
-    counts: Mapping[str, NDArray[np.float64]],
-    users: NDArray[np.int64],
-    bootstrap: int,
-    recommended: NDArray[np.int64],
-    groups: Mapping[str, NDArray[np.int32]],
-) -> EvaluationSums:
-    """Reduce per-user values [E'] to sums, replicates and group sums."""
-    names = [*metrics, *counts]
-    table = np.stack([*metrics.values(), *counts.values()])
-    split = len(metrics)
-    sums = table.sum(axis=1)
-    replicates = bootstrap_sums(table, users, bootstrap) if bootstrap else table[:0]
-    of_groups: dict[str, float] = {}
-    for group, mask in groups.items():
-        inside = table[:split, mask[users] != 0]
-        of_groups[f"{group}.count"] = float(inside.shape[1])
-        for name, total in zip(names, inside.sum(axis=1), strict=False):
-            of_groups[f"{group}.{name}"] = float(total)
-    return EvaluationSums(
-        values=dict(zip(names[:split], sums[:split].tolist(), strict=True)),
-        counts=dict(zip(names[split:], sums[split:].tolist(), strict=True)),
-        replicates=dict(zip(names, replicates[:split], strict=False)),
-        replicate_counts=dict(zip(names[split:], replicates[split:], strict=False)),
-        recommended=recommended,
-        groups=of_groups,
-    )

@@ -41,16 +41,16 @@ def similarity(rows: sp.csr_matrix, k: int, shrink: float, *, centred: bool) -> 
     offset = sums / np.sqrt(width) if centred else np.zeros(num)
     norms = np.sqrt(np.maximum(squares - offset**2, 0.0))
     columns = rows.T.tocsc()
-    step = max(1, _BLOCK_BYTES // (8 * num))
+    step = max(1, _BLOCK_BYTES // (8 * max(num, 1)))
     blocks = []
-    for begin in range(0, num, step):
+    for begin in range(0, max(num, 1), step):
         part = slice(begin, min(begin + step, num))
         dots = (rows[part] @ columns).toarray() - np.outer(offset[part], offset)
         scale = np.outer(norms[part], norms) + shrink
         dots = np.divide(dots, scale, out=np.zeros_like(dots), where=scale > 0)
         dots[np.arange(len(dots)), np.arange(begin, part.stop)] = 0.0
         blocks.append(_keep_best(dots, k))
-    return sp.vstack(blocks, format="csr") if blocks else sp.csr_matrix((0, 0), dtype=np.float32)
+    return sp.vstack(blocks, format="csr")
 
 
 def _keep_best(dense: NDArray[np.float64], k: int) -> sp.csr_matrix:

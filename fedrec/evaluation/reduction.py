@@ -1,0 +1,83 @@
+"""From the values of single users to sums: the last step before leaving a node."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedrec.data.population import HeldOut, expand
+from fedrec.errors import ModelError
+from fedrec.evaluation.bootstrap import bootstrap_sums
+from fedrec.evaluation.sums import EvaluationSums
+
+
+def select(
+    held_out: HeldOut, users: NDArray[np.int64] | None
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]:
+    """Return the users to evaluate and their held-out items.
+
+    Args:
+        held_out: all users with held-out items.
+        users: int64 [E'], wanted users; None for all.
+
+    Returns:
+        int64 [E] users, int64 [E + 1] row pointers, int32 [W] items, float32 [W] labels.
+    """
+    if users is None:
+        return held_out.users, held_out.indptr, held_out.items, held_out.labels
+    index = np.flatnonzero(np.isin(held_out.users, users))
+    entries = expand(held_out.indptr, index)
+    indptr = np.concatenate([[0], np.cumsum(np.diff(held_out.indptr)[index])]).astype(np.int64)
+    return held_out.users[index], indptr, held_out.items[entries], held_out.labels[entries]
+
+
+def check_finite(values: NDArray, what: str) -> None:
+    """Raise ModelError, naming `what`, if a value is NaN or infinite."""
+    if values.size and not (np.isfinite(values.min()) and np.isfinite(values.max())):
+        raise ModelError(
+            f"{what} are not finite (NaN or infinity): the model diverged; lower the learning rate"
+        )
+
+
+def sum_up(
+    metrics: Mapping[str, NDArray[np.float64]],
+    counts: Mapping[str, NDArray[np.float64]],
+    users: NDArray[np.int64],
+    bootstrap: int,
+    recommended: NDArray[np.int64],
+    groups: Mapping[str, NDArray[np.int32]],
+) -> EvaluationSums:
+    """Reduce values of users to sums, replicates and group sums.
+
+    Args:
+        metrics: "<protocol>.<metric>" -> float64 [E], values of users.
+        counts: protocol -> float64 [E], what a user counts for.
+        users: int64 [E].
+        bootstrap: replicates B; 0 for none.
+        recommended: int64 [I], passed on.
+        groups: name -> int32 [U], non-zero for members.
+
+    Returns:
+        The sums.
+    """
+    names = [*metrics, *counts]
+    table = np.stack([*metrics.values(), *counts.values()])
+    split = len(metrics)
+    sums = table.sum(axis=1)
+    replicates = bootstrap_sums(table, users, bootstrap) if bootstrap else table[:0]
+    of_groups: dict[str, float] = {}
+    for group, mask in groups.items():
+        inside = table[:split, mask[users] != 0]
+        of_groups[f"{group}.count"] = float(inside.shape[1])
+        for name, total in zip(names, inside.sum(axis=1), strict=False):
+            of_groups[f"{group}.{name}"] = float(total)
+    return EvaluationSums(
+        values=dict(zip(names[:split], sums[:split].tolist(), strict=True)),
+        counts=dict(zip(names[split:], sums[split:].tolist(), strict=True)),
+        replicates=dict(zip(names, replicates[:split], strict=False)),
+        replicate_counts=dict(zip(names[split:], replicates[split:], strict=False)),
+        recommended=recommended,
+        groups=of_groups,
+    )
