@@ -15,7 +15,6 @@ from fedrec.report.headline import headline
 from fedrec.report.history import Round, histories
 from fedrec.report.join import load_runs
 from fedrec.report.sinks import chosen_metric
-from fedrec.report.tables import legend
 from fedrec.report.view import SystemsTable, number, signed, systems_table
 from fedrec.results import Result
 
@@ -75,7 +74,6 @@ def _context(result: Result, rounds: dict[tuple[str, int], tuple[Round, ...]]) -
         "facts": sections.data_facts(result),
         "seeds": sorted({s.seed for s in result.systems}),
         "table": table,
-        "legend": legend(table),
         "protocols": [(k, len(list(g))) for k, g in groupby(c.protocol for c in table.columns)],
         "systems_svg": _systems_figure(table),
         "convergence_svg": plots.convergence(result, rounds, select),

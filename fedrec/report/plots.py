@@ -68,7 +68,7 @@ def convergence(result: Result, histories: Histories, select: str) -> str:
     """
     if not histories:
         return ""
-    with _figure(9.2, 3.5) as (figure, save):
+    with _figure(9.2, 3.7) as (figure, save):
         left, right = figure.subplots(1, 2, width_ratios=(3, 2))
         colors = _colors(result)
         seen: set[str] = set()
@@ -90,7 +90,8 @@ def convergence(result: Result, histories: Histories, select: str) -> str:
         right.set_title("training loss")
         for axes in (left, right):
             axes.set_xlabel("round")
-        left.legend(loc="lower right", fontsize=9)
+        handles, labels = left.get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=6, fontsize=9)
         return save(f"Convergence: validation {metric_title(select)} and training loss by round")
 
 
@@ -179,6 +180,7 @@ def _dots(axes: Axes, table: SystemsTable, column: int) -> None:
             axes.axvline(cell.mean, color=SERIES[0], linewidth=0.8, linestyle=(0, (3, 3)))
     axes.grid(axis="y", visible=False)
     axes.tick_params(axis="y", length=0)
+    axes.locator_params(axis="x", nbins=5)
     axes.margins(y=0.12)
     title = table.columns[column]
     axes.set_title(f"{title.title}, {title.protocol}")

@@ -53,7 +53,8 @@ def rich_table(table: SystemsTable) -> Table:
     for column in table.columns:
         shown.add_column(f"{column.title}\n{column.protocol}", justify="right")
     for row in table.rows:
-        cells = [Text(cell_text(cell), style=_style(cell)) for cell in row.cells]
+        texts = [_aligned(cell, table.marked) for cell in row.cells]
+        cells = [Text(t, style=_style(c)) for t, c in zip(texts, row.cells, strict=True)]
         shown.add_row(Text(row.name, style="bold cyan" if row.reference else ""), *cells)
     return shown
 
@@ -88,6 +89,12 @@ def legend(table: SystemsTable) -> str:
     if table.marked:
         parts.append(f"▲ ▼ significantly better, worse than {table.reference}")
     return "; ".join(parts)
+
+
+def _aligned(cell: Cell | None, marked: bool) -> str:
+    """Leave the place of a mark free where others have one, so that figures line up."""
+    unmarked = cell is None or not cell.mark
+    return cell_text(cell) + ("  " if marked and unmarked else "")
 
 
 def _style(cell: Cell | None) -> str:
