@@ -1,0 +1,95 @@
+"""Which clients a node hosts, and what it needs to know about them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from flwr.app import Context
+from numpy.typing import NDArray
+
+from fedrec.config import from_flat
+from fedrec.errors import EngineError
+from fedrec.output import output_directory
+from fedrec.params import Personal
+from fedrec.storage import RunDirectory
+from fedrec.training.node import Setup, init_personal, personal_users, prepare
+
+
+@dataclass(frozen=True, eq=False)
+class Host:
+    """A node's view of the run.
+
+    Attributes:
+        setup: data and model.
+        clients: int64 [C], hosted clients, ascending.
+        directory: where the node keeps personal parameters.
+    """
+
+    setup: Setup
+    clients: NDArray[np.int64]
+    directory: Path
+
+    def fresh(self) -> Personal:
+        """Return initial personal parameters of all hosted clients."""
+        return init_personal(self.setup, self.clients)
+
+    def positions(self, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return where the users of `chosen` (int64 [c]) stand in the node's stack.
+
+        Raises:
+            EngineError: if one of the clients is not hosted here.
+        """
+        strangers = np.setdiff1d(chosen, self.clients)
+        if len(strangers):
+            raise EngineError(
+                f"client {strangers[0]} is not hosted on this node: "
+                "did partition-id or num-partitions change during the run?"
+            )
+        everyone = personal_users(self.setup, self.clients)
+        return np.searchsorted(everyone, personal_users(self.setup, chosen))
+
+
+def hosted_clients(partition: int, num_partitions: int, num_clients: int) -> NDArray[np.int64]:
+    """Return the clients of one node: every `num_partitions`-th, int64, ascending.
+
+    Raises:
+        EngineError: if the partition is not one of `num_partitions`, or hosts nobody.
+    """
+    if not 0 <= partition < num_partitions:
+        raise EngineError(
+            f"partition-id = {partition} with num-partitions = {num_partitions}: "
+            "expected 0 <= partition-id < num-partitions in --node-config"
+        )
+    clients = np.arange(partition, num_clients, num_partitions, dtype=np.int64)
+    if not len(clients):
+        raise EngineError(
+            f"node {partition} of {num_partitions} hosts no client: there are only {num_clients}. "
+            "Start fewer nodes"
+        )
+    return clients
+
+
+def host(context: Context) -> Host:
+    """Return what the node of a Flower context hosts.
+
+    Raises:
+        EngineError: if the node was started without partition-id and num-partitions.
+        ConfigError: if the run-config is not usable.
+    """
+    config = from_flat(context.run_config)
+    try:
+        partition = int(context.node_config["partition-id"])
+        num_partitions = int(context.node_config["num-partitions"])
+    except (KeyError, ValueError):
+        raise EngineError(
+            "a node must say which clients it hosts: start flower-supernode with "
+            '--node-config "partition-id=0 num-partitions=2"'
+        ) from None
+    setup = prepare(config)
+    clients = hosted_clients(partition, num_partitions, setup.population.num_clients)
+    own = str(context.node_config.get("state-dir", ""))
+    run = RunDirectory(output_directory(config))
+    name = f"{partition}-of-{num_partitions}"
+    return Host(setup, clients, Path(own) / name if own else run.clients / name)

@@ -1,0 +1,52 @@
+"""From evaluation sums to the `metrics` and `ci95` of a system in result.json."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from fedrec.config import Config, integers
+from fedrec.data.population import Population
+from fedrec.evaluation.beyond import beyond
+from fedrec.evaluation.evaluator import list_length
+from fedrec.evaluation.sums import EvaluationSums, group_means, intervals, means
+
+Nested = dict[str, Any]
+
+
+def nest(flat: Mapping[str, float]) -> Nested:
+    """Return dotted metrics by protocol: "full.hr@10" becomes ["full"]["hr@10"]."""
+    nested: Nested = {}
+    for name, value in flat.items():
+        protocol, metric = name.split(".", 1)
+        nested.setdefault(protocol, {})[metric] = value
+    return nested
+
+
+def summarise(
+    config: Config, population: Population, sums: EvaluationSums, part: str
+) -> tuple[Nested, dict[str, list[float]]]:
+    """Return all metrics of one part, and their intervals.
+
+    Args:
+        config: of the run.
+        population: for the popularity of items in training.
+        sums: folded over all nodes.
+        part: "valid" or "test", the first word of the intervals' names.
+
+    Returns:
+        protocol -> metric -> mean over users, with "beyond" and "groups" where they
+        were measured; and "test.full.hr@10" -> [low, high].
+    """
+    metrics = nest(means(sums))
+    if sums.recommended.sum() > 0:
+        counts = np.bincount(population.items, minlength=population.num_items)
+        k = list_length(integers(config, "evaluate.k"))
+        metrics["beyond"] = beyond(sums.recommended, counts, population.num_users, k)
+    groups = group_means(sums)
+    if groups:
+        metrics["groups"] = groups
+    ci95 = {f"{part}.{name}": [low, high] for name, (low, high) in intervals(sums).items()}
+    return metrics, ci95

@@ -1,0 +1,47 @@
+"""From the folded partial sum to the mean update that the server applies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedrec.params import PartialSum, SparseRows
+
+
+@dataclass(frozen=True, eq=False)
+class MeanUpdate:
+    """A mean change of the shared parameters.
+
+    Attributes:
+        tables: name -> rows of change, float64.
+        weights: name -> change, float64.
+    """
+
+    tables: dict[str, SparseRows]
+    weights: dict[str, NDArray[np.float64]]
+
+
+def mean_update(total: PartialSum, rows: str) -> MeanUpdate:
+    """Divide a sum of weighted updates.
+
+    Args:
+        total: the fold of all partial sums of the round.
+        rows: how table rows are divided: "touching" by the summed weight of the
+            clients that touched the row, so that a rare item moves as far as a
+            popular one; "mean" by the weight of all clients (McMahan et al. 2017,
+            FedAvg); "sum" not at all.
+
+    Returns:
+        The update; dense weights are always divided by the weight of all clients.
+    """
+    everyone = max(total.weight, np.finfo(np.float64).tiny)
+    tables = {}
+    for name, table in total.tables.items():
+        divisor: NDArray[np.float64] | float = {"mean": everyone, "sum": 1.0}.get(rows, 0.0)
+        if rows == "touching":
+            weight = total.row_weight[name]
+            divisor = np.where(weight > 0, weight, 1.0)[:, None]
+        tables[name] = SparseRows(table.ids, table.rows / divisor)
+    return MeanUpdate(tables, {name: value / everyone for name, value in total.weights.items()})

@@ -1,0 +1,126 @@
+"""The server's state after a round, saved whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from fedrec.errors import CheckpointError
+from fedrec.params import Shared
+from fedrec.storage import read_arrays, write_arrays
+from fedrec.wire import NO_ROUND, flatten_shared, restore_shared
+
+
+@dataclass(frozen=True, eq=False)
+class Best:
+    """The round that is best on validation so far.
+
+    Attributes:
+        round_number: that round.
+        value: its validation metric.
+        shared: its parameters.
+    """
+
+    round_number: int
+    value: float
+    shared: Shared
+
+
+@dataclass(frozen=True, eq=False)
+class ServerState:
+    """Where a run stands; everything a resume needs beside the optimiser.
+
+    Attributes:
+        round_number: last completed round; 0 before the first.
+        shared: parameters after it.
+        best: best validated round, or None.
+        session: random name of the run, under which nodes keep their state.
+        hosting: digest of how clients are spread over nodes.
+    """
+
+    round_number: int
+    shared: Shared
+    best: Best | None
+    session: str
+    hosting: str
+
+    @property
+    def selected_round(self) -> int:
+        """The best validated round, or NO_ROUND."""
+        return NO_ROUND if self.best is None else self.best.round_number
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """What a checkpoint file holds.
+
+    Attributes:
+        state: of the server.
+        optimizer: variables of the server optimisers.
+        line: the last line of rounds.jsonl, in case it was not written any more.
+    """
+
+    state: ServerState
+    optimizer: dict[str, NDArray]
+    line: dict[str, Any]
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint, config_hash: str) -> None:
+    """Write a checkpoint atomically.
+
+    Raises:
+        OutputError: if the directory cannot be written.
+    """
+    state, best = checkpoint.state, checkpoint.state.best
+    arrays = _prefixed("shared", flatten_shared(state.shared))
+    arrays |= _prefixed("optimizer", checkpoint.optimizer)
+    if best is not None:
+        arrays |= _prefixed("best", flatten_shared(best.shared))
+    meta = {
+        "config_hash": config_hash,
+        "round": state.round_number,
+        "session": state.session,
+        "hosting": state.hosting,
+        "best": None if best is None else [best.round_number, best.value],
+        "line": checkpoint.line,
+    }
+    write_arrays(path, arrays, meta)
+
+
+def load_checkpoint(path: Path, config_hash: str) -> Checkpoint:
+    """Read a checkpoint.
+
+    Raises:
+        CheckpointError: if it is missing, corrupted, or of another configuration.
+    """
+    arrays, meta = read_arrays(path)
+    if meta.get("config_hash") != config_hash:
+        raise CheckpointError(
+            f"{path} belongs to a run with another configuration ({meta.get('config_hash')}, "
+            f"now {config_hash}): choose another --out, or replace that run with --overwrite"
+        )
+    best = None
+    if meta["best"] is not None:
+        best_round, value = meta["best"]
+        best = Best(best_round, value, restore_shared(_under("best", arrays)))
+    state = ServerState(
+        int(meta["round"]),
+        restore_shared(_under("shared", arrays)),
+        best,
+        meta["session"],
+        meta["hosting"],
+    )
+    return Checkpoint(state, _under("optimizer", arrays), meta["line"])
+
+
+def _prefixed(prefix: str, arrays: Mapping[str, NDArray]) -> dict[str, NDArray]:
+    return {f"{prefix}/{name}": array for name, array in arrays.items()}
+
+
+def _under(prefix: str, arrays: Mapping[str, NDArray]) -> dict[str, NDArray]:
+    start = f"{prefix}/"
+    return {n.removeprefix(start): a for n, a in arrays.items() if n.startswith(start)}

@@ -1,0 +1,126 @@
+"""Server optimisers: Keras optimisers fed the negative mean update as a gradient.
+
+Reddi et al., "Adaptive federated optimization" (ICLR 2021): the mean update of
+the clients is a pseudo-gradient.  With SGD of learning rate 1 this is FedAvg.
+One optimiser serves all tables and another all dense weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedrec.config import ServerSection
+from fedrec.errors import CheckpointError
+from fedrec.params import Shared
+from server.aggregation import MeanUpdate
+
+Arrays = dict[str, NDArray]
+
+
+def keras_optimizer(name: str, learning_rate: float) -> Any:
+    """Return a Keras optimiser by its name in the configuration."""
+    from keras import optimizers
+
+    makers = {
+        "sgd": lambda: optimizers.SGD(learning_rate),
+        "momentum": lambda: optimizers.SGD(learning_rate, momentum=0.9),
+        "adam": lambda: optimizers.Adam(learning_rate),
+        "adagrad": lambda: optimizers.Adagrad(learning_rate),
+        "rmsprop": lambda: optimizers.RMSprop(learning_rate),
+        "adamw": lambda: optimizers.AdamW(learning_rate),
+        "lion": lambda: optimizers.Lion(learning_rate),
+    }
+    return makers[name]()
+
+
+class ServerOptimizer:
+    """Applies mean updates to the shared parameters it was built for.
+
+    Args:
+        section: names, learning rates and weight decay.
+        shared: initial parameters; names and shapes stay the same.
+    """
+
+    def __init__(self, section: ServerSection, shared: Shared) -> None:
+        self._l2 = section.l2
+        self._tables = _Group(section.table_optimizer, section.table_lr, shared.tables)
+        self._weights = _Group(section.weight_optimizer, section.weight_lr, shared.weights)
+
+    def apply(self, shared: Shared, update: MeanUpdate) -> Shared:
+        """Return the parameters after one optimiser step.
+
+        Args:
+            shared: the parameters; `l2` times a table is added to its gradient.
+            update: their mean change by the clients.
+        """
+        gradients = {}
+        for name, table in shared.tables.items():
+            gradient = -update.tables[name].dense(len(table))
+            gradients[name] = (gradient + self._l2 * table).astype(np.float32)
+        dense = {n: (-update.weights[n]).astype(np.float32) for n in shared.weights}
+        return Shared(
+            self._tables.step(shared.tables, gradients), self._weights.step(shared.weights, dense)
+        )
+
+    def state(self) -> Arrays:
+        """Return the optimisers' variables: moments, step counts, learning rates."""
+        tables = {f"table.{name}": value for name, value in self._tables.state().items()}
+        return tables | {f"weight.{name}": value for name, value in self._weights.state().items()}
+
+    def restore(self, state: Mapping[str, NDArray]) -> None:
+        """Set what `state` returned, bit by bit.
+
+        Raises:
+            CheckpointError: if it belongs to other optimisers.
+        """
+        for prefix, group in (("table.", self._tables), ("weight.", self._weights)):
+            group.restore(
+                {n.removeprefix(prefix): a for n, a in state.items() if n.startswith(prefix)}
+            )
+
+
+class _Group:
+    """One Keras optimiser over some named arrays."""
+
+    def __init__(self, name: str, learning_rate: float, arrays: Arrays) -> None:
+        self._variables: dict[str, Any] = {}
+        if not arrays:
+            return
+        import keras
+
+        self._variables = {
+            n: keras.Variable(a, name=n.replace(".", "_")) for n, a in arrays.items()
+        }
+        self._optimizer = keras_optimizer(name, learning_rate)
+        self._optimizer.build(list(self._variables.values()))
+
+    def step(self, arrays: Arrays, gradients: Arrays) -> Arrays:
+        if not self._variables:
+            return {}
+        import keras
+
+        for name, variable in self._variables.items():
+            variable.assign(arrays[name])
+        pairs = [(keras.ops.convert_to_tensor(gradients[n]), v) for n, v in self._variables.items()]
+        self._optimizer.apply_gradients(pairs)
+        return {n: keras.ops.convert_to_numpy(v).copy() for n, v in self._variables.items()}
+
+    def state(self) -> Arrays:
+        if not self._variables:
+            return {}
+        return {str(i): np.array(v) for i, v in enumerate(self._optimizer.variables)}
+
+    def restore(self, state: Arrays) -> None:
+        variables = self._optimizer.variables if self._variables else []
+        shapes = {str(i): tuple(v.shape) for i, v in enumerate(variables)}
+        if {n: a.shape for n, a in state.items()} != shapes:
+            raise CheckpointError(
+                "the checkpoint holds the state of another server optimizer or model: "
+                "start the run again with --overwrite"
+            )
+        for i, variable in enumerate(variables):
+            variable.assign(state[str(i)])

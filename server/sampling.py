@@ -1,0 +1,59 @@
+"""Which clients take part in a round.
+
+Every decision about a client is a function of (seed, round, client) alone, so
+a cohort does not depend on the engine, on how clients are spread over nodes, or
+on a resume.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedrec.config import Config
+from fedrec.rng import Purpose, draw, keys, uniform
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """The clients of a round.
+
+    Attributes:
+        training: int64 [C], chosen clients that train, ascending.
+        dropped: int64 [D], chosen clients that fail in this round (simulated).
+    """
+
+    training: NDArray[np.int64]
+    dropped: NDArray[np.int64]
+
+
+def sample_clients(config: Config, clients: NDArray[np.int64], round_number: int) -> Sample:
+    """Choose the clients of a round.
+
+    Args:
+        config: `clients.sampling`, `per_round`, `availability`, `dropout`, and the seed.
+        clients: int64 [N], all clients that connected nodes host, ascending.
+        round_number: the round, from 1.
+
+    Returns:
+        The sample.  With "fixed" it has min(per_round, reachable clients) members;
+        with "poisson" each reachable client is in with probability per_round / N.
+    """
+
+    def chance(purpose: Purpose) -> NDArray[np.float64]:
+        return uniform(draw(keys(config.run.seed, round_number, clients, purpose), 0))
+
+    section = config.clients
+    chosen = chance(Purpose.AVAILABILITY) < section.availability
+    lot = chance(Purpose.SAMPLING)
+    if section.sampling == "fixed":
+        reachable = np.flatnonzero(chosen)
+        taken = reachable[np.argsort(lot[reachable], kind="stable")[: section.per_round]]
+        chosen = np.zeros(len(clients), bool)
+        chosen[taken] = True
+    elif section.sampling == "poisson":
+        chosen &= lot * len(clients) < section.per_round
+    fails = chosen & (chance(Purpose.DROPOUT) < section.dropout)
+    return Sample(clients[chosen & ~fails], clients[fails])

@@ -1,0 +1,269 @@
+"""The round loop: sample, train, fold, apply, validate, checkpoint.
+
+Flower's `Strategy.start` has neither checkpoints nor resume, so it is replaced;
+`configure_*` and `aggregate_*` keep their meaning.  Clients, not nodes, are
+sampled: a node gets one message with its share of the cohort, and answers with
+one partial sum.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import reduce
+from typing import Any
+
+import numpy as np
+from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import Result, Strategy
+
+from fedrec.config import Config
+from fedrec.errors import CheckpointError, EngineError
+from fedrec.evaluation.sums import EvaluationSums, means, merge
+from fedrec.output import output_directory
+from fedrec.params import PartialSum
+from fedrec.storage import RunDirectory
+from fedrec.training.node import Setup, init_shared
+from fedrec.wire import (
+    EVALUATE,
+    NO_ROUND,
+    TRAIN,
+    EvaluateReply,
+    EvaluateRequest,
+    Moment,
+    TrainReply,
+    TrainRequest,
+    pack_shared,
+)
+from server.aggregation import mean_update
+from server.checkpoint import Best, Checkpoint, ServerState, load_checkpoint, save_checkpoint
+from server.journal import Journal, Line, Stopwatch
+from server.optimizers import ServerOptimizer
+from server.outcome import write_outcome
+from server.roster import Roster, call_roll, failures_of, update_roster
+from server.sampling import Sample, sample_clients
+from server.selection import better, selection_value
+
+
+class FedRecStrategy(Strategy):
+    """Federated training of a recommender, from the first round to the last file.
+
+    Args:
+        config: of the run, with its output directory.
+        setup: model and data sizes.
+    """
+
+    def __init__(self, config: Config, setup: Setup) -> None:
+        self._config = config
+        self._setup = setup
+        self._files = RunDirectory(output_directory(config))
+        self._journal = Journal(self._files.rounds)
+        self._roster = Roster({})
+        self._sample = Sample(np.zeros(0, np.int64), np.zeros(0, np.int64))
+        self._total: PartialSum | None = None
+        self._skipped: str | None = None
+        self._sums = EvaluationSums()
+        self._failures: tuple[str, ...] = ()
+
+    def start(self, grid: Grid, *_: Any, **__: Any) -> Result:
+        """Run all rounds that are left, then test and export the selected one.
+
+        Everything Flower's signature passes beside the grid stands in the
+        configuration and is ignored.
+
+        Raises:
+            EngineError: if too few nodes come, or all nodes fail.
+            CheckpointError: if the output directory holds another or a broken run.
+        """
+        self._begin(grid)
+        for server_round in range(self._state.round_number + 1, self._config.train.rounds + 1):
+            self._run_round(grid, server_round)
+        return self._finish(grid)
+
+    def summary(self) -> None:
+        """Log nothing: all that matters stands in the output directory."""
+
+    def _begin(self, grid: Grid) -> None:
+        """Meet the nodes, and continue from the checkpoint if there is one."""
+        config, num_clients = self._config, self._setup.population.num_clients
+        shared = init_shared(self._setup)
+        self._optimizer = ServerOptimizer(config.server, shared)
+        saved = None
+        if self._files.checkpoint.exists():
+            saved = load_checkpoint(self._files.checkpoint, config.config_hash())
+        least = max(config.server.min_nodes, config.engine.nodes)
+        self._roster = call_roll(grid, num_clients, least)
+        hosting = self._roster.digest()
+        if saved is None:
+            self._set_state(ServerState(0, shared, None, os.urandom(8).hex(), hosting))
+            self._journal.begin(None)
+            return
+        complete = len(self._roster.clients) == num_clients
+        if complete and saved.state.hosting != hosting:
+            raise CheckpointError(
+                "the run was started with its clients spread over other nodes: personal parameters "
+                "stay on their node, so resume with the same engine.nodes"
+            )
+        self._optimizer.restore(saved.optimizer)
+        self._set_state(saved.state)
+        self._journal.begin(saved.line)
+
+    def _set_state(self, state: ServerState) -> None:
+        self._state = state
+        self._arrays = pack_shared(state.shared)
+
+    # Training
+
+    def _run_round(self, grid: Grid, server_round: int) -> None:
+        config, clock, valid = self._config, Stopwatch(), None
+        with clock.phase("sample"):
+            self._roster = update_roster(grid, self._roster, self._setup.population.num_clients)
+            self._sample = sample_clients(config, self._roster.clients, server_round)
+        with clock.phase("train"):
+            messages = list(self.configure_train(server_round, self._arrays, ConfigRecord(), grid))
+            replies = self._exchange(grid, messages)
+        with clock.phase("aggregate"):
+            self.aggregate_train(server_round, replies)
+        if server_round % config.evaluate.every == 0 or server_round == config.train.rounds:
+            with clock.phase("evaluate"):
+                valid = self._validate(grid, server_round)
+        line = self._line(server_round, valid)
+        if self._checkpoint_due(server_round):
+            with clock.phase("checkpoint"):
+                self._save(line | clock.stamp())
+        self._journal.append(line | clock.stamp())
+
+    def configure_train(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """Return one message for each node with chosen clients.
+
+        When a checkpoint is due every node gets one, so that all save their state.
+        """
+        state, due = self._state, self._checkpoint_due(server_round)
+        saved = server_round if due else NO_ROUND
+        moment = Moment(state.session, server_round - 1, state.selected_round, saved)
+        for node, hosted in self._roster.hosted.items():
+            clients = np.intersect1d(hosted, self._sample.training, assume_unique=True)
+            if len(clients) or due:
+                request = TrainRequest(state.shared, server_round, clients, moment)
+                yield Message(request.pack(arrays), node, TRAIN, group_id=str(server_round))
+
+    def aggregate_train(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        """Fold the good replies and apply their mean update, or skip the round.
+
+        A skipped round leaves the shared parameters as they are; its clients keep
+        what they have learnt, as they cannot know that it was skipped.
+
+        Returns:
+            The new shared parameters, and plain sums of the clients' metrics.
+        """
+        sums = [TrainReply.unpack(r.content).partial_sum for r in self._roster.good(replies)]
+        present = [partial for partial in sums if partial is not None]
+        total = reduce(lambda a, b: a + b, present) if present else None
+        count, least = 0 if total is None else total.num_clients, self._config.server.min_clients
+        shared, self._skipped = self._state.shared, None
+        if total is None or count < least:
+            self._skipped = f"{count} clients trained, server.min_clients = {least}"
+        else:
+            shared = self._optimizer.apply(shared, mean_update(total, self._config.server.rows))
+        self._total = total
+        self._set_state(replace(self._state, round_number=server_round, shared=shared))
+        return self._arrays, None if total is None else MetricRecord(dict(total.metrics))
+
+    def _exchange(self, grid: Grid, messages: list[Message]) -> list[Message]:
+        """Send messages and return the replies; failures are noted.
+
+        Raises:
+            EngineError: if all nodes failed.
+        """
+        replies = list(grid.send_and_receive(messages))
+        failures = failures_of(messages, replies)
+        if messages and len(failures) == len(messages):
+            raise EngineError(f"all {len(messages)} nodes failed. First, {failures[0]}")
+        self._failures += failures
+        return replies
+
+    # Evaluation
+
+    def configure_evaluate(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """Return one message for each node; `config` names part and replicates."""
+        moment = Moment(self._state.session, server_round)
+        part, bootstrap = str(config["part"]), int(config["bootstrap"])  # type: ignore[arg-type]
+        for node in self._roster.hosted:
+            request = EvaluateRequest(self._state.shared, part, bootstrap, moment)
+            yield Message(request.pack(arrays), node, EVALUATE, group_id=str(server_round))
+
+    def aggregate_evaluate(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> MetricRecord | None:
+        """Fold the evaluation sums of the nodes and return their means."""
+        good = self._roster.good(replies)
+        self._sums = merge([EvaluateReply.unpack(reply.content).sums for reply in good])
+        return MetricRecord(dict(means(self._sums)))
+
+    def _evaluate(
+        self, grid: Grid, server_round: int, arrays: ArrayRecord, part: str, bootstrap: int
+    ) -> EvaluationSums:
+        wanted = ConfigRecord({"part": part, "bootstrap": bootstrap})
+        messages = list(self.configure_evaluate(server_round, arrays, wanted, grid))
+        self.aggregate_evaluate(server_round, self._exchange(grid, messages))
+        return self._sums
+
+    def _validate(self, grid: Grid, server_round: int) -> dict[str, float]:
+        """Evaluate on validation and remember the round if it is the best so far."""
+        metrics = means(self._evaluate(grid, server_round, self._arrays, "valid", 0))
+        select, best = self._config.evaluate.select, self._state.best
+        value = selection_value(metrics, select)
+        if value is not None and (best is None or better(value, best.value, select)):
+            best = Best(server_round, value, self._state.shared)
+            self._state = replace(self._state, best=best)
+        return metrics
+
+    # What stays
+
+    def _checkpoint_due(self, server_round: int) -> bool:
+        every, last = self._config.server.checkpoint_every, self._config.train.rounds
+        return server_round % every == 0 or server_round == last
+
+    def _save(self, line: Line) -> None:
+        checkpoint = Checkpoint(self._state, self._optimizer.state(), line)
+        save_checkpoint(self._files.checkpoint, checkpoint, self._config.config_hash())
+
+    def _line(self, server_round: int, valid: dict[str, float] | None) -> Line:
+        total, failed = self._total, self._failures
+        self._failures = ()
+        metrics = {} if total is None else total.metrics
+        weight = 0.0 if total is None else total.weight
+        down = self._state.shared.num_bytes * len(self._sample.training)
+        return {
+            "round": server_round,
+            "loss": metrics.get("loss", 0.0) / weight if weight > 0 else None,
+            "clients": 0 if total is None else total.num_clients,
+            "dropped": len(self._sample.dropped),
+            "failed_nodes": list(failed),
+            "skipped": self._skipped,
+            "bytes_up": metrics.get("bytes_up", 0.0),
+            "bytes_down": float(down),
+            "valid": valid,
+        }
+
+    def _finish(self, grid: Grid) -> Result:
+        """Test the selected round once, export it, and describe the run."""
+        state = self._state
+        chosen = state.best or Best(state.round_number, float("nan"), state.shared)
+        self._roster = update_roster(grid, self._roster, self._setup.population.num_clients)
+        arrays, bootstrap = pack_shared(chosen.shared), self._config.evaluate.bootstrap
+        sums = self._evaluate(grid, chosen.round_number, arrays, "test", bootstrap)
+        write_outcome(
+            self._config, self._setup.population, self._files, chosen, sums, self._journal.lines()
+        )
+        result = Result()
+        result.arrays = arrays
+        return result
