@@ -12,8 +12,10 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 
 CORE_PACKAGES = (
-    "tensorflow", "keras", "flwr", "numpy", "scipy", "pandas", "pydantic", "pyarrow", "cryptography",
+    "tensorflow", "keras", "flwr", "numpy", "scipy", "pandas", "pydantic", "pyarrow",
 )  # fmt: skip
+VARIANTS = {"tensorflow": ("tensorflow-cpu", "tensorflow-intel", "tensorflow-macos")}
+"""Distributions that bring the same package."""
 
 
 def describe_machine() -> dict[str, str | int | float]:
@@ -36,11 +38,13 @@ def describe_machine() -> dict[str, str | int | float]:
 
 
 def package_version(name: str) -> str | None:
-    """Return the version of an installed distribution, or None."""
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
+    """Return the version of an installed distribution, or of a variant of it, or None."""
+    for distribution in (name, *VARIANTS.get(name, ())):
+        try:
+            return version(distribution)
+        except PackageNotFoundError:
+            continue
+    return None
 
 
 def usable_cores() -> int:

@@ -37,8 +37,8 @@ def ready_output(directory: Path, *, overwrite: bool = False) -> Path:
             pass
     except (FileExistsError, NotADirectoryError):
         raise OutputError(
-            f"cannot use {directory} as the output directory: it, or a part of its path, is a file. "
-            "Choose another with --out DIR"
+            f"cannot use {directory} as the output directory: it, or a part of its path, "
+            "is a file. Choose another with --out DIR"
         ) from None
     except OSError as error:
         raise OutputError(

@@ -21,7 +21,13 @@ POOLED = {"statement": "not private: all interactions are pooled at one place", 
 
 def metrics(hr: float, ndcg: float) -> dict[str, Any]:
     """Nested metrics around a full-ranking HR@10 and NDCG@10."""
-    full = {"hr@5": 0.6 * hr, "hr@10": hr, "ndcg@10": ndcg, "recall@20": 1.7 * hr, "mrr@10": 0.8 * ndcg}
+    full = {
+        "hr@5": 0.6 * hr,
+        "hr@10": hr,
+        "ndcg@10": ndcg,
+        "recall@20": 1.7 * hr,
+        "mrr@10": 0.8 * ndcg,
+    }
     sampled = {"hr@10": 4.2 * hr + 0.12, "ndcg@10": 4.6 * ndcg + 0.08}
     beyond = {"coverage": 0.2 + hr, "novelty": 9.1 - 10 * hr, "popularity": 0.94 - hr}
     return {
@@ -57,7 +63,13 @@ def history(rounds: int, seed: int, top: float) -> list[dict[str, Any]]:
                 "failed_nodes": ["node 3: connection lost"] if r == 9 and seed == 1 else [],
                 "skipped": None,
                 "seconds": 0.52 if r > 1 else 6.1,
-                "phases": {"sample": 0.004, "train": 0.41, "aggregate": 0.03, "evaluate": 0.06, "checkpoint": 0.016},
+                "phases": {
+                    "sample": 0.004,
+                    "train": 0.41,
+                    "aggregate": 0.03,
+                    "evaluate": 0.06,
+                    "checkpoint": 0.016,
+                },
                 "bytes_up": 943 * 12_600,
                 "bytes_down": 943 * 215_296,
                 "valid": valid if r % 5 == 0 else None,
@@ -80,14 +92,29 @@ def sample_result() -> Result:
     for seed in (0, 1, 2):
         shift = 0.002 * (seed - 1)
         systems.append(
-            system("federated-mf", "federated", seed, 0.118 + shift, 0.0616 + shift / 2, selected_round=50,
-                   cost=cost, history=f"federated-mf-seed{seed}/rounds.jsonl")
+            system(
+                "federated-mf",
+                "federated",
+                seed,
+                0.118 + shift,
+                0.0616 + shift / 2,
+                selected_round=50,
+                cost=cost,
+                history=f"federated-mf-seed{seed}/rounds.jsonl",
+            )
         )
     for seed in (0, 1, 2):
         shift = 0.001 * (seed - 1)
         systems.append(
-            system("centralised-mf", "centralised", seed, 0.123 + shift, 0.0637 + shift / 2, selected_round=18,
-                   cost={"total_s": 21.0, "peak_rss_mib": 1390.0})
+            system(
+                "centralised-mf",
+                "centralised",
+                seed,
+                0.123 + shift,
+                0.0637 + shift / 2,
+                selected_round=18,
+                cost={"total_s": 21.0, "peak_rss_mib": 1390.0},
+            )
         )
     systems += [
         system("local-only", "local-only", 0, 0.011, 0.0049, cost={"total_s": 12.0}),
@@ -126,10 +153,20 @@ def sample_result() -> Result:
             "limit": 3.0,
             "statement": "training without communication does not beat chance",
         },
-        machine={"processor": "Example CPU", "cores": 2, "memory_gib": 8.0, "python": "3.11.9", "tensorflow": "2.21.0"},
+        machine={
+            "processor": "Example CPU",
+            "cores": 2,
+            "memory_gib": 8.0,
+            "python": "3.11.9",
+            "tensorflow": "2.21.0",
+        },
         command="fedrec compare experiments/quickstart.toml",
         created="2025-01-01T12:00:00+00:00",
-        account=("100,000 rows read", "0 duplicates of (user, item) dropped", "0 ratings out of range"),
+        account=(
+            "100,000 rows read",
+            "0 duplicates of (user, item) dropped",
+            "0 ratings out of range",
+        ),
         notes=("every user has at least three interactions: all 943 are evaluated",),
         config={"evaluate.select": "ndcg@10", "train.rounds": 60, "model.dim": 32},
     )

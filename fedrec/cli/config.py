@@ -32,7 +32,7 @@ def config(
         bool, typer.Option("--toml", help="Print a complete experiment file with the defaults.")
     ] = False,
 ) -> None:
-    """Explain the keys of an experiment file."""
+    """Explain the keys of an experiment file: all, a section (train) or one (train.rounds)."""
     if toml:
         typer.echo(to_toml(Config()), nl=False)
         return

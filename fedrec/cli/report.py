@@ -25,7 +25,11 @@ def report(
         typer.Option(help="File to write. Default: report.html in DIR, or here if several."),
     ] = None,
 ) -> None:
-    """Write report.html: systems, convergence, cost, privacy, how to reproduce it."""
+    """Write report.html: systems, convergence, cost, privacy, how to reproduce it.
+
+    DIR is the output directory of run or compare, or a directory of such directories;
+    the systems of several are put side by side.
+    """
     from fedrec.report.html import write_report
 
     found = [run for directory in directories for run in find_runs(directory)]

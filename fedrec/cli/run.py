@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fedrec.cli.quiet import import_tensorflow
 from fedrec.config import Config, load_config, parse_override
 from fedrec.errors import CheckpointError, ConfigError, MissingExtraError
 from fedrec.output import output_directory, ready_output
@@ -59,7 +59,11 @@ def run(
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Train one federated system and report it."""
+    """Train one federated system and report it.
+
+    FILE is an experiment (TOML; without it, the defaults), and KEY=VALUE changes its
+    keys: fedrec run my.toml train.rounds=50. All keys: fedrec config.
+    """
     if resume is None:
         config = read_config(file, overrides)
         directory = ready_output(output_directory(config, out), overwrite=overwrite)
@@ -92,7 +96,11 @@ def compare(
     out: Out = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Train several systems on the same split and put them side by side."""
+    """Train several systems on the same split and put them side by side.
+
+    FILE is an experiment (TOML; without it, the defaults), and KEY=VALUE changes its
+    keys: fedrec compare my.toml compare.seeds=0. All keys: fedrec config.
+    """
     config = read_config(file, overrides)
     names = systems.replace(",", " ").split() if systems is not None else None
     if names == []:
@@ -147,11 +155,11 @@ def _resumed(
 @contextmanager
 def _session(config: Config, directory: Path, again: str) -> Iterator[OnEvent]:
     """Show progress while a run goes on, and say how to continue after Ctrl-C."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # device probing is noise to a user
     logging.getLogger("flwr").setLevel(logging.WARNING)
     from fedrec.report.sinks import open_sinks
 
     try:
+        import_tensorflow()
         with open_sinks(config, directory) as on_event:
             yield on_event
     except KeyboardInterrupt:

@@ -96,7 +96,9 @@ def round_problems(histories: Mapping[tuple[str, int], Sequence[Round]]) -> list
         dropped, failed = sum(r.dropped for r in rounds), sum(len(r.failed_nodes) for r in rounds)
         parts = [f"{len(skipped)} of {len(rounds)} rounds skipped"] if skipped else []
         parts += [f"{dropped:,} client updates lost to dropout"] if dropped else []
-        parts += [f"{failed} node {'failure' if failed == 1 else 'failures'} survived"] if failed else []
+        parts += (
+            [f"{failed} node {'failure' if failed == 1 else 'failures'} survived"] if failed else []
+        )
         if parts:
             lines.append(f"{name}, seed {seed}: {', '.join(parts)}")
     return lines
