@@ -37,15 +37,20 @@ def members(profile: Catalogue, name: str) -> dict[str, NDArray[np.int32]]:
     elif attribute.kind == "tags":
         masks = {word: values[:, code] for code, word in enumerate(words)}
     elif attribute.kind == "number":
-        edges = np.unique(np.nanquantile(values, [0.0, 0.25, 0.5, 0.75, 1.0]))
-        inner = np.digitize(values, edges[1:-1])
-        masks = {
-            f"{low:g}..{high:g}": (inner == code) & ~np.isnan(values)
-            for code, (low, high) in enumerate(zip(edges, edges[1:], strict=False))
-        }
+        masks = _quarters(values)
     else:
         raise ConfigError(f"evaluate.group = {name!r} is text, which forms no groups")
     return {f"{name}={word}": mask.astype(np.int32) for word, mask in masks.items()}
+
+
+def _quarters(values: NDArray[np.float32]) -> dict[str, NDArray[np.bool_]]:
+    """Cut numbers at their quartiles; a group is named by its lowest and highest value."""
+    known = ~np.isnan(values)
+    if not known.any():
+        return {}
+    codes = np.digitize(values, np.unique(np.quantile(values[known], [0.25, 0.5, 0.75])))
+    groups = [known & (codes == code) for code in np.unique(codes[known])]
+    return {f"{values[mask].min():g}..{values[mask].max():g}": mask for mask in groups}
 
 
 @dataclass(frozen=True)

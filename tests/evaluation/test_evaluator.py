@@ -4,13 +4,13 @@ import time
 
 import numpy as np
 import pytest
-from tests.evaluation.evaluation_cases import held_out, plain_metrics, population
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fedrec.errors import ConfigError, DataError, ModelError
 from fedrec.evaluation.evaluator import Scorer, evaluate_users, list_length
 from fedrec.evaluation.sums import EvaluationSums, means
+from tests.evaluation.evaluation_cases import held_out, plain_metrics, population
 
 KS = (1, 3, 10)
 
