@@ -18,7 +18,8 @@ from fedrec.data.load import load_dataset
 from fedrec.data.partition import partition
 from fedrec.data.population import Population, build_population, expand
 from fedrec.data.split import split
-from fedrec.evaluation.evaluator import evaluate_ratings, evaluate_users, members
+from fedrec.evaluation.evaluator import evaluate_ratings, evaluate_users
+from fedrec.evaluation.groups import members
 from fedrec.evaluation.sums import EvaluationSums
 from fedrec.models.build import build_model
 from fedrec.models.recommender import Recommender
