@@ -24,6 +24,7 @@ Event = Mapping[str, Any]
 OnEvent = Callable[[dict[str, Any]], None]
 PLAIN_LINES = 10
 RECENT_ROUNDS = 20
+WIDE_TERMINAL = 110
 
 
 class Sink(Protocol):
@@ -84,14 +85,14 @@ class Progress:
         pace = (self.ends[-1] - self.ends[0]) / (len(self.ends) - 1)
         return pace * max(0, self.rounds - self.latest.number)
 
-    def facts(self) -> str:
-        """Return loss, validation metric and best round as text."""
+    def facts(self, short: bool = False) -> str:
+        """Return loss, validation metric and, unless `short`, best round as text."""
         parts = []
         if self.latest is not None and self.latest.loss is not None:
             parts.append(f"loss {self.latest.loss:.4f}")
         if self.metric is not None:
-            parts.append(f"valid {self.select} {self.metric:.4f}")
-        if self.best is not None:
+            parts.append(f"{'' if short else 'valid '}{self.select} {self.metric:.4f}")
+        if self.best is not None and not short:
             parts.append(f"best {self.best[0]:.4f} in round {self.best[1]}")
         return "  ".join(parts)
 
@@ -108,7 +109,8 @@ class PlainSink:
         match event.get("event"):
             case "system-start":
                 self._progress = self._progress.start(event)
-                self._write(f"{self._progress.system}: started")
+                if self._progress.rounds:
+                    self._write(f"{self._progress.system}: started")
             case "round":
                 self._progress = self._progress.round(event, time.monotonic())
                 self._round()
@@ -145,14 +147,17 @@ class LiveSink:
     def __init__(self, config: Config, console: Console) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn
         from rich.progress import Progress as Bar
+        from rich.table import Column
 
         self._progress = Progress(config.evaluate.select)
+        self._short = console.width < WIDE_TERMINAL
+        bar = () if self._short else (BarColumn(bar_width=24),)
         self._bar = Bar(
             SpinnerColumn(finished_text=" "),
             TextColumn("[bold]{task.description}"),
-            BarColumn(bar_width=24),
+            *bar,
             MofNCompleteColumn(),
-            TextColumn("{task.fields[facts]}"),
+            TextColumn("{task.fields[facts]}", table_column=Column(no_wrap=True)),
             TextColumn("[cyan]{task.fields[left]}"),
             console=console,
             transient=True,
@@ -195,7 +200,7 @@ class LiveSink:
         self._bar.update(
             self._task,
             completed=latest.number,
-            facts=self._progress.facts(),
+            facts=self._progress.facts(self._short),
             left="" if left is None else f"{clock(left)} left",
         )
 
@@ -252,8 +257,8 @@ def done_line(event: Event, select: str) -> str:
     """Return one line on a finished system: its duration and test metrics."""
     seed = event.get("seed")
     name = str(event.get("system", "")) + ("" if seed is None else f", seed {seed}")
-    metrics = event.get("metrics") or {}
-    metrics = metrics.get("test", metrics)
+    metrics: Mapping[str, Any] = event.get("metrics") or {}
+    metrics = metrics.get("test") or metrics
     shown = []
     for metric in dict.fromkeys(("hr@10", "rmse", select)):
         value = chosen_metric(metrics, metric)

@@ -130,7 +130,7 @@ def systems_table(result: Result, columns: Sequence[Column] | None = None) -> Sy
     rows = []
     for name in system_names(result):
         members = [s for s in result.systems if s.name == name]
-        cells = []
+        cells: list[Cell | None] = []
         for column in columns:
             s = summaries.get((name, column.metric))
             if s is None:
