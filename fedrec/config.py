@@ -81,7 +81,7 @@ class SplitSection(_Section):
     fraction: float = Field(
         0.1, gt=0, lt=0.5, description="time, cold: share held out for test, and for validation"
     )
-    seed: int = Field(0, ge=0, description="cold: which users or items are held out")
+    seed: int = Field(0, ge=0, description="cold: who is held out; dirichlet: who is grouped")
 
 
 class ClientsSection(_Section):

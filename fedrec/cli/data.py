@@ -26,7 +26,7 @@ def list_() -> None:
     """List the known data sets, their size and terms, and whether they are here."""
     from rich.table import Table
 
-    from fedrec.data.cache import cache_directory
+    from fedrec.data.directory import cache_directory
     from fedrec.data.registry import ENTRIES
     from fedrec.data.sources import is_cached
     from fedrec.report.tables import console
@@ -45,7 +45,7 @@ def list_() -> None:
 @app.command("get")
 def get(name: Name, overrides: Overrides = None) -> None:
     """Download a data set into the cache, check it and read it once."""
-    from fedrec.data.cache import cache_directory
+    from fedrec.data.directory import cache_directory
     from fedrec.data.registry import find_entry
 
     entry = find_entry(name)

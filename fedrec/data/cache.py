@@ -16,39 +16,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from fedrec.data.directory import make_directory, unwritable
 from fedrec.data.interactions import Attribute, Catalogue, Dataset, Interactions
 from fedrec.errors import DataError
 
 FORMAT = 1
 """Part of the file name: raised when what a parsed data set holds changes."""
-
-
-def cache_directory(configured: str) -> Path:
-    """Return the cache directory: configured, else $FEDREC_CACHE, else ~/.cache/fedrec."""
-    chosen = configured or os.environ.get("FEDREC_CACHE", "")
-    return Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "fedrec"
-
-
-def make_directory(path: Path) -> None:
-    """Create a directory of the cache.
-
-    Raises:
-        DataError: if it cannot be created or written.
-    """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        writable = os.access(path, os.W_OK)
-    except OSError as error:
-        raise DataError(_unwritable(path, error.strerror or str(error))) from None
-    if not writable:
-        raise DataError(_unwritable(path, "permission denied"))
-
-
-def _unwritable(path: Path, reason: str) -> str:
-    return (
-        f"cannot write the cache directory {path}: {reason}. "
-        f"Choose another with data.cache or the environment variable FEDREC_CACHE."
-    )
 
 
 def save(path: Path, dataset: Dataset) -> None:
@@ -82,7 +55,7 @@ def save(path: Path, dataset: Dataset) -> None:
         os.replace(temporary, path)
     except OSError as error:
         Path(temporary).unlink(missing_ok=True)
-        raise DataError(_unwritable(path.parent, error.strerror or str(error))) from None
+        raise DataError(unwritable(path.parent, error.strerror or str(error))) from None
 
 
 def load(path: Path) -> Dataset:

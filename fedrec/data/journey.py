@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import io
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fedrec.data.attributes import to_category
 from fedrec.data.frames import Columns, Table, from_frames
-from fedrec.data.interactions import Dataset
+from fedrec.data.interactions import Attribute, Dataset
 from fedrec.errors import DataError
 
 if TYPE_CHECKING:
@@ -53,28 +55,36 @@ def read_journey(root: Root, level: str) -> Dataset:
     """
     key = _KEYS[level]
     products = _frame(root, "products", ["product_id", *_ATTRIBUTES["product"]])
-    rows = _frame(
-        root, "transactions",
-        ["household_id", "store_id", "product_id", "transaction_timestamp"],
-    )  # fmt: skip
     people = _frame(root, "demographics", ["household_id", *_PROFILE])
+    rows, lines = _purchases(root)
     if level != "product":
-        place = products.set_index("product_id")[key]
-        rows[key] = rows["product_id"].map(place)
-    columns = Columns(
-        user="household_id", item=key, time="transaction_timestamp", merchant="store_id"
-    )
-    return from_frames(
+        rows[key] = rows["product_id"].map(products.set_index("product_id")[key])
+        lines += (
+            f"items are at the level {level!r}: {int(rows[key].isna().sum()):,} lines of products "
+            f"without a known {level} have no item",
+        )
+    items = _items(products, key, _ATTRIBUTES[level])
+    dataset = from_frames(
         rows,
-        columns,
-        items=Table(_items(products, key, _ATTRIBUTES[level]), key, "products"),
-        users=Table(
-            people[["household_id", *_PROFILE]].astype(str).where(people.notna()),
-            "household_id",
-            "demographics",
-        ),  # fmt: skip
+        Columns(user="household_id", item=key, time="transaction_timestamp", merchant="store_id"),
+        items=Table(items, key, "products", _categories(items, key)),
+        users=Table(people, "household_id", "demographics", _categories(people, "household_id")),
         name="complete-journey",
     )
+    return replace(dataset, account=lines + dataset.account)
+
+
+def _purchases(root: Root) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Read the purchase lines; lines of no quantity (coupons, corrections) are none."""
+    names = ["household_id", "store_id", "product_id", "quantity", "transaction_timestamp"]
+    rows = _frame(root, "transactions", names)
+    bought = rows["quantity"] > 0
+    line = f"purchase lines: {int((~bought).sum()):,} of {len(rows):,} have no quantity, dropped"
+    return rows[bought].drop(columns="quantity"), (line,)
+
+
+def _categories(frame: pd.DataFrame, key: str) -> dict[str, Attribute]:
+    return {name: to_category(frame[name].to_numpy()) for name in frame.columns if name != key}
 
 
 def _items(products: pd.DataFrame, key: str, attributes: tuple[str, ...]) -> pd.DataFrame:

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedrec.config import Config, DataSection
-from fedrec.data import cache, movielens, registry, sources
+from fedrec.data import cache, directory, movielens, registry, sources
 from fedrec.data.clean import Rules, clean
 from fedrec.data.files import files_of, read_files
 from fedrec.data.frames import Columns, Table, from_frames
 from fedrec.data.interactions import Dataset
 from fedrec.data.journey import read_journey
 from fedrec.data.synthetic import make_marketplace
-from fedrec.errors import DataError
+from fedrec.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -122,8 +122,14 @@ def load_raw(section: DataSection) -> Dataset:
 
     Raises:
         DataError: if the data set is unknown, or cannot be had or read.
+        ConfigError: if `data.path` is set for a registered data set.
     """
     entry = registry.find_entry(section.name)
+    if section.path and entry.name != "file":
+        raise ConfigError(
+            f"data.path = {section.path!r} is set, but data.name = {entry.name!r} does not read "
+            f"it. Set data.name = 'file', or remove data.path."
+        )
     if entry.name == "marketplace":
         return make_marketplace(
             section.users,
@@ -139,15 +145,15 @@ def load_raw(section: DataSection) -> Dataset:
 
 def _registered(entry: registry.Entry, section: DataSection) -> Dataset:
     """Read the parsed copy in the cache, or build it from the source files."""
-    directory = cache.cache_directory(section.cache)
+    folder = directory.cache_directory(section.cache)
     level = f"-{section.level}" if entry.name == "complete-journey" else ""
-    parsed = directory / entry.name / f"parsed{level}-{cache.FORMAT}.npz"
+    parsed = folder / entry.name / f"parsed{level}-{cache.FORMAT}.npz"
     if parsed.exists():
         try:
             return cache.load(parsed)
         except DataError as error:
             log.warning("%s It is built again now.", error)
-    source, root = sources.fetch(entry, directory)
+    source, root = sources.fetch(entry, folder)
     dataset = _read(entry.name, source.form, root, section)
     cache.save(parsed, dataset)
     return dataset

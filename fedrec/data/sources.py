@@ -19,7 +19,7 @@ import urllib.request
 import zipfile
 from pathlib import Path
 
-from fedrec.data.cache import make_directory
+from fedrec.data.directory import make_directory
 from fedrec.data.registry import Entry, Source
 from fedrec.errors import DataError
 
