@@ -14,7 +14,7 @@ from fedrec.report import plots, sections
 from fedrec.report.headline import headline
 from fedrec.report.history import Round, histories
 from fedrec.report.join import load_runs
-from fedrec.report.sinks import chosen_metric
+from fedrec.report.progress import chosen_metric
 from fedrec.report.view import SystemsTable, number, signed, systems_table
 from fedrec.results import Result
 
