@@ -53,8 +53,7 @@ def rich_table(table: SystemsTable) -> Table:
     for column in table.columns:
         shown.add_column(f"{column.title}\n{column.protocol}", justify="right")
     for row in table.rows:
-        texts = [_aligned(cell, table.marked) for cell in row.cells]
-        cells = [Text(t, style=_style(c)) for t, c in zip(texts, row.cells, strict=True)]
+        cells = [Text(cell_text(cell), style=_style(cell)) for cell in row.cells]
         shown.add_row(Text(row.name, style="bold cyan" if row.reference else ""), *cells)
     return shown
 
@@ -71,12 +70,15 @@ def markdown(result: Result) -> str:
 
 
 def cell_text(cell: Cell | None) -> str:
-    """Return mean, half the width of its interval, and its mark."""
+    """Return its mark, the mean and half the width of its interval.
+
+    The mark comes first, so that figures line up at the right.
+    """
     if cell is None:
         return "–"
     spread = f" ±{number((cell.high - cell.low) / 2)}" if cell.has_interval else ""
     mark = MARKS[cell.mark]
-    return f"{number(cell.mean)}{spread}{' ' + mark if mark else ''}"
+    return f"{mark + ' ' if mark else ''}{number(cell.mean)}{spread}"
 
 
 def legend(table: SystemsTable) -> str:
@@ -89,12 +91,6 @@ def legend(table: SystemsTable) -> str:
     if table.marked:
         parts.append(f"▲ ▼ significantly better, worse than {table.reference}")
     return "; ".join(parts)
-
-
-def _aligned(cell: Cell | None, marked: bool) -> str:
-    """Leave the place of a mark free where others have one, so that figures line up."""
-    unmarked = cell is None or not cell.mark
-    return cell_text(cell) + ("  " if marked and unmarked else "")
 
 
 def _style(cell: Cell | None) -> str:

@@ -1,0 +1,71 @@
+import os
+
+import pytest
+
+from fedrec.config import load_config
+from fedrec.errors import OutputError
+from fedrec.output import output_directory, ready_output, write_atomically
+
+
+def test_where_a_run_is_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert output_directory(load_config(None, {"run.name": "x"})) == tmp_path / "runs" / "x"
+    config = load_config(None, {"run.out": "there"})
+    assert output_directory(config) == tmp_path / "there"
+    assert output_directory(config, "here") == tmp_path / "here"
+
+
+def test_a_new_or_empty_directory_is_created_and_left_empty(tmp_path):
+    directory = ready_output(tmp_path / "a" / "b")
+    assert list(directory.iterdir()) == []
+    assert ready_output(directory) == directory
+
+
+def test_a_run_that_is_there_is_kept(tmp_path):
+    (tmp_path / "result.json").write_text("{}")
+    with pytest.raises(OutputError, match=r"already holds a run.*--resume.*--overwrite.*--out DIR"):
+        ready_output(tmp_path)
+    assert ready_output(tmp_path, overwrite=True) == tmp_path
+    assert (tmp_path / "result.json").exists()
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_other_peoples_files_are_never_overwritten(tmp_path, overwrite):
+    (tmp_path / "thesis.tex").write_text("")
+    with pytest.raises(OutputError, match=r"not of a fedrec run \(thesis.tex\)"):
+        ready_output(tmp_path, overwrite=overwrite)
+
+
+def test_a_file_in_the_way(tmp_path):
+    (tmp_path / "file").write_text("")
+    for directory in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(OutputError, match="is a file. Choose another with --out DIR"):
+            ready_output(directory)
+
+
+def test_an_unwritable_directory(tmp_path, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)  # the tests may run as root
+    with pytest.raises(
+        OutputError, match="cannot write into .*: Permission denied. Choose another"
+    ):
+        ready_output(tmp_path)
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs a directory nobody can write")
+def test_a_directory_that_not_even_root_can_write():
+    from pathlib import Path
+
+    with pytest.raises(OutputError, match="cannot write into the output directory /proc/self/out"):
+        ready_output(Path("/proc/self/out"))
+
+
+def test_atomic_writing_replaces_and_leaves_nothing_behind(tmp_path):
+    write_atomically(tmp_path / "f", "one")
+    write_atomically(tmp_path / "f", "two")
+    assert [p.name for p in tmp_path.iterdir()] == ["f"]
+    assert (tmp_path / "f").read_text() == "two"
+    with pytest.raises(OutputError, match="cannot write"):
+        write_atomically(tmp_path / "absent" / "f", "")
