@@ -1,0 +1,211 @@
+"""Flower's own engines on this machine: its Ray simulation, or a SuperLink with SuperNodes.
+
+Both are started the way a person would, by Flower's commands, in a Flower home
+of their own and on free ports of the loopback interface, and are always ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from fedrec import errors
+from fedrec.config import Config, to_toml
+from fedrec.engine.apps import FILES, PACKAGES
+from fedrec.errors import EngineError, FedrecError, MissingExtraError
+
+HOST = "127.0.0.1"
+START_S = 90.0
+"""How long a SuperLink may take to start, in seconds."""
+
+END_S = 10.0
+"""How long a process may take to end before it is killed, in seconds."""
+
+QUIET = {
+    "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
+    "FLWR_DISABLE_UPDATE_CHECK": "1",
+    "FLWR_TELEMETRY_ENABLED": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+}
+"""Environment of every child: nothing is sent out, installed or checked for."""
+
+_RAISED = re.compile(r"^fedrec\.errors\.(\w+): (.*)$", re.MULTILINE)
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_TAIL_LINES = 25
+
+
+def run_on_flower(config: Config, app: Path, *, simulation: bool) -> None:
+    """Run an app directory on Flower.
+
+    Args:
+        config: of the run; engine.nodes is the number of nodes.
+        app: the app directory.
+        simulation: Ray simulation instead of SuperNodes.
+
+    Raises:
+        MissingExtraError: if Ray is not installed.
+        FedrecError: what the server app raised for its user.
+        EngineError: if Flower fails, with the end of its log.
+    """
+    if simulation and importlib.util.find_spec("ray") is None:
+        raise MissingExtraError("ray", "ray", "The Ray engine")
+    with contextlib.ExitStack() as stack:
+        home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fedrec-flower-")))
+        link = _SuperLink(home)
+        stack.callback(link.end)
+        link.start(simulation=simulation)
+        if not simulation:
+            for partition in range(config.engine.nodes):
+                link.add_node(partition, config.engine.nodes)
+        link.run(config, _bundle(app, home), simulation=simulation)
+
+
+def _bundle(app: Path, home: Path) -> Path:
+    """Copy what Flower needs of an app to a directory with a name that it accepts."""
+    bundle = home / "fedrec-app"
+    bundle.mkdir()
+    for name in PACKAGES:
+        shutil.copytree(app / name, bundle / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in FILES:
+        if (app / name).is_file():
+            shutil.copy2(app / name, bundle / name)
+    return bundle
+
+
+class _SuperLink:
+    """A SuperLink on a free port, with the processes that belong to it."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self._port = free_port()
+        self._log = home / "flower.log"
+        self._children: list[subprocess.Popen[bytes]] = []
+        bin_directory = str(Path(sys.executable).parent)
+        self._environment = {
+            **os.environ,
+            **QUIET,
+            "FLWR_HOME": str(home),
+            "PATH": os.pathsep.join([bin_directory, os.environ.get("PATH", "")]),
+        }
+
+    @property
+    def address(self) -> str:
+        """Where it listens."""
+        return f"{HOST}:{self._port}"
+
+    def start(self, *, simulation: bool) -> None:
+        """Start it and wait until it answers.
+
+        Raises:
+            EngineError: if it does not.
+        """
+        command = ["flower-superlink", "--insecure", "--host", HOST, "--port", str(self._port)]
+        command += ["--disable-runtime-dependency-installation"]
+        child = self._spawn([*command, *(["--simulation"] if simulation else [])])
+        deadline = time.monotonic() + START_S
+        while not _answers(self._port):
+            if child.poll() is not None or time.monotonic() > deadline:
+                raise EngineError(f"Flower's SuperLink did not start:\n{self._tail()}")
+            time.sleep(0.1)
+        (self._home / "config.toml").write_text(
+            f'[superlink]\ndefault = "local"\n\n[superlink.local]\n'
+            f'address = "{self.address}"\ninsecure = true\n'
+        )
+
+    def add_node(self, partition: int, num_partitions: int) -> None:
+        """Start a SuperNode that hosts every num_partitions-th client."""
+        command = ["flower-supernode", "--insecure", "--superlink", self.address]
+        command += ["--host", HOST, "--port", str(free_port())]
+        values = f"partition-id={partition} num-partitions={num_partitions}"
+        self._spawn([*command, "--node-config", values])
+
+    def run(self, config: Config, bundle: Path, *, simulation: bool) -> None:
+        """Submit an app and wait for its end.
+
+        Raises:
+            FedrecError: what the server app raised.
+            EngineError: if a process of Flower fails.
+        """
+        values = self._home / "run-config.toml"
+        values.write_text(to_toml(config), encoding="utf-8")
+        command = ["flwr", "run", str(bundle), "local", "--stream", "--run-config", str(values)]
+        if simulation:
+            cpus = max(1, (os.cpu_count() or 1) // config.engine.nodes)
+            command += ["--federation-config", f"num-supernodes={config.engine.nodes} "
+                        f"client-resources-num-cpus={cpus}"]  # fmt: skip
+        child = self._spawn(command)
+        while child.poll() is None:
+            time.sleep(0.1)
+            dead = [c for c in self._children if c is not child and c.poll() is not None]
+            if dead:
+                raise EngineError(f"{Path(str(dead[0].args[0])).name} ended:\n{self._tail()}")  # type: ignore[index]
+        self._raise_reported()
+        if child.returncode:
+            raise EngineError(f"flwr run failed:\n{self._tail()}")
+
+    def end(self) -> None:
+        """End all processes, newest first; kill those that do not end."""
+        for child in reversed(self._children):
+            _signal_group(child, signal.SIGTERM)
+        deadline = time.monotonic() + END_S
+        for child in self._children:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(max(0.0, deadline - time.monotonic()))
+            _signal_group(child, signal.SIGKILL)
+            child.wait()
+
+    def _spawn(self, command: list[str]) -> subprocess.Popen[bytes]:
+        with open(self._log, "ab") as log:
+            child = subprocess.Popen(
+                command,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self._children.append(child)
+        return child
+
+    def _text(self) -> str:
+        return _COLOUR.sub("", self._log.read_text(encoding="utf-8", errors="replace"))
+
+    def _tail(self) -> str:
+        return "\n".join(self._text().splitlines()[-_TAIL_LINES:])
+
+    def _raise_reported(self) -> None:
+        """Raise the error of the server app again, as its own class, if it names one."""
+        found = _RAISED.findall(self._text())
+        if found:
+            name, message = found[-1]
+            kind = getattr(errors, name, FedrecError)
+            raise (FedrecError if kind is MissingExtraError else kind)(message)
+
+
+def free_port() -> int:
+    """Return a port of the loopback interface that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1.0)
+        return probe.connect_ex((HOST, port)) == 0
+
+
+def _signal_group(child: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(child.pid, number)
