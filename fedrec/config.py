@@ -169,6 +169,17 @@ class CentralSection(_Section):
     l2: float = Field(0.0, ge=0, description="weight of the squared norm of rows used in a batch")
 
 
+class LocalSection(_Section):
+    """Clients that train alone; also what the leak guard trains."""
+
+    epochs: int = Field(20, ge=1, description="passes over the own samples")
+    every: int = Field(5, ge=1, description="passes between validations, on the same negatives")
+    batch: int = Field(256, ge=0, description="samples a step; 0: all local samples")
+    optimizer: Literal["sgd", "adam"] = Field("adam", description="its optimiser")
+    lr: float = Field(0.05, gt=0, description="its learning rate")
+    l2: float = Field(0.0, ge=0, description="weight of the squared norm of rows used in a batch")
+
+
 class EvaluateSection(_Section):
     """What is measured, and how often."""
 
@@ -190,6 +201,7 @@ class BaselineSection(_Section):
     ials_epochs: int = Field(15, ge=1, description="iALS: sweeps")
     knn_k: int = Field(20, ge=1, description="kNN: neighbours")
     knn_shrink: float = Field(10.0, ge=0, description="kNN: shrinkage")
+    rating_knn_k: int = Field(400, ge=1, description="kNN for ratings: neighbours")
 
 
 class CompareSection(_Section):
@@ -220,6 +232,7 @@ class Config(_Section):
     train: TrainSection = TrainSection()
     server: ServerSection = ServerSection()
     central: CentralSection = CentralSection()
+    local: LocalSection = LocalSection()
     evaluate: EvaluateSection = EvaluateSection()
     baseline: BaselineSection = BaselineSection()
     compare: CompareSection = CompareSection()

@@ -1,7 +1,8 @@
 """Baselines that are not federated: what a federated system is measured against.
 
-The ranking baselines look at which items a user met, not at ratings, and at
-training interactions only.
+With implicit feedback they rank, and look at which items a user met; with
+explicit feedback they predict ratings (`rating_baselines`).  All look at training
+interactions only.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from fedrec.training.scorer import Scorer
 if TYPE_CHECKING:
     import scipy.sparse as sp
 
+_THREADS_FROM = 1_000_000  # fewer interactions than this are solved faster by one thread
+
 Fit = Callable[["sp.csr_matrix", BaselineSection, int], Scorer]
 
 
@@ -27,24 +30,41 @@ def fit_baseline(name: str, train: sp.csr_matrix, config: Config, seed: int) -> 
     """Fit a baseline on the pooled training interactions.
 
     Args:
-        name: a key of `BASELINES`.
-        train: sparse [U, I], training interactions; values are not looked at.
-        config: hyper-parameters in its section `baseline`.
+        name: a key of `BASELINES`, or with explicit feedback of `RATING_BASELINES`.
+        train: sparse [U, I], training interactions; the values are ratings, and
+            are not looked at with implicit feedback.
+        config: hyper-parameters in its section `baseline`, and `data.feedback`.
         seed: of the baselines that draw (random, ials).
 
     Returns:
-        The scorer of the users 0 to U - 1.
+        The scorer of the users 0 to U - 1; its scores are predicted ratings with
+        explicit feedback.
 
     Raises:
-        ConfigError: for an unknown name.
+        ConfigError: for an unknown name, or a baseline that predicts no ratings.
         MissingExtraError: if the package `implicit` is needed and not installed.
     """
+    if config.data.feedback == "explicit":
+        return _fit_ratings(name, train.tocsr(), config.baseline)
     if name not in BASELINES:
         raise ConfigError(f"unknown baseline {name!r}.{nearest(name, BASELINES)}")
     support = train.astype(np.float32).tocsr(copy=True)
     support.sum_duplicates()
     support.data = np.ones_like(support.data)
     return BASELINES[name](support, config.baseline, seed)
+
+
+def _fit_ratings(name: str, train: sp.csr_matrix, options: BaselineSection) -> Scorer:
+    from fedrec.training.rating_baselines import RATING_BASELINES
+
+    if name in BASELINES and name not in RATING_BASELINES:
+        raise ConfigError(
+            f"the baseline {name!r} ranks and predicts no ratings; with data.feedback = "
+            f"'explicit' choose from: {', '.join(RATING_BASELINES)}"
+        )
+    if name not in RATING_BASELINES:
+        raise ConfigError(f"unknown baseline {name!r}.{nearest(name, RATING_BASELINES)}")
+    return RATING_BASELINES[name](train, options)
 
 
 def _random(train: sp.csr_matrix, options: BaselineSection, seed: int) -> Scorer:
@@ -80,14 +100,15 @@ def _ials(train: sp.csr_matrix, options: BaselineSection, seed: int) -> Scorer:
     except ImportError:
         raise MissingExtraError("implicit", "baselines", "the baseline 'ials'") from None
     start = int(keys(seed, 0, np.array([NO_CLIENT]), Purpose.BASELINE)[0] >> np.uint64(33))
-    model = AlternatingLeastSquares(
-        factors=options.ials_dim,
-        regularization=options.ials_l2,
-        iterations=options.ials_epochs,
-        alpha=1.0,  # the package's alpha scales the data, which is the confidence itself
-        random_state=start,
-    )
-    with threadpool_limits(1, "blas"):  # it spreads rows over threads itself
+    with threadpool_limits(1, "blas"):  # the package spreads rows over threads itself
+        model = AlternatingLeastSquares(
+            factors=options.ials_dim,
+            regularization=options.ials_l2,
+            iterations=options.ials_epochs,
+            alpha=1.0,  # the package's alpha scales the data, which is the confidence itself
+            random_state=start,
+            num_threads=1 if train.nnz < _THREADS_FROM else 0,
+        )
         model.fit(train * np.float32(1.0 + options.ials_alpha), show_progress=False)
     user_vectors, item_vectors = model.user_factors, model.item_factors
     return lambda users: user_vectors[users] @ item_vectors.T
