@@ -43,7 +43,7 @@ def as_words(values: pd.Series) -> pd.Series:
         (values[~missing] == values[~missing].round()).all()
     ):
         values = values.fillna(0).astype("int64")
-    words = values.astype(object).map(str).str.strip()
+    words = values.astype(object).map(str).str.strip().astype(object)
     return words.where(~missing & (words != ""), None)
 
 
@@ -98,7 +98,8 @@ def to_numbers(values: pd.Series, column: str, source: str) -> NDArray[np.float6
     import pandas as pd
 
     numbers = pd.to_numeric(values, errors="coerce").to_numpy(np.float64, na_value=np.nan)
-    bad = np.flatnonzero(np.isnan(numbers) & as_words(values).notna().to_numpy())
+    unread = np.flatnonzero(np.isnan(numbers))
+    bad = unread[as_words(values.iloc[unread]).notna().to_numpy()]
     if len(bad):
         raise DataError(
             f"{source}: column {column!r} must hold numbers, but row {bad[0] + 1} holds "
