@@ -29,7 +29,9 @@ def root(tmp_path):
             "store_id": [5, 6, 5, 5, 6],
             "product_id": [10, 12, 11, 13, 11],
             "quantity": [1, 2, 1, 1, 0],
-            "transaction_timestamp": pd.to_datetime(["2017-01-01 10:00"] * 4 + ["2017-06-01 10:00"]),
+            "transaction_timestamp": pd.to_datetime(
+                ["2017-01-01 10:00"] * 4 + ["2017-06-01 10:00"]
+            ),
         }
     ).to_parquet(folder / "transactions.parquet")
     profile = ("age", "income", "home_ownership", "marital_status", "household_size",
