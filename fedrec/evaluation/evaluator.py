@@ -95,19 +95,19 @@ def evaluate_users(
             scores, seen, chosen[begin:end], rows, items[own], draws
         )
         recommended += listed
-    protocols = {"full": full} | ({f"sampled{sampled}": few} if sampled else {})
-    metrics = {
-        f"{protocol}.{name}": values
-        for protocol, ranks in protocols.items()
-        for name, values in user_metrics(ranks, indptr, ks).items()
-    }
-    counts = {protocol: np.ones(len(chosen)) for protocol in protocols}
+    ranks = {"full": full} | ({f"sampled{sampled}": few} if sampled else {})
+    metrics = _prefixed({name: user_metrics(r, indptr, ks) for name, r in ranks.items()})
+    counts = {protocol: np.ones(len(chosen)) for protocol in ranks}
     return sum_up(metrics, counts, chosen, bootstrap, recommended, groups or {})
 
 
 def list_length(ks: Sequence[int]) -> int:
     """Return the length of the lists in which recommended items are counted."""
     return 10 if 10 in ks else ks[0]
+
+
+def _prefixed(nested: Mapping[str, Mapping[str, NDArray]]) -> dict[str, NDArray]:
+    return {f"{a}.{b}": values for a, inner in nested.items() for b, values in inner.items()}
 
 
 def _check_request(part: str, ks: Sequence[int]) -> None:
