@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from fedrec.data.population import HeldOut
+from fedrec.evaluation.evaluator import Scorer
 
 
 def held_out(relevant: dict[int, list[int]], seen: dict[int, list[int]], num_users: int) -> HeldOut:
@@ -38,6 +39,27 @@ def population(
         seen[user] = order[cut : cut + int(rng.integers(0, num_items // 2))]
     scores = rng.permutation(num_users * num_items).reshape(num_users, num_items)
     return held_out(relevant, seen, num_users), scores.astype(np.float32), relevant, seen
+
+
+def like_ml_1m() -> tuple[HeldOut, Scorer, int]:
+    """Draw a million interactions of 6,040 users with 3,706 items, and random factors."""
+    num_users, num_items = 6040, 3706
+    rng = np.random.default_rng(0)
+    cells = np.unique(rng.integers(0, num_users * num_items, 1_000_000))
+    user, item = cells // num_items, (cells % num_items).astype(np.int32)
+    last = np.append(np.diff(user) > 0, True)
+    seen = np.bincount(user[~last], minlength=num_users)
+    held = HeldOut(
+        users=np.arange(num_users),
+        indptr=np.arange(num_users + 1),
+        items=item[last],
+        labels=np.ones(num_users, np.float32),
+        seen_indptr=np.concatenate([[0], np.cumsum(seen)]),
+        seen_items=item[~last],
+    )
+    p = rng.standard_normal((num_users, 32)).astype(np.float32)
+    q = rng.standard_normal((num_items, 32)).astype(np.float32)
+    return held, lambda users: p[users] @ q.T, num_items
 
 
 def plain_metrics(ranking: list[int], relevant: set[int], k: int) -> dict[str, float]:

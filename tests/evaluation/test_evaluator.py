@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from fedrec.errors import ConfigError, DataError, ModelError
 from fedrec.evaluation.evaluator import Scorer, evaluate_users, list_length
 from fedrec.evaluation.sums import EvaluationSums, means
-from tests.evaluation.evaluation_cases import held_out, plain_metrics, population
+from tests.evaluation.evaluation_cases import held_out, like_ml_1m, plain_metrics, population
 
 KS = (1, 3, 10)
 
@@ -198,26 +198,20 @@ def test_unknown_part_and_empty_cut_offs_are_refused() -> None:
 
 
 def test_a_million_interactions_are_ranked_in_seconds() -> None:
-    """The bound is loose; on two cores it takes about 0.7 s."""
-    num_users, num_items = 6040, 3706
-    rng = np.random.default_rng(0)
-    cells = np.unique(rng.integers(0, num_users * num_items, 1_000_000))
-    user, item = cells // num_items, (cells % num_items).astype(np.int32)
-    last = np.r_[np.diff(user) > 0, True]
-    indptr = np.r_[0, np.cumsum(np.bincount(user[~last], minlength=num_users))]
-    held = held_out({}, {}, 1).__class__(
-        np.arange(num_users),
-        np.arange(num_users + 1),
-        item[last],
-        np.ones(num_users, np.float32),
-        indptr,
-        item[~last],
-    )
-    p = rng.standard_normal((num_users, 32)).astype(np.float32)
-    q = rng.standard_normal((num_items, 32)).astype(np.float32)
-    begin = time.perf_counter()
-    found = _evaluate(
-        lambda users: p[users] @ q.T, held, num_items, ks=(5, 10, 20), sampled=99, bootstrap=1000
-    )
-    assert time.perf_counter() - begin < 6.0
+    """Of processor time, as the machine may be shared; the bound is loose."""
+    held, score, num_items = like_ml_1m()
+    begin = time.process_time()
+    found = _evaluate(score, held, num_items, ks=(5, 10, 20), sampled=99, bootstrap=1000)
+    assert time.process_time() - begin < 6.0
+    num_users = found.counts["full"]
     assert abs(means(found)["sampled99.hr@10"] - 0.1) < 3 * np.sqrt(0.09 / num_users)
+
+
+@pytest.mark.slow
+def test_bench_full_ranking_of_a_million_interactions() -> None:
+    held, score, num_items = like_ml_1m()
+    begin = time.perf_counter()
+    _evaluate(score, held, num_items, ks=(5, 10, 20), sampled=99, bootstrap=1000)
+    seconds = time.perf_counter() - begin
+    print(f"\n6,040 users x 3,706 items, full + 99 negatives, 1,000 replicates: {seconds:.2f} s")
+    assert seconds < 3.0
