@@ -394,7 +394,7 @@ def load_config(
     flat: dict[str, Scalar] = {}
     if path is not None:
         try:
-            flat = flatten(tomllib.loads(Path(path).read_text()))
+            flat = flatten(tomllib.loads(Path(path).read_text(encoding="utf-8")))
         except OSError as error:
             raise ConfigError(f"cannot read the experiment {path}: {error.strerror}") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -415,4 +415,6 @@ def to_toml(config: Config) -> str:
 def _toml_value(value: Scalar) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    return json.dumps(value) if isinstance(value, str) else repr(value)
+    if isinstance(value, str):  # TOML knows no surrogate pairs, and no raw DEL
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return repr(value)

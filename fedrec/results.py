@@ -264,7 +264,7 @@ def load_result(path: str | Path) -> Result:
     path = Path(path)
     file = path / RESULT_FILE if path.is_dir() else path
     try:
-        data = json.loads(file.read_text())
+        data = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         hint = (
             "the run has not finished; resume it with: fedrec run --resume " + str(path)

@@ -86,7 +86,7 @@ def read_history(file: Path) -> tuple[Round, ...]:
         OutputError: if the file cannot be read or a line before the last is broken.
     """
     try:
-        lines = [line for line in file.read_text().splitlines() if line.strip()]
+        lines = [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise OutputError(f"cannot read the rounds of a run in {file}: {error}") from None
     rounds = []
