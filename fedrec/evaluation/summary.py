@@ -11,6 +11,7 @@ from fedrec.config import Config, integers
 from fedrec.data.population import Population
 from fedrec.evaluation.beyond import beyond
 from fedrec.evaluation.evaluator import list_length
+from fedrec.evaluation.groups import group_gaps
 from fedrec.evaluation.sums import EvaluationSums, group_means, intervals, means
 
 Nested = dict[str, Any]
@@ -38,13 +39,18 @@ def summarise(
 
     Returns:
         protocol -> metric -> mean over users, with "beyond" and "groups" where they
-        were measured; and "test.full.hr@10" -> [low, high].
+        were measured; and "test.full.hr@10" -> [low, high].  "gender-gap@10" is the
+        difference of NDCG@10 between the best and the worst served group, and
+        "gender-ratio@10" the worst over the best (`group_gaps`).
     """
     metrics = nest(means(sums))
     if sums.recommended.sum() > 0:
         counts = np.bincount(population.items, minlength=population.num_items)
         k = list_length(integers(config, "evaluate.k"))
         metrics["beyond"] = beyond(sums.recommended, counts, population.num_users, k)
+        for attribute, gap in group_gaps(sums, f"full.ndcg@{k}").items():
+            metrics["beyond"][f"{attribute}-gap@{k}"] = gap.gap
+            metrics["beyond"][f"{attribute}-ratio@{k}"] = gap.ratio
     groups = group_means(sums)
     if groups:
         metrics["groups"] = groups
