@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from pathlib import Path
 
@@ -62,15 +61,11 @@ def ready_output(directory: Path, *, overwrite: bool = False) -> Path:
 def write_atomically(path: Path, text: str) -> None:
     """Write a text file so that a reader sees the old or the new content, never a part.
 
+    Its directory is created.
+
     Raises:
         OutputError: if the directory is not writable.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror}") from None
+    from fedrec.storage import replace_file  # with NumPy, that most commands do without
+
+    replace_file(path, text.encode())

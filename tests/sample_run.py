@@ -29,7 +29,7 @@ def metrics(hr: float, ndcg: float) -> dict[str, Any]:
         "mrr@10": 0.8 * ndcg,
     }
     sampled = {"hr@10": 4.2 * hr + 0.12, "ndcg@10": 4.6 * ndcg + 0.08}
-    beyond = {"coverage": 0.2 + hr, "novelty": 9.1 - 10 * hr, "popularity": 0.94 - hr}
+    beyond = {"coverage@10": 0.2 + hr, "novelty@10": 9.1 - 10 * hr, "popularity@10": 0.94 - hr}
     return {
         "test": {"full": full, "sampled99": sampled, "beyond": beyond},
         "valid": {"full": {k: 1.04 * v for k, v in full.items()}},

@@ -68,4 +68,4 @@ def test_atomic_writing_replaces_and_leaves_nothing_behind(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["f"]
     assert (tmp_path / "f").read_text() == "two"
     with pytest.raises(OutputError, match="cannot write"):
-        write_atomically(tmp_path / "absent" / "f", "")
+        write_atomically(tmp_path / "f" / "below", "")

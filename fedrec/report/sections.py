@@ -13,7 +13,7 @@ from fedrec.results import Result, SystemResult
 
 BEYOND_TITLES = {
     "coverage": "catalogue coverage",
-    "novelty": "novelty (bits)",
+    "novelty": "novelty in bits",
     "popularity": "popularity percentile",
     "gini": "Gini of exposure",
 }
@@ -160,5 +160,5 @@ def _without_empty(grid: Grid) -> Grid:
 
 
 def _beyond_title(metric: str) -> str:
-    name = metric.split(".", 2)[2]
-    return BEYOND_TITLES.get(name, name.replace("_", " "))
+    name, at, k = metric.split(".", 2)[2].partition("@")
+    return BEYOND_TITLES.get(name, name.replace("_", " ").replace(".", ", ")) + at + k

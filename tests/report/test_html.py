@@ -144,4 +144,4 @@ def test_without_the_extra_the_message_names_it(monkeypatch):
 def test_a_report_that_cannot_be_written(tmp_path):
     write_sample(tmp_path)
     with pytest.raises(OutputError, match="cannot write"):
-        write_report([tmp_path], tmp_path / "absent" / "report.html")
+        write_report([tmp_path], tmp_path / "result.json" / "report.html")

@@ -1,0 +1,72 @@
+from dataclasses import replace
+
+from fedrec.report import sections
+from fedrec.report.history import parse_round
+from fedrec.results import Result, SystemResult
+from tests.sample_run import history, sample_result
+
+
+def result_of(*systems: SystemResult) -> Result:
+    return Result("r", "0.1.0", "h", {"name": "d"}, systems)
+
+
+def test_data_facts_with_density():
+    facts = dict(sections.data_facts(sample_result()))
+    assert facts["users"] == "943"
+    assert facts["interactions"] == "100,000"
+    assert facts["density"] == "6.30%"  # 100000 / (943 * 1682)
+    assert dict(sections.data_facts(result_of())) == {"data": "d", "protocol": "–"}
+
+
+def test_cost_is_the_mean_over_seeds_and_says_nothing_it_does_not_know():
+    first = SystemResult(
+        "a", "federated", 0, 10, cost={"round_s_median": 0.4, "peak_rss_mib": 100.0}
+    )
+    second = SystemResult(
+        "a", "federated", 1, 20, cost={"round_s_median": 0.6, "peak_rss_mib": 300.0}
+    )
+    grid = sections.cost(result_of(first, second, SystemResult("b", "baseline", 0)))
+    assert grid.head == ("system", "selected round", "time of a round", "peak memory")
+    assert grid.rows == (("a", "15", "500 ms", "200.0 MiB"),)
+
+
+def test_beyond_accuracy_and_groups():
+    nested = {"test": {"beyond": {"coverage@10": 0.25}, "groups": {"gender": {"gap": 0.02}}}}
+    grid = sections.beyond_accuracy(result_of(SystemResult("a", "federated", 0, metrics=nested)))
+    assert grid.head == ("system", "catalogue coverage@10", "gender, gap")
+    assert grid.rows == (("a", "0.250", "0.020"),)
+
+
+def test_equal_privacy_statements_are_said_once():
+    groups = sections.privacy(sample_result())
+    assert [group["systems"] for group in groups] == [
+        ["federated-mf", "local-only"],
+        ["centralised-mf", "popularity", "ease", "ials"],
+    ]
+
+
+def test_what_went_wrong_in_rounds():
+    lines = history(20, 1, 0.06)
+    lines[3]["skipped"] = "2 clients, 10 needed"
+    rounds = {("f", 1): [parse_round(line) for line in lines], ("g", 0): []}
+    dropped = sum(line["dropped"] for line in lines)
+    assert sections.round_problems(rounds) == [
+        f"f, seed 1: 1 of 20 rounds skipped, {dropped} client updates lost to dropout, "
+        "1 node failure survived"
+    ]
+
+
+def test_phases_leave_the_first_round_out():
+    lines = [
+        parse_round({"round": r, "phases": {"train": 1.0 if r == 1 else 0.2 + r / 100}})
+        for r in (1, 2, 4)
+    ]
+    assert sections.phase_seconds({("f", 0): lines}) == {"f": {"train": 0.23}}
+
+
+def test_guard_facts():
+    assert sections.guard_facts(None) == []
+    assert ("metric", "HR@10") in sections.guard_facts(sample_result().leak_guard)
+    assert sections.guard_facts(
+        replace(sample_result(), leak_guard={"random": 0.1}).leak_guard
+    ) == [("random", "0.100")]
