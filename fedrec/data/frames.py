@@ -75,6 +75,7 @@ def from_frames(
         DataError: for an empty table, a missing or doubled column, or values
             that are not numbers or events where such are needed.
     """
+    frame = frame.rename(columns=str)
     _check(frame, columns, name)
     if not len(frame):
         raise DataError(f"{name}: the table has columns but no rows; expected interactions")
@@ -100,7 +101,7 @@ def from_frames(
 
 
 def _check(frame: pd.DataFrame, columns: Columns, source: str) -> None:
-    present = [str(column) for column in frame.columns]
+    present = list(frame.columns)
     for role, column in columns.given().items():
         if column not in present:
             raise DataError(

@@ -110,7 +110,7 @@ def to_numbers(values: pd.Series, column: str, source: str) -> NDArray[np.float6
 
 
 def to_times(values: pd.Series, column: str, source: str) -> NDArray[np.float64]:
-    """Read a column of times: numbers, dates or date strings (UTC if no zone).
+    """Read a column of times: numbers, dates or date strings (UTC if no zone; 1/2 is January).
 
     Numbers are seconds since 1970; larger magnitudes are recognised as
     milli-, micro- or nanoseconds by their median (above 1e11, 1e14, 1e17).

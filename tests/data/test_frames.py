@@ -88,3 +88,8 @@ def test_what_cannot_be_used_is_refused_with_the_reason(table, arguments, words)
 def test_doubled_column_names_are_refused():
     with pytest.raises(DataError, match="2 columns are named 'item'"):
         dataset_from_frame(frame().set_axis(["item", "item"], axis=1), user="item")
+
+
+def test_numbered_columns_are_named_by_their_number():
+    data = dataset_from_frame(pd.DataFrame([["a", 2], ["b", 4]]), user="0", item="1")
+    assert rows_of(data) == [("a", "2"), ("b", "4")]
