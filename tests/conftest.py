@@ -1,8 +1,13 @@
 """Settings of every test: quiet children, no telemetry, no flaky deadlines."""
 
 import os
+from collections.abc import Callable
+from pathlib import Path
 
+import pytest
 from hypothesis import settings
+
+from fedrec.config import Config, from_flat
 
 os.environ.update(
     {
@@ -14,3 +19,28 @@ os.environ.update(
 )
 settings.register_profile("fedrec", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("fedrec")
+
+
+@pytest.fixture
+def small_run(tmp_path: Path) -> Callable[..., Config]:
+    """Make configurations of a small, generated, fast run that really learns."""
+
+    def make(name: str = "run", **overrides: str | int | float | bool) -> Config:
+        values = {
+            "run.out": str(tmp_path / name),
+            "data.name": "marketplace",
+            "data.users": 50,
+            "data.items": 60,
+            "data.merchants": 2,
+            "data.events_per_user": 12.0,
+            "model.dim": 4,
+            "train.rounds": 3,
+            "train.lr": 1.0,
+            "train.personal_lr": 1.0,
+            "evaluate.every": 2,
+            "evaluate.k": "5 10",
+            "evaluate.bootstrap": 20,
+        }
+        return from_flat({**values, **{k.replace("__", "."): v for k, v in overrides.items()}})
+
+    return make

@@ -17,11 +17,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from fedrec import errors
 from fedrec.config import Config, to_toml
-from fedrec.engine.apps import FILES, PACKAGES
+from fedrec.engine.apps import FILES, PACKAGES, with_flower_config
 from fedrec.errors import EngineError, FedrecError, MissingExtraError
 
 HOST = "127.0.0.1"
@@ -72,7 +73,11 @@ def run_on_flower(config: Config, app: Path, *, simulation: bool) -> None:
 
 
 def _bundle(app: Path, home: Path) -> Path:
-    """Copy what Flower needs of an app to a directory with a name that it accepts."""
+    """Copy what Flower needs of an app to a directory with a name that it accepts.
+
+    Flower refuses keys that pyproject does not declare, so the copy declares the
+    schema of this fedrec, whichever version the app was copied out of.
+    """
     bundle = home / "fedrec-app"
     bundle.mkdir()
     for name in PACKAGES:
@@ -80,6 +85,8 @@ def _bundle(app: Path, home: Path) -> Path:
     for name in FILES:
         if (app / name).is_file():
             shutil.copy2(app / name, bundle / name)
+    declared = bundle / "pyproject.toml"
+    declared.write_text(with_flower_config(declared.read_text(encoding="utf-8")), encoding="utf-8")
     return bundle
 
 
@@ -155,14 +162,18 @@ class _SuperLink:
             raise EngineError(f"flwr run failed:\n{self._tail()}")
 
     def end(self) -> None:
-        """End all processes, newest first; kill those that do not end."""
+        """End all processes and what they have started; kill those that do not end."""
+        started = descendants([child.pid for child in self._children])
         for child in reversed(self._children):
-            _signal_group(child, signal.SIGTERM)
+            _signal(child.pid, signal.SIGTERM)
         deadline = time.monotonic() + END_S
         for child in self._children:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(max(0.0, deadline - time.monotonic()))
-            _signal_group(child, signal.SIGKILL)
+        for pid in started:  # Flower's grandchildren leave the process group on purpose
+            _signal(pid, signal.SIGKILL)
+        for child in self._children:
+            child.kill()
             child.wait()
 
     def _spawn(self, command: list[str]) -> subprocess.Popen[bytes]:
@@ -206,6 +217,21 @@ def _answers(port: int) -> bool:
         return probe.connect_ex((HOST, port)) == 0
 
 
-def _signal_group(child: subprocess.Popen[bytes], number: signal.Signals) -> None:
+def descendants(pids: Sequence[int]) -> list[int]:
+    """Return all processes that some processes have started, as far as the system tells."""
+    children: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            parent = int(stat.read_text().rpartition(")")[2].split()[1])
+            children.setdefault(parent, []).append(int(stat.parent.name))
+    found, waiting = [], list(pids)
+    while waiting:
+        new = children.get(waiting.pop(), [])
+        found += new
+        waiting += new
+    return found
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(child.pid, number)
+        os.kill(pid, number)
