@@ -43,6 +43,7 @@ _STYLE: dict[str, Any] = {
     "axes.spines.right": False,
     "axes.grid": True,
     "axes.axisbelow": True,
+    "axes.formatter.useoffset": False,
     "grid.color": GRID,
     "grid.linewidth": 0.6,
     "xtick.color": MUTED,
@@ -91,7 +92,8 @@ def convergence(result: Result, histories: Histories, select: str) -> str:
         for axes in (left, right):
             axes.set_xlabel("round")
         handles, labels = left.get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=6, fontsize=9)
+        if len(labels) > 1:
+            figure.legend(handles, labels, loc="outside lower center", ncols=6, fontsize=9)
         return save(f"Convergence: validation {metric_title(select)} and training loss by round")
 
 
