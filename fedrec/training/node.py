@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -187,6 +187,8 @@ def train_block(
     personal: Personal,
     clients: NDArray[np.int64],
     round_number: int,
+    *,
+    own_rows: bool = False,
 ) -> tuple[CohortUpdate, Personal]:
     """Train one block of clients; each client's update stays its own.
 
@@ -196,12 +198,18 @@ def train_block(
         personal: stacked like `personal_users(setup, clients)`.
         clients: int64 [C], ascending.
         round_number: the round.
+        own_rows: tables hold C copies [C * I, d], one after the other, and each
+            client trains on its own (no communication).
 
     Returns:
         The updates, and the new personal parameters.
     """
     seed, sampling = setup.config.run.seed, setup.method.sampling
     samples = draw_samples(setup.population, clients, seed, round_number, sampling)
+    if own_rows:
+        shift = samples.client * setup.population.num_items
+        fields = {n: v if n == "user" else v + shift for n, v in samples.fields.items()}
+        samples = replace(samples, fields=fields)
     if not setup.many_users:
         update = train_cohort(setup.model, shared, personal, samples, setup.method,
                               solve_personal=_solve)
@@ -215,12 +223,10 @@ def _train_many_users(
     """Merchant clients: the vectors of their users are rows that stay with them."""
     users = personal_users(setup, clients)
     local = {**samples.fields, "user": np.searchsorted(users, samples.fields["user"])}
-    samples = Samples(samples.client, local, samples.label, samples.weight, samples.order,
-                      samples.num_clients)
+    samples = replace(samples, fields=local)
     vectors = {n: v for n, v in personal.values.items() if n in setup.model.personal_vectors}
     tables = {**shared.tables, **{PREFIX + n: v for n, v in vectors.items()}}
     owner = setup.population.client_of_user[users]
-    first = np.searchsorted(clients[np.argsort(clients)], clients)
     heads = {n: v[_first_user(owner, clients)] for n, v in personal.values.items()
              if n not in vectors}
     update = train_cohort(setup.trainee, Shared(tables, shared.weights), Personal(heads), samples,
@@ -232,7 +238,7 @@ def _train_many_users(
         update.index.pop(PREFIX + name)
         new[name] = moved
     for name, value in update.personal.values.items():
-        new[name] = value[first[np.searchsorted(clients, owner)]]
+        new[name] = value[np.searchsorted(clients, owner)]
     return update, Personal(new)
 
 

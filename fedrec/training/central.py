@@ -1,0 +1,178 @@
+"""The centralised twin: the same loss, step and sampler on pooled data.
+
+All users' interactions are one client's, and personal vectors are rows of a
+table; the loop over steps is `train_cohort` itself.  Negatives of epoch e are the
+very ones that the federated clients draw in round e.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedrec.data.batches import draw_samples
+from fedrec.data.population import Population
+from fedrec.errors import ConfigError
+from fedrec.evaluation.sums import EvaluationSums, means
+from fedrec.params import Personal, Shared
+from fedrec.training.local import train_cohort
+from fedrec.training.methods import Method, Phase
+from fedrec.training.node import Setup, evaluate_scorer, init_shared
+from fedrec.training.pooled import PREFIX, Pooled
+from fedrec.training.scoring import make_scorer
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A system trained without a server.
+
+    Attributes:
+        selected: the epoch chosen on validation.
+        valid: validation sums at that epoch.
+        test: test sums at that epoch.
+        history: one dict an epoch, in the form of a line of rounds.jsonl.
+        seconds: median seconds of an epoch, evaluation not counted.
+    """
+
+    selected: int
+    valid: EvaluationSums
+    test: EvaluationSums
+    history: list[dict[str, object]]
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class Epoch:
+    """State after an epoch: what is needed to go on, and how to evaluate it."""
+
+    number: int
+    loss: float
+    evaluate: Callable[[str, int], EvaluationSums]
+
+
+def select(
+    setup: Setup,
+    epochs: Iterator[Epoch],
+    last: int,
+    every: int,
+    on_event: Callable[[dict[str, object]], None] | None = None,
+) -> Trained:
+    """Run epochs, validate, and test once, at the epoch that validation selects.
+
+    Args:
+        setup: the prepared configuration.
+        epochs: yields the state after each epoch; `evaluate` must stay valid.
+        last: number of the last epoch.
+        every: epochs between validations.
+        on_event: called with each line of the history.
+
+    Returns:
+        The selected state's figures.
+    """
+    metric, smaller = selection_metric(setup)
+    history: list[dict[str, object]] = []
+    best: tuple[float, Epoch, EvaluationSums] | None = None
+    clock = time.perf_counter()
+    durations = []
+    for epoch in epochs:
+        durations.append(time.perf_counter() - clock)
+        line: dict[str, object] = {"round": epoch.number, "loss": epoch.loss, "valid": None,
+                                   "seconds": durations[-1]}
+        if epoch.number % every == 0 or epoch.number == last:
+            sums = epoch.evaluate("valid", 0)
+            line["valid"] = means(sums)
+            value = means(sums)[metric] * (-1 if smaller else 1)
+            if best is None or value > best[0]:
+                best = (value, epoch, sums)
+        history.append(line)
+        if on_event:
+            on_event({"event": "round", **line})
+        clock = time.perf_counter()
+    if best is None:
+        raise ConfigError("central.epochs and train.rounds must be at least 1 to train a system")
+    test = best[1].evaluate("test", setup.config.evaluate.bootstrap)
+    return Trained(best[1].number, best[2], test, history, float(np.median(durations)))
+
+
+def selection_metric(setup: Setup) -> tuple[str, bool]:
+    """Return the name of the validation metric that selects, and whether smaller is better."""
+    if setup.config.data.feedback == "explicit":
+        return "rating.rmse", True
+    return f"full.{setup.config.evaluate.select}", False
+
+
+def train_central(
+    setup: Setup, on_event: Callable[[dict[str, object]], None] | None = None
+) -> Trained:
+    """Train the model centrally and select the epoch on validation.
+
+    Args:
+        setup: the prepared configuration.
+        on_event: called with each line of the history.
+
+    Returns:
+        The selected state's figures.
+    """
+    central = setup.config.central
+    return select(setup, _epochs(setup), central.epochs, 1, on_event)
+
+
+def one_client(population: Population) -> Population:
+    """Return the population with all users pooled in one client."""
+    return replace(population, num_clients=1, client_of_user=np.zeros_like(
+        population.client_of_user))
+
+
+def central_method(setup: Setup) -> Method:
+    """Return the centralised method: mini-batches, everything moves, rates of `central`."""
+    central = setup.config.central
+    phase = Phase(batch=central.batch, epochs=1, optimizer=central.optimizer, lr=central.lr,
+                  personal_lr=central.lr)
+    sampling = replace(
+        setup.method.sampling, pooled=True, all_items=False,
+        negatives=0 if setup.config.data.feedback == "explicit" else setup.config.train.negatives,
+    )
+    return Method("centralised", (replace(phase, l2=central.l2),), sampling)
+
+
+def _epochs(setup: Setup) -> Iterator[Epoch]:
+    config, population = setup.config, one_client(setup.population)
+    users = np.arange(population.num_users)
+    seed = config.run.seed
+    method, model = central_method(setup), Pooled(setup.model)
+    vectors = setup.model.init_personal(users, seed).values
+    shared = init_shared(setup)
+    tables = {**shared.tables,
+              **{PREFIX + n: vectors[n] for n in setup.model.personal_vectors}}
+    shared = Shared(tables, shared.weights)
+    personal, slots = model.init_personal(np.array([0]), seed), None
+    for number in range(1, config.central.epochs + 1):
+        samples = draw_samples(population, np.array([0]), seed, number, method.sampling)
+        update = train_cohort(model, shared, personal, samples, method, every_row=True,
+                              slots=slots)
+        slots, personal = update.slots, update.personal
+        shared = Shared(
+            {t: v + update.rows[t] for t, v in shared.tables.items()},
+            {n: v + update.weights[n][0] for n, v in shared.weights.items()},
+        )
+        yield Epoch(number, float(update.loss[0]),
+                    _evaluator(setup, shared, personal, users))
+
+
+def _evaluator(
+    setup: Setup, shared: Shared, head: Personal, users: NDArray[np.int64]
+) -> Callable[[str, int], EvaluationSums]:
+    own = {n: shared.tables[PREFIX + n] for n in setup.model.personal_vectors}
+    own |= {n: np.repeat(v, len(users), 0) for n, v in head.values.items()}
+    tables = {t: v for t, v in shared.tables.items() if not t.startswith(PREFIX)}
+
+    def evaluate(part: str, bootstrap: int) -> EvaluationSums:
+        scorer = make_scorer(setup.model, Shared(tables, shared.weights), Personal(own), users,
+                             setup.population)
+        return evaluate_scorer(setup, scorer, users, part, bootstrap=bootstrap)
+
+    return evaluate

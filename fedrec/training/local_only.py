@@ -1,0 +1,201 @@
+"""Training without communication: each client has only itself.
+
+It is the other end of the scale beside centralised training, and the probe of the
+leak guard.  Every client has a copy of the tables of its own; the copies of a
+block lie one after the other, and the training is `train_block` as ever.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from fedrec.data.interactions import Catalogue
+from fedrec.evaluation.sums import EvaluationSums, means
+from fedrec.models.recommender import Recommender, RowInput, Tensor, Tensors
+from fedrec.params import Personal, Shared
+from fedrec.training.central import Trained, selection_metric
+from fedrec.training.methods import Method, Phase
+from fedrec.training.node import (
+    Setup,
+    evaluate_scorer,
+    init_shared,
+    personal_users,
+    train_block,
+)
+from fedrec.training.scoring import Scorer, compile_score, histories
+
+Marks = dict[int, tuple[EvaluationSums, EvaluationSums, float]]
+_SCORE_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class Alone:
+    """`model` with its dense weights kept by the client.
+
+    Attributes:
+        model: the model, written for one client.
+    """
+
+    model: Recommender
+
+    @property
+    def pairwise(self) -> bool:
+        """As the model."""
+        return self.model.pairwise
+
+    @property
+    def row_inputs(self) -> tuple[RowInput, ...]:
+        """As the model."""
+        return self.model.row_inputs
+
+    @property
+    def personal_vectors(self) -> Mapping[str, int]:
+        """As the model."""
+        return self.model.personal_vectors
+
+    def init_shared(self, catalogue: Catalogue, seed: int) -> Shared:
+        """The model's tables; its weights are personal."""
+        return Shared(self.model.init_shared(catalogue, seed).tables)
+
+    def init_personal(self, clients: NDArray[np.int64], seed: int) -> Personal:
+        """The model's personal parameters and a copy of its weights for each client."""
+        one = Catalogue(np.array(["0"], object))
+        weights = self.model.init_shared(one, seed).weights
+        copies = {n: np.broadcast_to(v, (len(clients), *v.shape)) for n, v in weights.items()}
+        return Personal({**self.model.init_personal(clients, seed).values,
+                         **{n: v.copy() for n, v in copies.items()}})
+
+    def _parts(self, personal: Tensors) -> tuple[Tensors, Tensors]:
+        one = Catalogue(np.array(["0"], object))
+        names = self.model.init_shared(one, 0).weights
+        weights = {n: personal[n][0] for n in names}
+        return weights, {n: v for n, v in personal.items() if n not in names}
+
+    def loss(self, weights: Tensors, personal: Tensors, rows: Tensors, batch: Tensors) -> Tensor:
+        """See `Recommender.loss`."""
+        own, rest = self._parts(personal)
+        return self.model.loss(own, rest, rows, batch)
+
+    def score(
+        self, weights: Tensors, personal: Tensors, item_vectors: Tensors, history: Tensor
+    ) -> Tensor:
+        """See `Recommender.score`."""
+        own, rest = self._parts(personal)
+        return self.model.score(own, rest, item_vectors, history)
+
+
+def train_local_only(
+    setup: Setup, on_event: Callable[[dict[str, object]], None] | None = None
+) -> Trained:
+    """Train every client alone; the number of passes is selected on validation.
+
+    Blocks of clients are trained to the end one after the other, so that memory
+    holds the tables of one block only.  The test is evaluated wherever validation
+    is, and reported at the selected pass.
+
+    Args:
+        setup: the prepared configuration.
+        on_event: called with each line of the history.
+
+    Returns:
+        The selected figures.
+    """
+    alone = replace(setup, model=Alone(setup.model), method=local_method(setup))
+    metric, smaller = selection_metric(setup)
+    marks: Marks = {}
+    start = time.perf_counter()
+    for clients in _blocks(alone):
+        for number, (valid, test, loss) in _train_block(alone, clients).items():
+            before = marks.get(number)
+            if before is not None:
+                valid, test, loss = before[0] + valid, before[1] + test, before[2] + loss
+            marks[number] = (valid, test, loss)
+    seconds = (time.perf_counter() - start) / max(1, setup.config.local.epochs)
+    history: list[dict[str, object]] = []
+    for number, (valid, _, loss) in sorted(marks.items()):
+        line: dict[str, object] = {"round": number, "valid": means(valid), "seconds": seconds,
+                                   "loss": loss / setup.population.num_clients}
+        history.append(line)
+        if on_event:
+            on_event({"event": "round", **line})
+    sign = -1 if smaller else 1
+    best = max(marks, key=lambda n: (sign * means(marks[n][0])[metric], -n))
+    return Trained(best, marks[best][0], marks[best][1], history, seconds)
+
+
+def local_method(setup: Setup) -> Method:
+    """Return the method of a client that trains alone: rates of the section `local`."""
+    local = setup.config.local
+    phase = Phase(batch=local.batch, epochs=local.every, optimizer=local.optimizer, lr=local.lr,
+                  personal_lr=local.lr, l2=local.l2)
+    explicit = setup.config.data.feedback == "explicit"
+    sampling = replace(setup.method.sampling, all_items=False,
+                       negatives=0 if explicit else max(1, setup.config.train.negatives))
+    return Method("local-only", (phase,), sampling)
+
+
+def _blocks(setup: Setup) -> list[NDArray[np.int64]]:
+    """Clients in order, so many that their tables fit a fraction of the block memory."""
+    shared = init_shared(setup)
+    limit = (setup.config.engine.block_mib << 20) // 4
+    step = max(1, limit // max(1, shared.num_bytes))
+    clients = np.arange(setup.population.num_clients)
+    return [clients[at : at + step] for at in range(0, len(clients), step)]
+
+
+def _train_block(setup: Setup, clients: NDArray[np.int64]) -> Marks:
+    """Train one block to the end; returns figures at each validated pass."""
+    users = personal_users(setup, clients)
+    one = init_shared(setup)
+    tables = {t: np.tile(v, (len(clients), 1)) for t, v in one.tables.items()}
+    personal = setup.model.init_personal(users, setup.config.run.seed)
+    marks: Marks = {}
+    local = setup.config.local
+    for number in range(local.every, max(local.epochs, local.every) + 1, local.every):
+        update, personal = train_block(setup, Shared(tables), personal, clients,
+                                       number // local.every, own_rows=True)
+        for table, delta in update.rows.items():
+            tables[table][update.index[table].ids] += delta
+        scorer = _own_scorer(setup, tables, personal, clients, users)
+        marks[number] = (
+            evaluate_scorer(setup, scorer, users, "valid", bootstrap=0),
+            evaluate_scorer(setup, scorer, users, "test",
+                            bootstrap=setup.config.evaluate.bootstrap),
+            float(update.loss.sum()),
+        )
+    return marks
+
+
+def _own_scorer(
+    setup: Setup,
+    tables: Mapping[str, NDArray[np.float32]],
+    personal: Personal,
+    clients: NDArray[np.int64],
+    users: NDArray[np.int64],
+) -> Scorer:
+    """Score each user with the tables of its own client."""
+    run = compile_score(setup.model, own_rows=True)
+    copies = {t: v.reshape(len(clients), -1, v.shape[1]) for t, v in tables.items()}
+    position = np.searchsorted(clients, setup.population.client_of_user)
+    row_bytes = sum(v[0].nbytes for v in copies.values())
+    step = max(1, _SCORE_BYTES // max(1, row_bytes))
+
+    def score(wanted: NDArray[np.int64]) -> NDArray[np.float32]:
+        parts = []
+        for at in range(0, len(wanted), step):
+            some = wanted[at : at + step]
+            own = personal.take(np.searchsorted(users, some))
+            parts.append(run(
+                {}, {n: tf.constant(v) for n, v in own.values.items()},
+                {t: tf.constant(v[position[some]]) for t, v in copies.items()},
+                tf.constant(histories(setup.population, some, setup.model)),
+            ).numpy())
+        return np.concatenate(parts)
+
+    return score
