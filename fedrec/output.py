@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from pathlib import Path
 
 from fedrec.config import Config
 from fedrec.errors import OutputError
 
-MARKS = ("config.toml", "rounds.jsonl", "result.json", "checkpoint")
-"""Names of which at least one is in every output directory that fedrec has made."""
+WRITTEN = (
+    "config.toml",
+    "rounds.jsonl",
+    "result.json",
+    "system.json",
+    "test_sums.npz",
+    "report.html",
+    "checkpoint",
+    "clients",
+    "model",
+    "tensorboard",
+)
+"""Names that a run writes into its output directory."""
+MARKS = ("config.toml", "rounds.jsonl", "result.json", "system.json")
+"""Names that tell an output directory from any other."""
 
 
 def output_directory(config: Config, out: str | Path | None = None) -> Path:
@@ -20,11 +34,10 @@ def output_directory(config: Config, out: str | Path | None = None) -> Path:
 def ready_output(directory: Path, *, overwrite: bool = False) -> Path:
     """Make sure that a new run can be written into a directory, and create it.
 
-    Nothing in it is changed or deleted.
-
     Args:
         directory: the output directory.
-        overwrite: accept a directory that already holds a run.
+        overwrite: delete the run that is in it, and nothing else: the files that a
+            run writes, and the directories of the systems of a comparison.
 
     Raises:
         OutputError: if it holds a run or other files, is a file, or is not writable.
@@ -44,7 +57,7 @@ def ready_output(directory: Path, *, overwrite: bool = False) -> Path:
             f"cannot write into the output directory {directory}: {error.strerror}. "
             "Choose another with --out DIR"
         ) from None
-    holds_run = any(name in present for name in MARKS)
+    holds_run = is_run(directory) or any(is_run(directory / name) for name in present)
     if holds_run and not overwrite:
         raise OutputError(
             f"{directory} already holds a run. Continue it with: fedrec run --resume {directory}; "
@@ -55,7 +68,26 @@ def ready_output(directory: Path, *, overwrite: bool = False) -> Path:
             f"{directory} has files in it that are not of a fedrec run ({present[0]}): "
             "choose an empty or a new directory with --out DIR"
         )
+    if present:
+        _delete_run(directory)
     return directory
+
+
+def is_run(directory: Path) -> bool:
+    """Return whether a directory holds a run, finished or not."""
+    return any((directory / name).is_file() for name in MARKS)
+
+
+def _delete_run(directory: Path) -> None:
+    children = [path for path in directory.iterdir() if path.is_dir() and is_run(path)]
+    for path in (*(directory / name for name in WRITTEN), *children):
+        try:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(f"cannot replace {path}: {error.strerror}") from None
 
 
 def write_atomically(path: Path, text: str) -> None:
