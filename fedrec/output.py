@@ -36,8 +36,8 @@ def ready_output(directory: Path, *, overwrite: bool = False) -> Path:
 
     Args:
         directory: the output directory.
-        overwrite: delete the run that is in it, and nothing else: the files that a
-            run writes, and the directories of the systems of a comparison.
+        overwrite: delete what the run in it has written, and nothing else; runs in
+            directories below it stay.
 
     Raises:
         OutputError: if it holds a run or other files, is a file, or is not writable.
@@ -57,7 +57,7 @@ def ready_output(directory: Path, *, overwrite: bool = False) -> Path:
             f"cannot write into the output directory {directory}: {error.strerror}. "
             "Choose another with --out DIR"
         ) from None
-    holds_run = is_run(directory) or any(is_run(directory / name) for name in present)
+    holds_run = is_run(directory)
     if holds_run and not overwrite:
         raise OutputError(
             f"{directory} already holds a run. Continue it with: fedrec run --resume {directory}; "
@@ -79,8 +79,7 @@ def is_run(directory: Path) -> bool:
 
 
 def _delete_run(directory: Path) -> None:
-    children = [path for path in directory.iterdir() if path.is_dir() and is_run(path)]
-    for path in (*(directory / name for name in WRITTEN), *children):
+    for path in (directory / name for name in WRITTEN):
         try:
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)

@@ -29,22 +29,21 @@ def test_a_run_that_is_there_is_kept(tmp_path):
 
 
 def test_overwriting_deletes_the_run_and_nothing_else(tmp_path):
-    for name in ("config.toml", "rounds.jsonl", "notes.txt", "federated-mf-seed0/rounds.jsonl"):
+    for name in ("config.toml", "rounds.jsonl", "notes.txt", "other/rounds.jsonl"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("")
     for name in ("checkpoint", "tensorboard", "figures"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "file").write_text("")
     assert ready_output(tmp_path, overwrite=True) == tmp_path
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["figures", "notes.txt"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["figures", "notes.txt", "other"]
 
 
-def test_a_comparison_that_was_killed_can_be_overwritten(tmp_path):
-    (tmp_path / "federated-mf-seed0").mkdir()
-    (tmp_path / "federated-mf-seed0" / "config.toml").write_text("")
-    with pytest.raises(OutputError, match="already holds a run"):
-        ready_output(tmp_path)
-    assert list(ready_output(tmp_path, overwrite=True).iterdir()) == []
+def test_a_directory_of_runs_is_not_a_run(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "config.toml").write_text("")
+    with pytest.raises(OutputError, match=r"not of a fedrec run \(a\)"):
+        ready_output(tmp_path, overwrite=True)
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
