@@ -112,7 +112,10 @@ class _Group:
     def state(self) -> Arrays:
         if not self._variables:
             return {}
-        return {str(i): np.array(v) for i, v in enumerate(self._optimizer.variables)}
+        from keras import ops
+
+        variables = self._optimizer.variables
+        return {str(i): ops.convert_to_numpy(v).copy() for i, v in enumerate(variables)}
 
     def restore(self, state: Arrays) -> None:
         variables = self._optimizer.variables if self._variables else []
