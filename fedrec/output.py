@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import tomllib
 from pathlib import Path
 
-from fedrec.config import Config
+from fedrec.config import Config, flatten, known_keys
 from fedrec.errors import OutputError
 
 WRITTEN = (
@@ -16,13 +17,20 @@ WRITTEN = (
     "system.json",
     "test_sums.npz",
     "report.html",
+    "checkpoint/server.ckpt",
     "checkpoint",
+    "clients/*-of-*",
     "clients",
+    "model/card.json",
+    "model/config.toml",
+    "model/items.jsonl",
+    "model/shared.ckpt",
     "model",
+    "tensorboard/*-seed*",
     "tensorboard",
 )
-"""Names that a run writes into its output directory."""
-MARKS = ("config.toml", "rounds.jsonl", "result.json", "system.json")
+"""What a run writes into its output directory; of a directory it is left if not empty then."""
+MARKS = ("rounds.jsonl", "result.json", "system.json")
 """Names that tell an output directory from any other."""
 
 
@@ -75,13 +83,27 @@ def ready_output(directory: Path, *, overwrite: bool = False) -> Path:
 
 def is_run(directory: Path) -> bool:
     """Return whether a directory holds a run, finished or not."""
-    return any((directory / name).is_file() for name in MARKS)
+    return any((directory / name).is_file() for name in MARKS) or _is_resolved(
+        directory / "config.toml"
+    )
+
+
+def _is_resolved(file: Path) -> bool:
+    """Tell the configuration of a run, which has every key, from an experiment of the user."""
+    try:
+        return set(flatten(tomllib.loads(file.read_text(encoding="utf-8")))) == set(known_keys())
+    except (OSError, ValueError):
+        return False
 
 
 def _delete_run(directory: Path) -> None:
-    for path in (directory / name for name in WRITTEN):
+    """Delete by name: an app of the user may have a directory `clients` or `model` here, too."""
+    for path in [path for pattern in WRITTEN for path in directory.glob(pattern)]:
         try:
-            if path.is_dir() and not path.is_symlink():
+            if path.is_dir() and path.parent == directory:
+                if not any(path.iterdir()):
+                    path.rmdir()
+            elif path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)

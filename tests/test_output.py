@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from fedrec.config import load_config
+from fedrec.config import load_config, to_toml
 from fedrec.errors import OutputError
 from fedrec.output import output_directory, ready_output, write_atomically
 
@@ -29,19 +29,35 @@ def test_a_run_that_is_there_is_kept(tmp_path):
 
 
 def test_overwriting_deletes_the_run_and_nothing_else(tmp_path):
-    for name in ("config.toml", "rounds.jsonl", "notes.txt", "other/rounds.jsonl"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+    ours = ("config.toml", "rounds.jsonl", "checkpoint/server.ckpt", "clients/0-of-1/h/round-1.ckpt", "model/card.json", "tensorboard/federated-mf-seed0/events")  # fmt: skip
+    theirs = ("clients/app.py", "figures/a.svg", "notes.txt", "other/rounds.jsonl")
+    for name in (*ours, *theirs):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("")
-    for name in ("checkpoint", "tensorboard", "figures"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "file").write_text("")
     assert ready_output(tmp_path, overwrite=True) == tmp_path
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["figures", "notes.txt", "other"]
+    left = sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file())
+    assert left == sorted(theirs)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "clients",
+        "figures",
+        "notes.txt",
+        "other",
+    ]
+
+
+def test_a_killed_run_is_known_by_its_resolved_configuration(tmp_path):
+    (tmp_path / "config.toml").write_text("train.rounds = 3")  # an experiment of the user
+    with pytest.raises(OutputError, match=r"not of a fedrec run \(config.toml\)"):
+        ready_output(tmp_path, overwrite=True)
+    (tmp_path / "config.toml").write_text(to_toml(load_config()))
+    with pytest.raises(OutputError, match="already holds a run"):
+        ready_output(tmp_path)
+    assert list(ready_output(tmp_path, overwrite=True).iterdir()) == []
 
 
 def test_a_directory_of_runs_is_not_a_run(tmp_path):
     (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "config.toml").write_text("")
+    (tmp_path / "a" / "rounds.jsonl").write_text("")
     with pytest.raises(OutputError, match=r"not of a fedrec run \(a\)"):
         ready_output(tmp_path, overwrite=True)
 
