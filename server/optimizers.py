@@ -92,9 +92,7 @@ class _Group:
             return
         import keras
 
-        self._variables = {
-            n: keras.Variable(a, name=n.replace(".", "_")) for n, a in arrays.items()
-        }
+        self._variables = {name: keras.Variable(array) for name, array in arrays.items()}
         self._optimizer = keras_optimizer(name, learning_rate)
         self._optimizer.build(list(self._variables.values()))
 

@@ -34,6 +34,7 @@ def small_run(tmp_path: Path) -> Callable[..., Config]:
             "data.merchants": 2,
             "data.events_per_user": 12.0,
             "model.dim": 4,
+            "model.init": 0.3,
             "train.rounds": 3,
             "train.lr": 1.0,
             "train.personal_lr": 1.0,

@@ -4,7 +4,7 @@ import pytest
 
 from fedrec.config import load_config, to_toml
 from fedrec.errors import OutputError
-from fedrec.output import output_directory, ready_output, write_atomically
+from fedrec.output import delete_run, output_directory, ready_output, write_atomically
 
 
 def test_where_a_run_is_written(tmp_path, monkeypatch):
@@ -25,16 +25,20 @@ def test_a_run_that_is_there_is_kept(tmp_path):
     (tmp_path / "result.json").write_text("{}")
     with pytest.raises(OutputError, match=r"already holds a run.*--resume.*--overwrite.*--out DIR"):
         ready_output(tmp_path)
+    assert ready_output(tmp_path, overwrite=True) == tmp_path
     assert (tmp_path / "result.json").exists()
+    (tmp_path / "systems").mkdir()
+    with pytest.raises(OutputError, match="Continue it with: fedrec compare --resume"):
+        ready_output(tmp_path)
 
 
-def test_overwriting_deletes_the_run_and_nothing_else(tmp_path):
-    ours = ("config.toml", "rounds.jsonl", "checkpoint/server.ckpt", "clients/0-of-1/h/round-1.ckpt", "model/card.json", "tensorboard/federated-mf-seed0/events")  # fmt: skip
+def test_deleting_a_run_deletes_the_run_and_nothing_else(tmp_path):
+    ours = ("config.toml", "rounds.jsonl", "checkpoint/server.ckpt", "clients/0-of-1/h/round-1.ckpt", "model/card.json", "tensorboard/federated-mf-seed0/events", "systems/ease-seed0/system.json")  # fmt: skip
     theirs = ("clients/app.py", "figures/a.svg", "notes.txt", "other/rounds.jsonl")
     for name in (*ours, *theirs):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("")
-    assert ready_output(tmp_path, overwrite=True) == tmp_path
+    delete_run(tmp_path)
     left = sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file())
     assert left == sorted(theirs)
     assert sorted(p.name for p in tmp_path.iterdir()) == [
@@ -52,7 +56,7 @@ def test_a_killed_run_is_known_by_its_resolved_configuration(tmp_path):
     (tmp_path / "config.toml").write_text(to_toml(load_config()))
     with pytest.raises(OutputError, match="already holds a run"):
         ready_output(tmp_path)
-    assert list(ready_output(tmp_path, overwrite=True).iterdir()) == []
+    assert ready_output(tmp_path, overwrite=True) == tmp_path
 
 
 def test_a_directory_of_runs_is_not_a_run(tmp_path):

@@ -9,6 +9,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from fedrec.cli import main
+from fedrec.config import load_config, to_toml
 from fedrec.errors import DataError, ModelError
 from fedrec.results import save_result
 from tests.sample_run import sample_result
@@ -107,10 +108,20 @@ def test_resume_takes_the_saved_configuration(calls, capsys, tmp_path):
     assert options["resume"] == options["out"] == saved
 
 
+def test_a_comparison_is_resumed_by_compare(calls, capsys, tmp_path):
+    (tmp_path / "old" / "systems").mkdir(parents=True)
+    (tmp_path / "old" / "config.toml").write_text(to_toml(load_config()))
+    code, _, err = fedrec(capsys, "run", "--resume", "old")
+    assert code == 2
+    assert f"Continue it with: fedrec compare --resume {tmp_path / 'old'}" in err
+    assert fedrec(capsys, "compare", "--resume", "old")[0] == 0
+    assert calls[0][1]["resume"] == tmp_path / "old"
+
+
 def test_resume_takes_nothing_else(calls, capsys):
     code, _, err = fedrec(capsys, "run", "train.rounds=3", "--resume", "old")
     assert code == 2
-    assert "it takes no file, no key=value and no --out" in err
+    assert "it takes no file, no key=value, no --out and no --systems" in err
 
 
 def test_resume_without_a_run(calls, capsys):
