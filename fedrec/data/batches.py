@@ -200,9 +200,7 @@ def draw_samples(
         keys(seed, round_number, users, Purpose.SHUFFLE)[owner], np.arange(len(owner)) - starts
     )
     columns = {name: value.ravel() for name, value in fields.items()}
-    return Samples(
-        position[owner], columns, label.ravel(), weight.ravel(), order, len(clients)
-    )
+    return Samples(position[owner], columns, label.ravel(), weight.ravel(), order, len(clients))
 
 
 def _all_items(population: Population, users: NDArray[np.int64], spec: Sampling) -> Samples:
@@ -312,5 +310,3 @@ def make_blocks(
         step = max(1, max_samples // size)
         blocks += [members[at : at + step] for at in range(0, len(members), step)]
     return blocks
-
-

@@ -56,8 +56,11 @@ class KerasRecommender:
     pairwise = False
 
     def __post_init__(self) -> None:
-        names = set(self.model.input_names if hasattr(self.model, "input_names") else
-                    [tensor.name for tensor in self.model.inputs])
+        names = set(
+            self.model.input_names
+            if hasattr(self.model, "input_names")
+            else [tensor.name for tensor in self.model.inputs]
+        )
         for name in (*self.rows, *self.personal):
             if name not in names:
                 raise ModelError(f"the Keras model has no input {name!r}.{nearest(name, names)}")
@@ -104,8 +107,11 @@ class KerasRecommender:
         paths = self._personal_paths
         return Shared(
             tables,
-            {v.path: np.asarray(v, np.float32) for v in self.model.trainable_variables
-             if v.path not in paths},
+            {
+                v.path: np.asarray(v, np.float32)
+                for v in self.model.trainable_variables
+                if v.path not in paths
+            },
         )
 
     def init_personal(self, clients: NDArray[np.int64], seed: int) -> Personal:

@@ -80,8 +80,12 @@ def select(
     durations = []
     for epoch in epochs:
         durations.append(time.perf_counter() - clock)
-        line: dict[str, object] = {"round": epoch.number, "loss": epoch.loss, "valid": None,
-                                   "seconds": durations[-1]}
+        line: dict[str, object] = {
+            "round": epoch.number,
+            "loss": epoch.loss,
+            "valid": None,
+            "seconds": durations[-1],
+        }
         if epoch.number % every == 0 or epoch.number == last:
             sums = epoch.evaluate("valid", 0)
             line["valid"] = means(sums)
@@ -123,17 +127,25 @@ def train_central(
 
 def one_client(population: Population) -> Population:
     """Return the population with all users pooled in one client."""
-    return replace(population, num_clients=1, client_of_user=np.zeros_like(
-        population.client_of_user))
+    return replace(
+        population, num_clients=1, client_of_user=np.zeros_like(population.client_of_user)
+    )
 
 
 def central_method(setup: Setup) -> Method:
     """Return the centralised method: mini-batches, everything moves, rates of `central`."""
     central = setup.config.central
-    phase = Phase(batch=central.batch, epochs=1, optimizer=central.optimizer, lr=central.lr,
-                  personal_lr=central.lr)
+    phase = Phase(
+        batch=central.batch,
+        epochs=1,
+        optimizer=central.optimizer,
+        lr=central.lr,
+        personal_lr=central.lr,
+    )
     sampling = replace(
-        setup.method.sampling, pooled=True, all_items=False,
+        setup.method.sampling,
+        pooled=True,
+        all_items=False,
         negatives=0 if setup.config.data.feedback == "explicit" else setup.config.train.negatives,
     )
     return Method("centralised", (replace(phase, l2=central.l2),), sampling)
@@ -146,21 +158,18 @@ def _epochs(setup: Setup) -> Iterator[Epoch]:
     method, model = central_method(setup), Pooled(setup.model)
     vectors = setup.model.init_personal(users, seed).values
     shared = init_shared(setup)
-    tables = {**shared.tables,
-              **{PREFIX + n: vectors[n] for n in setup.model.personal_vectors}}
+    tables = {**shared.tables, **{PREFIX + n: vectors[n] for n in setup.model.personal_vectors}}
     shared = Shared(tables, shared.weights)
     personal, slots = model.init_personal(np.array([0]), seed), None
     for number in range(1, config.central.epochs + 1):
         samples = draw_samples(population, np.array([0]), seed, number, method.sampling)
-        update = train_cohort(model, shared, personal, samples, method, every_row=True,
-                              slots=slots)
+        update = train_cohort(model, shared, personal, samples, method, every_row=True, slots=slots)
         slots, personal = update.slots, update.personal
         shared = Shared(
             {t: v + update.rows[t] for t, v in shared.tables.items()},
             {n: v + update.weights[n][0] for n, v in shared.weights.items()},
         )
-        yield Epoch(number, float(update.loss[0]),
-                    _evaluator(setup, shared, personal, users))
+        yield Epoch(number, float(update.loss[0]), _evaluator(setup, shared, personal, users))
 
 
 def _evaluator(
@@ -171,8 +180,9 @@ def _evaluator(
     tables = {t: v for t, v in shared.tables.items() if not t.startswith(PREFIX)}
 
     def evaluate(part: str, bootstrap: int) -> EvaluationSums:
-        scorer = make_scorer(setup.model, Shared(tables, shared.weights), Personal(own), users,
-                             setup.population)
+        scorer = make_scorer(
+            setup.model, Shared(tables, shared.weights), Personal(own), users, setup.population
+        )
         return evaluate_scorer(setup, scorer, users, part, bootstrap=bootstrap)
 
     return evaluate

@@ -183,8 +183,9 @@ def _indices(
         num_rows, clients = len(shared.tables[table]), samples.num_clients
         if every_row:
             owner = np.repeat(np.arange(clients, dtype=np.int32), num_rows)
-            index[entity] = RowIndex(owner, np.tile(np.arange(num_rows), clients), num_rows,
-                                     clients)
+            index[entity] = RowIndex(
+                owner, np.tile(np.arange(num_rows), clients), num_rows, clients
+            )
         else:
             index[entity] = index_rows(samples, fields, num_rows)
     return index
@@ -203,23 +204,37 @@ def _run_phase(
     """Run one phase; returns the new state, its slots and each client's summed loss [C]."""
     fields = {row.field: row.entity for row in model.row_inputs}
     local = {name: index[e].local(batches.fields[name]) for name, e in fields.items()}
-    scale = np.maximum(batches.samples, 1e-12) if reduction == "mean" else np.ones_like(
-        batches.samples
+    scale = (
+        np.maximum(batches.samples, 1e-12) if reduction == "mean" else np.ones_like(batches.samples)
     )
     owner = {r.table: index[r.entity].client for r in model.row_inputs}
-    rates = {"lr": phase.lr, "personal_lr": phase.personal_lr, "l2": phase.l2,
-             "prox_mu": phase.prox_mu}
-    run = compile_phase(model, phase.shared, phase.personal, phase.optimizer,
-                        phase.prox_mu > 0 and phase.shared)
+    rates = {
+        "lr": phase.lr,
+        "personal_lr": phase.personal_lr,
+        "l2": phase.l2,
+        "prox_mu": phase.prox_mu,
+    }
+    run = compile_phase(
+        model, phase.shared, phase.personal, phase.optimizer, phase.prox_mu > 0 and phase.shared
+    )
     groups = (("rows", "weights") if phase.shared else ()) + (
-        ("personal",) if phase.personal else ())
+        ("personal",) if phase.personal else ()
+    )
     if slots is None:
         moments = {g: adam_init(state[g]) for g in groups} if phase.optimizer == "adam" else {}
         slots = (0, moments)
     repeats = 1 if phase.batch else phase.epochs
     new, moments, total = run(
-        start, state, slots[1], tf.constant(slots[0]), local, owner, batches.label, batches.mask,
-        scale.astype(np.float32), tf.constant(repeats),
+        start,
+        state,
+        slots[1],
+        tf.constant(slots[0]),
+        local,
+        owner,
+        batches.label,
+        batches.mask,
+        scale.astype(np.float32),
+        tf.constant(repeats),
         {name: tf.constant(value, tf.float32) for name, value in rates.items()},
     )
     return new, (slots[0] + batches.label.shape[1] * repeats, moments), total
@@ -260,8 +275,18 @@ def compile_phase(
             if shared:
                 _add_row_l2(grads, gathered, weight, rates["l2"])
                 new["rows"], new["weights"], slots = _move_shared(
-                    model, start, state, slots, grads, ids, owner, sample_sum > 0, rates,
-                    first + s, optimizer, proximal,
+                    model,
+                    start,
+                    state,
+                    slots,
+                    grads,
+                    ids,
+                    owner,
+                    sample_sum > 0,
+                    rates,
+                    first + s,
+                    optimizer,
+                    proximal,
                 )
             if personal:
                 new["personal"], slots = _move_personal(
@@ -287,8 +312,13 @@ def _gradients(model, state, ids, label, weight, shared, personal):  # type: ign
         batch = {"label": one["label"], "weight": one["weight"]}
         return model.loss(one["weights"], vectors, one["rows"], batch)
 
-    stacked = {"weights": state["weights"], "personal": state["personal"], "rows": gathered,
-               "label": label, "weight": weight}
+    stacked = {
+        "weights": state["weights"],
+        "personal": state["personal"],
+        "rows": gathered,
+        "label": label,
+        "weight": weight,
+    }
     wanted = ({"rows": gathered, "weights": state["weights"]} if shared else {}) | (
         {"personal": state["personal"]} if personal else {}
     )
@@ -324,16 +354,18 @@ def _move_shared(  # type: ignore[no-untyped-def]
         if proximal:
             summed += rates["prox_mu"] * (value - start["rows"][table])
         moving = tf.gather(active, owner[table])
-        rows[table], slot = _step(optimizer, value, summed, moments.get("rows", {}).get(table),
-                                  lr, s, moving)
+        rows[table], slot = _step(
+            optimizer, value, summed, moments.get("rows", {}).get(table), lr, s, moving
+        )
         if slot is not None:
             moments["rows"][table] = slot
     for name, value in state["weights"].items():
         grad = weight_grads[name]
         if proximal:
             grad += rates["prox_mu"] * (value - start["weights"][name])
-        weights[name], slot = _step(optimizer, value, grad, moments.get("weights", {}).get(name),
-                                    rates["lr"], s, active)
+        weights[name], slot = _step(
+            optimizer, value, grad, moments.get("weights", {}).get(name), rates["lr"], s, active
+        )
         if slot is not None:
             moments["weights"][name] = slot
     return rows, weights, moments
@@ -345,9 +377,15 @@ def _move_personal(state, slots, grads, sample_sum, rates, s, optimizer):  # typ
     for name, value in state["personal"].items():
         per_client = tf.reshape(sample_sum, tf.concat([[-1], tf.ones_like(tf.shape(value)[1:])], 0))
         grad = grads["personal"][name] + rates["l2"] * per_client * value
-        values[name], slot = _step(optimizer, value, grad,
-                                   moments.get("personal", {}).get(name),
-                                   rates["personal_lr"], s, sample_sum > 0)
+        values[name], slot = _step(
+            optimizer,
+            value,
+            grad,
+            moments.get("personal", {}).get(name),
+            rates["personal_lr"],
+            s,
+            sample_sum > 0,
+        )
         if slot is not None:
             moments["personal"][name] = slot
     return values, moments

@@ -68,8 +68,12 @@ class Alone:
         one = Catalogue(np.array(["0"], object))
         weights = self.model.init_shared(one, seed).weights
         copies = {n: np.broadcast_to(v, (len(clients), *v.shape)) for n, v in weights.items()}
-        return Personal({**self.model.init_personal(clients, seed).values,
-                         **{n: v.copy() for n, v in copies.items()}})
+        return Personal(
+            {
+                **self.model.init_personal(clients, seed).values,
+                **{n: v.copy() for n, v in copies.items()},
+            }
+        )
 
     def _parts(self, personal: Tensors) -> tuple[Tensors, Tensors]:
         one = Catalogue(np.array(["0"], object))
@@ -119,8 +123,12 @@ def train_local_only(
     seconds = (time.perf_counter() - start) / max(1, setup.config.local.epochs)
     history: list[dict[str, object]] = []
     for number, (valid, _, loss) in sorted(marks.items()):
-        line: dict[str, object] = {"round": number, "valid": means(valid), "seconds": seconds,
-                                   "loss": loss / setup.population.num_clients}
+        line: dict[str, object] = {
+            "round": number,
+            "valid": means(valid),
+            "seconds": seconds,
+            "loss": loss / setup.population.num_clients,
+        }
         history.append(line)
         if on_event:
             on_event({"event": "round", **line})
@@ -132,11 +140,20 @@ def train_local_only(
 def local_method(setup: Setup) -> Method:
     """Return the method of a client that trains alone: rates of the section `local`."""
     local = setup.config.local
-    phase = Phase(batch=local.batch, epochs=local.every, optimizer=local.optimizer, lr=local.lr,
-                  personal_lr=local.lr, l2=local.l2)
+    phase = Phase(
+        batch=local.batch,
+        epochs=local.every,
+        optimizer=local.optimizer,
+        lr=local.lr,
+        personal_lr=local.lr,
+        l2=local.l2,
+    )
     explicit = setup.config.data.feedback == "explicit"
-    sampling = replace(setup.method.sampling, all_items=False,
-                       negatives=0 if explicit else max(1, setup.config.train.negatives))
+    sampling = replace(
+        setup.method.sampling,
+        all_items=False,
+        negatives=0 if explicit else max(1, setup.config.train.negatives),
+    )
     return Method("local-only", (phase,), sampling)
 
 
@@ -158,15 +175,17 @@ def _train_block(setup: Setup, clients: NDArray[np.int64]) -> Marks:
     marks: Marks = {}
     local = setup.config.local
     for number in range(local.every, max(local.epochs, local.every) + 1, local.every):
-        update, personal = train_block(setup, Shared(tables), personal, clients,
-                                       number // local.every, own_rows=True)
+        update, personal = train_block(
+            setup, Shared(tables), personal, clients, number // local.every, own_rows=True
+        )
         for table, delta in update.rows.items():
             tables[table][update.index[table].ids] += delta
         scorer = _own_scorer(setup, tables, personal, clients, users)
         marks[number] = (
             evaluate_scorer(setup, scorer, users, "valid", bootstrap=0),
-            evaluate_scorer(setup, scorer, users, "test",
-                            bootstrap=setup.config.evaluate.bootstrap),
+            evaluate_scorer(
+                setup, scorer, users, "test", bootstrap=setup.config.evaluate.bootstrap
+            ),
             float(update.loss.sum()),
         )
     return marks
@@ -191,11 +210,14 @@ def _own_scorer(
         for at in range(0, len(wanted), step):
             some = wanted[at : at + step]
             own = personal.take(np.searchsorted(users, some))
-            parts.append(run(
-                {}, {n: tf.constant(v) for n, v in own.values.items()},
-                {t: tf.constant(v[position[some]]) for t, v in copies.items()},
-                tf.constant(histories(setup.population, some, setup.model)),
-            ).numpy())
+            parts.append(
+                run(
+                    {},
+                    {n: tf.constant(v) for n, v in own.values.items()},
+                    {t: tf.constant(v[position[some]]) for t, v in copies.items()},
+                    tf.constant(histories(setup.population, some, setup.model)),
+                ).numpy()
+            )
         return np.concatenate(parts)
 
     return score

@@ -75,9 +75,7 @@ def prepare(config: Config) -> Setup:
 def _prepare(config: Config) -> Setup:
     population = load_population(config)
     model = build_model(config)
-    method = build_method(
-        config, pairwise=model.pairwise, pooled=config.clients.unit != "user"
-    )
+    method = build_method(config, pairwise=model.pairwise, pooled=config.clients.unit != "user")
     return Setup(config, population, model, method)
 
 
@@ -89,8 +87,12 @@ def load_population(config: Config) -> Population:
     """
     sections = ("data", "split", "clients")
     keys = {k: v for k, v in config.flat().items() if k.split(".")[0] in sections}
-    neutral = {"clients.sampling": "all", "clients.per_round": 100, "clients.availability": 1.0,
-               "clients.dropout": 0.0}
+    neutral = {
+        "clients.sampling": "all",
+        "clients.per_round": 100,
+        "clients.availability": 1.0,
+        "clients.dropout": 0.0,
+    }
     return _load_population(tuple({**keys, **neutral}.items()))
 
 
@@ -211,8 +213,9 @@ def train_block(
         fields = {n: v if n == "user" else v + shift for n, v in samples.fields.items()}
         samples = replace(samples, fields=fields)
     if not setup.many_users:
-        update = train_cohort(setup.model, shared, personal, samples, setup.method,
-                              solve_personal=_solve)
+        update = train_cohort(
+            setup.model, shared, personal, samples, setup.method, solve_personal=_solve
+        )
         return update, update.personal
     return _train_many_users(setup, shared, personal, clients, samples)
 
@@ -227,10 +230,12 @@ def _train_many_users(
     vectors = {n: v for n, v in personal.values.items() if n in setup.model.personal_vectors}
     tables = {**shared.tables, **{PREFIX + n: v for n, v in vectors.items()}}
     owner = setup.population.client_of_user[users]
-    heads = {n: v[_first_user(owner, clients)] for n, v in personal.values.items()
-             if n not in vectors}
-    update = train_cohort(setup.trainee, Shared(tables, shared.weights), Personal(heads), samples,
-                          setup.method)
+    heads = {
+        n: v[_first_user(owner, clients)] for n, v in personal.values.items() if n not in vectors
+    }
+    update = train_cohort(
+        setup.trainee, Shared(tables, shared.weights), Personal(heads), samples, setup.method
+    )
     new = {}
     for name, value in vectors.items():
         moved = value.copy()
@@ -251,14 +256,19 @@ def _solve(shared: Shared, personal: Personal, samples: Samples, method: Method)
     """Closed-form user vectors from all-item samples."""
     liked = np.flatnonzero(samples.label > 0)
     vectors = solve_users(
-        shared.tables["item"], samples.client[liked], samples.fields["item"][liked],
-        samples.num_clients, alpha=method.sampling.alpha, ridge=method.ridge,
+        shared.tables["item"],
+        samples.client[liked],
+        samples.fields["item"][liked],
+        samples.num_clients,
+        alpha=method.sampling.alpha,
+        ridge=method.ridge,
     )
     return Personal({"user": vectors})
 
 
-def derive_personal(setup: Setup, shared: Shared, personal: Personal,
-                    users: NDArray[np.int64]) -> Personal:
+def derive_personal(
+    setup: Setup, shared: Shared, personal: Personal, users: NDArray[np.int64]
+) -> Personal:
     """Return personal parameters as they follow from `shared`, where a method derives them.
 
     Closed-form methods solve them anew on the device before scoring; all others
@@ -268,10 +278,16 @@ def derive_personal(setup: Setup, shared: Shared, personal: Personal,
         return personal
     population = setup.population
     at = expand(population.indptr, users)
-    owner = np.repeat(np.arange(len(users)), population.indptr[users + 1] - population.indptr[users])
+    owner = np.repeat(
+        np.arange(len(users)), population.indptr[users + 1] - population.indptr[users]
+    )
     vectors = solve_users(
-        shared.tables["item"], owner, population.items[at].astype(np.int64), len(users),
-        alpha=setup.method.sampling.alpha, ridge=setup.method.ridge,
+        shared.tables["item"],
+        owner,
+        population.items[at].astype(np.int64),
+        len(users),
+        alpha=setup.method.sampling.alpha,
+        ridge=setup.method.ridge,
     )
     return Personal({"user": vectors})
 
@@ -325,15 +341,23 @@ def evaluate_scorer(
     config, population = setup.config, setup.population
     held_out = population.held_out(part)
     if config.data.feedback == "explicit":
-        return evaluate_ratings(_predictor(scorer), held_out, users, seed=config.run.seed,
-                                bootstrap=bootstrap)
+        return evaluate_ratings(
+            _predictor(scorer), held_out, users, seed=config.run.seed, bootstrap=bootstrap
+        )
     groups = None
     if config.evaluate.group:
         groups = members(population.split.dataset.users, config.evaluate.group)
     return evaluate_users(
-        scorer, held_out, users, num_items=population.num_items,
-        ks=integers(config, "evaluate.k"), sampled=config.evaluate.sampled,
-        seed=config.run.seed, part=part, bootstrap=bootstrap, groups=groups,
+        scorer,
+        held_out,
+        users,
+        num_items=population.num_items,
+        ks=integers(config, "evaluate.k"),
+        sampled=config.evaluate.sampled,
+        seed=config.run.seed,
+        part=part,
+        bootstrap=bootstrap,
+        groups=groups,
     )
 
 
