@@ -26,6 +26,8 @@ WRITTEN = (
     "model/items.jsonl",
     "model/shared.ckpt",
     "model",
+    "systems/*-seed*",
+    "systems",
     "tensorboard/*-seed*",
     "tensorboard",
 )
@@ -42,10 +44,11 @@ def output_directory(config: Config, out: str | Path | None = None) -> Path:
 def ready_output(directory: Path, *, overwrite: bool = False) -> Path:
     """Make sure that a new run can be written into a directory, and create it.
 
+    Nothing in it is changed or deleted: that waits until the new run can start.
+
     Args:
         directory: the output directory.
-        overwrite: delete what the run in it has written, and nothing else; runs in
-            directories below it stay.
+        overwrite: accept a directory that already holds a run.
 
     Raises:
         OutputError: if it holds a run or other files, is a file, or is not writable.
@@ -68,7 +71,7 @@ def ready_output(directory: Path, *, overwrite: bool = False) -> Path:
     holds_run = is_run(directory)
     if holds_run and not overwrite:
         raise OutputError(
-            f"{directory} already holds a run. Continue it with: fedrec run --resume {directory}; "
+            f"{directory} already holds a run. Continue it with: {resume_command(directory)}; "
             "replace it with --overwrite; or choose another with --out DIR"
         )
     if present and not holds_run:
@@ -76,8 +79,6 @@ def ready_output(directory: Path, *, overwrite: bool = False) -> Path:
             f"{directory} has files in it that are not of a fedrec run ({present[0]}): "
             "choose an empty or a new directory with --out DIR"
         )
-    if present:
-        _delete_run(directory)
     return directory
 
 
@@ -88,6 +89,16 @@ def is_run(directory: Path) -> bool:
     )
 
 
+def is_comparison(directory: Path) -> bool:
+    """Return whether a directory holds a comparison, finished or not."""
+    return is_run(directory) and (directory / "systems").is_dir()
+
+
+def resume_command(directory: Path) -> str:
+    """Return what to type to continue the run or comparison in a directory."""
+    return f"fedrec {'compare' if is_comparison(directory) else 'run'} --resume {directory}"
+
+
 def _is_resolved(file: Path) -> bool:
     """Tell the configuration of a run, which has every key, from an experiment of the user."""
     try:
@@ -96,8 +107,14 @@ def _is_resolved(file: Path) -> bool:
         return False
 
 
-def _delete_run(directory: Path) -> None:
-    """Delete by name: an app of the user may have a directory `clients` or `model` here, too."""
+def delete_run(directory: Path) -> None:
+    """Delete what a run has written into a directory, and nothing else.
+
+    It goes by name, because a user may have directories `clients` or `model` there, too.
+
+    Raises:
+        OutputError: if something cannot be deleted.
+    """
     for path in [path for pattern in WRITTEN for path in directory.glob(pattern)]:
         try:
             if path.is_dir() and path.parent == directory:

@@ -14,7 +14,12 @@ import typer
 from fedrec.cli.quiet import import_tensorflow
 from fedrec.config import Config, load_config, parse_override
 from fedrec.errors import CheckpointError, ConfigError, MissingExtraError
-from fedrec.output import output_directory, ready_output
+from fedrec.output import (
+    is_comparison,
+    output_directory,
+    ready_output,
+    resume_command,
+)
 
 if TYPE_CHECKING:
     from fedrec.results import Result
@@ -42,6 +47,9 @@ EngineOption = Annotated[Engine, typer.Option(help="How the client and server ap
 Out = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Output directory. Default: runs/<run.name>.")
 ]
+Resume = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Continue what was interrupted in DIR.")
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a run that is there.")]
 
 
@@ -54,9 +62,7 @@ def run(
         Path | None,
         typer.Option(metavar="DIR", help="Your copy of the apps (fedrec new DIR)."),
     ] = None,
-    resume: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Continue the run in this directory.")
-    ] = None,
+    resume: Resume = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Train one federated system and report it.
@@ -68,9 +74,8 @@ def run(
         config = read_config(file, overrides)
         directory = ready_output(output_directory(config, out), overwrite=overwrite)
     else:
-        config, directory = _resumed(resume, file, overrides, out)
-    again = f"resume with: fedrec run --resume {directory}"
-    with _session(config, directory, again) as on_event:
+        config, directory = _resumed("run", resume, file, overrides or out)
+    with _session(config, directory, "run") as on_event:
         from fedrec.run import run as execute
 
         done = execute(
@@ -94,6 +99,7 @@ def compare(
     ] = None,
     engine: EngineOption = Engine.in_process,
     out: Out = None,
+    resume: Resume = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Train several systems on the same split and put them side by side.
@@ -101,13 +107,15 @@ def compare(
     FILE is an experiment (TOML; without it, the defaults), and KEY=VALUE changes its
     keys: fedrec compare my.toml compare.seeds=0. All keys: fedrec config.
     """
-    config = read_config(file, overrides)
     names = systems.replace(",", " ").split() if systems is not None else None
     if names == []:
         raise ConfigError("--systems is empty: expected names such as 'federated centralised ease'")
-    directory = ready_output(output_directory(config, out), overwrite=overwrite)
-    again = f"start again with --overwrite, {directory} is incomplete"
-    with _session(config, directory, again) as on_event:
+    if resume is None:
+        config = read_config(file, overrides)
+        directory = ready_output(output_directory(config, out), overwrite=overwrite)
+    else:
+        config, directory = _resumed("compare", resume, file, overrides or out or names)
+    with _session(config, directory, "compare") as on_event:
         from fedrec.compare import compare as execute
 
         done = execute(
@@ -115,6 +123,7 @@ def compare(
             systems=names,
             engine=engine.value,
             out=directory,
+            resume=directory if resume is not None else None,
             overwrite=overwrite,
             on_event=on_event,
         )
@@ -135,25 +144,32 @@ def read_config(file: str | None, overrides: list[str] | None) -> Config:
 
 
 def _resumed(
-    directory: Path, file: str | None, overrides: list[str] | None, out: Path | None
+    command: str, directory: Path, file: str | None, others: object
 ) -> tuple[Config, Path]:
-    if file is not None or overrides or out is not None:
+    """Return the configuration that a run was started with, and its directory."""
+    if file is not None or others:
         raise ConfigError(
-            "--resume DIR continues a run with the configuration in DIR/config.toml: "
-            "it takes no file, no key=value and no --out"
+            "--resume DIR continues with the configuration in DIR/config.toml: "
+            "it takes no file, no key=value, no --out and no --systems"
         )
     directory = directory.absolute()
     saved = directory / "config.toml"
     if not saved.is_file():
         raise CheckpointError(
             f"cannot resume {directory}: there is no config.toml in it. "
-            "Expected the output directory of an interrupted 'fedrec run'"
+            f"Expected the output directory of an interrupted 'fedrec {command}'"
+        )
+    is_single = (directory / "rounds.jsonl").exists()
+    if is_single if command == "compare" else is_comparison(directory):
+        raise CheckpointError(
+            f"{directory} was not made by 'fedrec {command}'. "
+            f"Continue it with: {resume_command(directory)}"
         )
     return load_config(saved), directory
 
 
 @contextmanager
-def _session(config: Config, directory: Path, again: str) -> Iterator[OnEvent]:
+def _session(config: Config, directory: Path, command: str) -> Iterator[OnEvent]:
     """Show progress while a run goes on, and say how to continue after Ctrl-C."""
     logging.getLogger("flwr").setLevel(logging.WARNING)
     from fedrec.report.sinks import open_sinks
@@ -163,6 +179,7 @@ def _session(config: Config, directory: Path, again: str) -> Iterator[OnEvent]:
         with open_sinks(config, directory) as on_event:
             yield on_event
     except KeyboardInterrupt:
+        again = f"resume with: fedrec {command} --resume {directory}"
         typer.secho(f"\ninterrupted; {again}", fg=typer.colors.YELLOW, err=True)
         raise typer.Exit(130) from None
 
