@@ -1,0 +1,158 @@
+"""Several systems on the same split, side by side: the call behind ``fedrec compare``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedrec.config import Config, integers, to_toml
+from fedrec.evaluation.bootstrap import compare_all
+from fedrec.evaluation.leak_guard import guard
+from fedrec.evaluation.sums import EvaluationSums, merge
+from fedrec.output import output_directory, ready_output, write_atomically
+from fedrec.results import Paired, Result, SystemResult, save_result
+from fedrec.run import OnEvent, clear, make_result, read_system, saved_config
+from fedrec.storage import RunDirectory
+from fedrec.systems import check_systems, read_sums, seeds_of, train_system
+from fedrec.training.node import load_population
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A finished comparison.
+
+    Attributes:
+        result: the content of result.json, all systems and seeds in it.
+        directory: where its files lie.
+    """
+
+    result: Result
+    directory: Path
+
+
+def compare(
+    config: Config | None = None,
+    *,
+    systems: list[str] | None = None,
+    engine: str = "in-process",
+    out: str | Path | None = None,
+    resume: str | Path | None = None,
+    overwrite: bool = False,
+    on_event: OnEvent | None = None,
+) -> Comparison:
+    """Train systems with all seeds, test them against each other, and guard the protocol.
+
+    Args:
+        config: the configuration; may be left out when resuming.
+        systems: names; None: `compare.systems`.
+        engine: engine of the federated system.
+        out: output directory; None: run.out, else runs/<run.name>.
+        resume: directory of an interrupted comparison: finished systems are kept.
+        overwrite: replace a run that lies in the output directory.
+        on_event: called with progress.
+
+    Returns:
+        The result, as also written to result.json.
+
+    Raises:
+        FedrecError: whatever stops it, with one clear message.
+    """
+    tell = on_event or (lambda event: None)
+    if resume is not None:
+        directory = Path(resume).absolute()
+        config = config or saved_config(directory)
+        systems = config.compare.systems.split()
+    else:
+        config = config or Config()
+        if systems is not None:
+            config = config.with_({"compare.systems": " ".join(systems)})
+        systems = config.compare.systems.split()
+        check_systems(systems, config)
+        directory = ready_output(output_directory(config, out), overwrite=overwrite)
+        load_population(config)  # before anything is written: it may not be had
+        clear(directory)
+        write_atomically(directory / "config.toml", to_toml(config))
+    members = [_trained(name, config, seed, directory, engine, tell)
+               for name, seed in _plan(systems, config)]
+    verdict = _guard(config, tell)
+    result = make_result(
+        config,
+        tuple(members),
+        command=f"fedrec compare {directory / 'config.toml'}",
+        comparisons=_comparisons(config, members, directory),
+        leak_guard=verdict,
+    )
+    save_result(result, directory)
+    return Comparison(result, directory)
+
+
+def _plan(systems: list[str], config: Config) -> Iterator[tuple[str, int]]:
+    seeds = integers(config, "compare.seeds")
+    for name in systems:
+        for seed in seeds_of(name, seeds):
+            yield name, seed
+
+
+def _trained(
+    name: str, config: Config, seed: int, directory: Path, engine: str, tell: OnEvent
+) -> SystemResult:
+    """Train one system with one seed, unless an interrupted comparison has done it."""
+    place = directory / "systems" / f"{name}-seed{seed}"
+    prefix = f"{place.relative_to(directory)}/"
+    if RunDirectory(place).system.is_file():
+        return read_system(place, prefix)
+    rounds = {"federated": config.train.rounds, "centralised": config.central.epochs}
+    tell({"event": "system-start", "system": name, "seed": seed, "rounds": rounds.get(name, 0)})
+    start = time.perf_counter()
+    train_system(name, config.with_({"run.seed": seed}), place, engine, tell)
+    system = read_system(place, prefix)
+    tell({"event": "system-done", "system": system.name, "seed": seed,
+          "seconds": time.perf_counter() - start, "metrics": system.flat_metrics()})
+    return system
+
+
+def _guard(config: Config, tell: OnEvent) -> dict[str, object] | None:
+    if not config.compare.leak_guard:
+        return None
+    if config.data.feedback == "explicit":
+        tell({"event": "note", "text": "leak guard: not run, it needs implicit feedback "
+                                       "(ratings have no sampled negatives to leak through)"})
+        return None
+    tell({"event": "note", "text": "leak guard: training a model without communication"})
+    verdict = guard(config)
+    tell({"event": "note", "text": f"leak guard: {verdict.statement}"})
+    return verdict.to_json()
+
+
+def _comparisons(
+    config: Config, members: list[SystemResult], directory: Path
+) -> tuple[Paired, ...]:
+    """Compare the first system with all others, on the same users, over all seeds.
+
+    Sums of several seeds are added: every seed weighs a user alike in a replicate,
+    so the interval is over users, for the mean over seeds.
+    """
+    if not config.evaluate.bootstrap or len({m.name for m in members}) < 2:
+        return ()
+    by_name: dict[str, list[EvaluationSums]] = {}
+    for member in members:
+        by_name.setdefault(member.name, []).append(read_sums(directory / str(member.bootstrap)))
+    merged = {name: merge(parts) for name, parts in by_name.items()}
+    first = next((m.name for m in members if m.kind == "federated"), members[0].name)
+    reference = merged.pop(first)
+    found = []
+    for metric in _metrics(config):
+        for name, pair in compare_all(reference, merged, metric).items():
+            found.append(Paired(first, name, f"test.{metric}", pair.difference, pair.low,
+                                pair.high, None, pair.p_value))
+    return tuple(found)
+
+
+def _metrics(config: Config) -> tuple[str, ...]:
+    if config.data.feedback == "explicit":
+        return ("rating.rmse", "rating.mae")
+    ks = integers(config, "evaluate.k")
+    k = 10 if 10 in ks else ks[0]
+    return (f"full.hr@{k}", f"full.ndcg@{k}")
