@@ -131,7 +131,7 @@ def _draw_block(
     owner = np.repeat(np.arange(len(users)), counts)
     position = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
     forbidden = _forbidden(population, users, spec.leaky)
-    possible = ~forbidden.all(axis=1)[owner]
+    possible = (np.count_nonzero(forbidden, axis=1) < population.num_items)[owner]
     key = keys(seed, round_number, users, Purpose.NEGATIVES)[owner]
     counter = (position[:, None] * spec.negatives + np.arange(spec.negatives)).ravel()
     key, owner = np.repeat(key, spec.negatives), np.repeat(owner, spec.negatives)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fedrec.data.interactions import Catalogue
 from fedrec.params import Personal, Shared
+from fedrec.rng import Purpose, keys, normal
 
 Tensor = Any  # tf.Tensor; TensorFlow is imported lazily
 Tensors = Mapping[str, Tensor]
@@ -41,17 +42,26 @@ class Recommender(Protocol):
     """A model, written for ONE client.
 
     Personal values arrive with a leading axis of 1 (one client; it broadcasts
-    over the batch) or B (pooled training, one row for each sample).
-
-    Attributes:
-        row_inputs: which inputs are table rows.
-        personal_vectors: name -> width of personal vectors (user embeddings).
-        pairwise: whether a sample is a (positive, negative) pair.
+    over the batch) or B (pooled training, one row for each sample).  A model is
+    hashable: compiled functions are kept for it.
     """
 
-    row_inputs: tuple[RowInput, ...]
-    personal_vectors: Mapping[str, int]
-    pairwise: bool
+    @property
+    def row_inputs(self) -> tuple[RowInput, ...]:
+        """Which inputs are table rows."""
+        ...
+
+    @property
+    def personal_vectors(self) -> Mapping[str, int]:
+        """Name -> width of the personal vectors (user embeddings)."""
+        ...
+
+    @property
+    def pairwise(self) -> bool:
+        """Whether a sample is a (positive, negative) pair."""
+        ...
+
+    def __hash__(self) -> int: ...
 
     def init_shared(self, catalogue: Catalogue, seed: int) -> Shared:
         """Return initial tables and weights for the items of `catalogue`."""
@@ -80,7 +90,7 @@ class Recommender(Protocol):
         Args:
             weights: name -> float32, the dense weights.
             personal: name -> float32 [1, ...].
-            item_vectors: table name -> float32 [I, d].
+            item_vectors: input name (of field "item") -> float32 [I, d].
             history: int32 [H], training items of the client in time order, padded
                 with -1 in front.  Models without sequence ignore it.
         """
@@ -102,8 +112,6 @@ def initial_rows(
     Returns:
         float32 [num_rows, dim].
     """
-    from fedrec.rng import Purpose, keys, normal
-
     key = keys(seed, table, np.arange(num_rows), Purpose.INIT_SHARED)
     return scale * normal(key, dim)
 
@@ -123,6 +131,4 @@ def initial_vectors(
     Returns:
         float32 [C, dim].
     """
-    from fedrec.rng import Purpose, keys, normal
-
     return scale * normal(keys(seed, position, clients, Purpose.INIT_PERSONAL), dim)

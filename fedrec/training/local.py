@@ -21,41 +21,14 @@ from numpy.typing import NDArray
 from fedrec.data.batches import Batches, Samples, lay_out
 from fedrec.models.recommender import Recommender, Tensor
 from fedrec.params import Personal, Shared
+from fedrec.training.compiled import compile_once
 from fedrec.training.methods import Method, Phase
 from fedrec.training.optimizers import adam_init, adam_step
+from fedrec.training.rows import RowIndex, entities, index_tables
 
 State = dict[str, dict[str, Tensor]]  # {"rows": ..., "weights": ..., "personal": ...}
-Slots = tuple[int, dict[str, Any]]  # steps taken, group -> name -> moments
-_BITMAP_CELLS = 1 << 27
-
-
-@dataclass(frozen=True, eq=False)
-class RowIndex:
-    """Which rows of an entity the clients of a block touch.
-
-    Attributes:
-        client: int32 [T], position of the client, ascending.
-        ids: int64 [T], row of the table, ascending within a client.
-        num_rows: rows of the table.
-        num_clients: C.
-    """
-
-    client: NDArray[np.int32]
-    ids: NDArray[np.int64]
-    num_rows: int
-    num_clients: int
-
-    def local(self, ids: NDArray[np.int64]) -> NDArray[np.int32]:
-        """Map ids [C, ...] to positions in 0..T-1, of the same shape."""
-        client = np.arange(len(ids)).reshape(-1, *[1] * (ids.ndim - 1))
-        key = client * self.num_rows + ids
-        mine = self.client.astype(np.int64) * self.num_rows + self.ids
-        cells = self.num_clients * self.num_rows
-        if cells <= _BITMAP_CELLS:  # a table of positions beats a binary search tenfold
-            position = np.empty(cells, np.int32)
-            position[mine] = np.arange(len(mine), dtype=np.int32)
-            return position[key]
-        return np.searchsorted(mine, key).astype(np.int32)
+Moments = dict[str, dict[str, tuple[Tensor, Tensor]]]  # group -> name -> Adam's two moments
+Slots = tuple[int, Moments]  # steps taken, moments
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,30 +54,6 @@ class CohortUpdate:
     slots: Slots
 
 
-def index_rows(samples: Samples, fields: tuple[str, ...], num_rows: int) -> RowIndex:
-    """Find the rows that each client of a block touches through some id columns.
-
-    Args:
-        samples: samples of C clients.
-        fields: id columns over the same table.
-        num_rows: rows of the table.
-
-    Returns:
-        The index.
-    """
-    keys = [samples.client * num_rows + samples.fields[name] for name in fields]
-    cells = samples.num_clients * num_rows
-    if cells <= _BITMAP_CELLS:
-        touched = np.zeros(cells, bool)
-        for key in keys:
-            touched[key] = True
-        unique = np.flatnonzero(touched)
-    else:
-        unique = np.unique(np.concatenate(keys))
-    client, ids = np.divmod(unique, num_rows)
-    return RowIndex(client.astype(np.int32), ids, num_rows, samples.num_clients)
-
-
 def train_cohort(
     model: Recommender,
     shared: Shared,
@@ -126,21 +75,25 @@ def train_cohort(
         method: which parameters move when.
         solve_personal: closed-form solver for phases that ask for it.
         every_row: index all rows of every table, touched or not, for each client.
-        slots: optimiser state to go on from (needs every_row); None: fresh, as
-            clients that keep no state between rounds have it.
+        slots: optimiser state that the last phase goes on from (needs every_row);
+            None: fresh, as clients that keep no state between rounds have it.
 
     Returns:
         The clients' updates.
+
+    Raises:
+        ValueError: if a phase is closed-form and there is no solver.
     """
-    entities = {row.table: row.entity for row in model.row_inputs}
-    index = _indices(model, shared, samples, entities, every_row)
+    of_table = entities(model)
+    index = index_tables(model, shared, samples, all_rows=every_row)
     start: State = {
-        "rows": {t: tf.gather(shared.tables[t], index[e].ids) for t, e in entities.items()},
+        "rows": {t: tf.gather(shared.tables[t], index[e].ids) for t, e in of_table.items()},
         "weights": {n: _stack(v, samples.num_clients) for n, v in shared.weights.items()},
         "personal": {n: tf.constant(v) for n, v in personal.values.items()},
     }
     state, loss, weight = start, np.zeros(samples.num_clients), np.zeros(samples.num_clients)
-    for phase in method.phases:
+    left: Slots = (0, {})
+    for number, phase in enumerate(method.phases):
         if phase.solver == "closed-form":
             if solve_personal is None:
                 raise ValueError("a closed-form phase needs solve_personal")
@@ -148,47 +101,39 @@ def train_cohort(
             state = {**state, "personal": {n: tf.constant(v) for n, v in solved.values.items()}}
             continue
         batches = lay_out(samples, phase.batch, phase.epochs if phase.batch else 1)
-        state, slots, total = _run_phase(
-            model, phase, method.reduction, start, state, slots, batches, index
+        given = slots if number == len(method.phases) - 1 else None
+        state, left, total = _run_phase(
+            model, phase, method.reduction, start, state, given, batches, index
         )
         passes = phase.epochs
         weight = batches.samples.sum(-1, dtype=np.float64) / (passes if phase.batch else 1)
         loss = total.numpy().astype(np.float64) / np.maximum(weight * passes, 1e-12)
+    return _difference(model, start, state, index, weight, loss, left)
+
+
+def _difference(
+    model: Recommender,
+    start: State,
+    state: State,
+    index: Mapping[str, RowIndex],
+    samples: NDArray[np.float64],
+    loss: NDArray[np.float64],
+    slots: Slots,
+) -> CohortUpdate:
+    """Return what has changed since `start`."""
     return CohortUpdate(
-        {t: (state["rows"][t] - start["rows"][t]).numpy() for t in entities},
-        {t: index[e] for t, e in entities.items()},
-        {n: (state["weights"][n] - v).numpy() for n, v in start["weights"].items()},
+        {t: (v - start["rows"][t]).numpy() for t, v in state["rows"].items()},
+        {t: index[e] for t, e in entities(model).items()},
+        {n: (v - start["weights"][n]).numpy() for n, v in state["weights"].items()},
         Personal({n: v.numpy() for n, v in state["personal"].items()}),
-        weight,
+        samples,
         loss,
-        slots or (0, {}),
+        slots,
     )
 
 
 def _stack(value: NDArray[np.float32], num_clients: int) -> Tensor:
     return tf.broadcast_to(tf.constant(value), (num_clients, *value.shape))
-
-
-def _indices(
-    model: Recommender,
-    shared: Shared,
-    samples: Samples,
-    entities: Mapping[str, str],
-    every_row: bool,
-) -> dict[str, RowIndex]:
-    index = {}
-    for entity in sorted(set(entities.values())):
-        fields = tuple(sorted({r.field for r in model.row_inputs if r.entity == entity}))
-        table = next(t for t, e in entities.items() if e == entity)
-        num_rows, clients = len(shared.tables[table]), samples.num_clients
-        if every_row:
-            owner = np.repeat(np.arange(clients, dtype=np.int32), num_rows)
-            index[entity] = RowIndex(
-                owner, np.tile(np.arange(num_rows), clients), num_rows, clients
-            )
-        else:
-            index[entity] = index_rows(samples, fields, num_rows)
-    return index
 
 
 def _run_phase(
@@ -204,40 +149,80 @@ def _run_phase(
     """Run one phase; returns the new state, its slots and each client's summed loss [C]."""
     fields = {row.field: row.entity for row in model.row_inputs}
     local = {name: index[e].local(batches.fields[name]) for name, e in fields.items()}
-    scale = (
-        np.maximum(batches.samples, 1e-12) if reduction == "mean" else np.ones_like(batches.samples)
-    )
+    means = reduction == "mean"
+    scale = np.maximum(batches.samples, 1e-12) if means else np.ones_like(batches.samples)
     owner = {r.table: index[r.entity].client for r in model.row_inputs}
-    rates = {
-        "lr": phase.lr,
-        "personal_lr": phase.personal_lr,
-        "l2": phase.l2,
-        "prox_mu": phase.prox_mu,
-    }
-    run = compile_phase(
-        model, phase.shared, phase.personal, phase.optimizer, phase.prox_mu > 0 and phase.shared
-    )
-    groups = (("rows", "weights") if phase.shared else ()) + (
-        ("personal",) if phase.personal else ()
-    )
-    if slots is None:
-        moments = {g: adam_init(state[g]) for g in groups} if phase.optimizer == "adam" else {}
-        slots = (0, moments)
+    names = ("lr", "personal_lr", "l2", "prox_mu")
+    rates = {name: tf.constant(getattr(phase, name), tf.float32) for name in names}
+    proximal = phase.prox_mu > 0 and phase.shared
+    run = compile_phase(model, phase.shared, phase.personal, phase.optimizer, proximal)
+    first, moments = slots or (0, _fresh_moments(model, phase, state))
     repeats = 1 if phase.batch else phase.epochs
     new, moments, total = run(
         start,
         state,
-        slots[1],
-        tf.constant(slots[0]),
+        moments,
+        tf.constant(first),
         local,
         owner,
         batches.label,
         batches.mask,
         scale.astype(np.float32),
         tf.constant(repeats),
-        {name: tf.constant(value, tf.float32) for name, value in rates.items()},
+        rates,
     )
-    return new, (slots[0] + batches.label.shape[1] * repeats, moments), total
+    return new, (first + batches.label.shape[1] * repeats, moments), total
+
+
+def moving_tables(model: Recommender, shared: bool, personal: bool) -> tuple[str, ...]:
+    """Return the tables whose rows move: users' rows are personal, all others shared."""
+    return tuple(
+        table for table, e in entities(model).items() if (personal if e == "user" else shared)
+    )
+
+
+def _fresh_moments(model: Recommender, phase: Phase, state: State) -> Moments:
+    if phase.optimizer != "adam":
+        return {}
+    rows = {t: state["rows"][t] for t in moving_tables(model, phase.shared, phase.personal)}
+    moments = {"rows": adam_init(rows)}
+    if phase.shared:
+        moments["weights"] = adam_init(state["weights"])
+    if phase.personal:
+        moments["personal"] = adam_init(state["personal"])
+    return moments
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What is fixed when a phase is compiled (see `compile_phase`)."""
+
+    model: Recommender
+    shared: bool
+    personal: bool
+    optimizer: str
+    proximal: bool
+
+
+@dataclass(frozen=True, eq=False)
+class _Step:
+    """What one step sees, as tensors inside the compiled loop.
+
+    Attributes:
+        ids: field -> int32 [C, B], positions in the stacked rows.
+        label: float32 [C, B].
+        weight: float32 [C, B], weight of a sample in the loss.
+        owner: table -> int32 [T], client of each stacked row.
+        rates: learning rates and penalties.
+        number: int32, steps that the optimiser has taken before.
+    """
+
+    ids: Mapping[str, Tensor]
+    label: Tensor
+    weight: Tensor
+    owner: Mapping[str, Tensor]
+    rates: Mapping[str, Tensor]
+    number: Tensor
 
 
 @lru_cache(maxsize=64)
@@ -251,63 +236,60 @@ def compile_phase(
     Args:
         model: the model.
         shared: whether rows and weights move.
-        personal: whether personal parameters move.
+        personal: whether personal parameters (and users' rows) move.
         optimizer: "sgd" or "adam".
-        proximal: whether the FedProx pull is added.
+        proximal: whether the FedProx pull is added to shared parameters.
 
     Returns:
         ``(start, state, moments, first_step, local, owner, label, mask, scale, repeats, rates)
         -> (state, moments, loss [C])``.
     """
+    kind = _Kind(model, shared, personal, optimizer, proximal)
 
-    def run(start, state, slots, first, local, owner, label, mask, scale, repeats, rates):  # type: ignore[no-untyped-def]
-        steps = tf.shape(label)[1] * repeats
+    def run(
+        start: State,
+        state: State,
+        moments: Moments,
+        first: Tensor,
+        local: Mapping[str, Tensor],
+        owner: Mapping[str, Tensor],
+        label: Tensor,
+        mask: Tensor,
+        scale: Tensor,
+        repeats: Tensor,
+        rates: Mapping[str, Tensor],
+    ) -> tuple[State, Moments, Tensor]:
+        distinct = tf.shape(label)[1]
 
-        def body(s, state, slots, total):  # type: ignore[no-untyped-def]
-            at = s % tf.shape(label)[1]
+        def body(
+            s: Tensor, state: State, moments: Moments, total: Tensor
+        ) -> tuple[Tensor, State, Moments, Tensor]:
+            at = s % distinct
             ids = {name: value[:, at] for name, value in local.items()}
             weight = mask[:, at] / scale[:, at, None]
-            losses, grads, gathered = _gradients(
-                model, state, ids, label[:, at], weight, shared, personal
-            )
-            sample_sum = tf.reduce_sum(weight, -1)
-            new = dict(state)
-            if shared:
-                _add_row_l2(grads, gathered, weight, rates["l2"])
-                new["rows"], new["weights"], slots = _move_shared(
-                    model,
-                    start,
-                    state,
-                    slots,
-                    grads,
-                    ids,
-                    owner,
-                    sample_sum > 0,
-                    rates,
-                    first + s,
-                    optimizer,
-                    proximal,
-                )
-            if personal:
-                new["personal"], slots = _move_personal(
-                    state, slots, grads, sample_sum, rates, first + s, optimizer
-                )
-            return s + 1, new, slots, total + losses * scale[:, at]
+            step = _Step(ids, label[:, at], weight, owner, rates, first + s)
+            losses, grads = _gradients(kind, state, step)
+            state, moments = _move(kind, start, state, moments, grads, step)
+            return s + 1, state, moments, total + losses * scale[:, at]
 
         zero = tf.zeros(tf.shape(label)[0])
-        _, state, slots, total = tf.while_loop(
-            lambda s, *_: s < steps, body, (tf.constant(0), state, slots, zero)
+        _, state, moments, total = tf.while_loop(
+            lambda s, *_: s < distinct * repeats, body, (tf.constant(0), state, moments, zero)
         )
-        return state, slots, total
+        return state, moments, total
 
-    return tf.function(run, reduce_retracing=True)
+    return compile_once(run, (1, 1, 1, 0, 3, 1, 3, 3, 2, 0, 0))
 
 
-def _gradients(model, state, ids, label, weight, shared, personal):  # type: ignore[no-untyped-def]
-    """Losses [C] of all clients, and the gradients of what moves."""
-    gathered = {r.name: tf.gather(state["rows"][r.table], ids[r.field]) for r in model.row_inputs}
+def _gradients(kind: _Kind, state: State, step: _Step) -> tuple[Tensor, State]:
+    """Return the losses [C] of all clients, and the gradients of what moves.
 
-    def one_client(one):  # type: ignore[no-untyped-def]
+    Row gradients stand one for each sample and row input, [C, B, d], with l2.
+    """
+    model = kind.model
+    rows = {r.name: tf.gather(state["rows"][r.table], step.ids[r.field]) for r in model.row_inputs}
+
+    def one_client(one: Mapping[str, Any]) -> Tensor:
         vectors = {name: value[None] for name, value in one["personal"].items()}
         batch = {"label": one["label"], "weight": one["weight"]}
         return model.loss(one["weights"], vectors, one["rows"], batch)
@@ -315,87 +297,85 @@ def _gradients(model, state, ids, label, weight, shared, personal):  # type: ign
     stacked = {
         "weights": state["weights"],
         "personal": state["personal"],
-        "rows": gathered,
-        "label": label,
-        "weight": weight,
+        "rows": rows,
+        "label": step.label,
+        "weight": step.weight,
     }
-    wanted = ({"rows": gathered, "weights": state["weights"]} if shared else {}) | (
-        {"personal": state["personal"]} if personal else {}
-    )
+    moving = moving_tables(model, kind.shared, kind.personal)
+    wanted = {
+        "rows": {r.name: rows[r.name] for r in model.row_inputs if r.table in moving},
+        "weights": state["weights"] if kind.shared else {},
+        "personal": state["personal"] if kind.personal else {},
+    }
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(wanted)
         losses = tf.vectorized_map(one_client, stacked, fallback_to_while_loop=False)
         total = tf.reduce_sum(losses)
-    return losses, tape.gradient(total, wanted, unconnected_gradients="zero"), gathered
+    grads = tape.gradient(total, wanted, unconnected_gradients="zero")
+    decay = step.rates["l2"] * step.weight[..., None]
+    grads["rows"] = {name: grad + decay * rows[name] for name, grad in grads["rows"].items()}
+    return losses, grads
 
 
-def _add_row_l2(grads, gathered, weight, l2) -> None:  # type: ignore[no-untyped-def]
-    grads["rows"] = {
-        name: grad + l2 * weight[..., None] * gathered[name] for name, grad in grads["rows"].items()
-    }
+def _move(
+    kind: _Kind, start: State, state: State, moments: Moments, grads: State, step: _Step
+) -> tuple[State, Moments]:
+    """Take one optimiser step on all that moves; l2 counts once for each sample."""
+    new = {group: dict(values) for group, values in state.items()}
+    slots = {group: dict(values) for group, values in moments.items()}
+    samples = tf.reduce_sum(step.weight, -1)
+    active = samples > 0  # a client whose batches are used up stays as it is
+    lr, personal_lr = step.rates["lr"], step.rates["personal_lr"]
 
+    def apply(group: str, name: str, grad: Tensor, rate: Tensor, moving: Tensor) -> None:
+        value, slot = state[group][name], slots.get(group, {}).get(name)
+        new[group][name], slot = _step(kind.optimizer, value, grad, slot, rate, step.number, moving)
+        if slot is not None:
+            slots[group][name] = slot
 
-def _move_shared(  # type: ignore[no-untyped-def]
-    model, start, state, slots, grads, ids, owner, active, rates, s, optimizer, proximal
-):
-    """One optimiser step on the clients' rows and weights."""
-    rows, weights, weight_grads = {}, {}, dict(grads["weights"])
-    moments = {g: dict(slots[g]) for g in slots}
-    for table, value in state["rows"].items():
-        inputs = [r for r in model.row_inputs if r.table == table]
-        lr = rates["personal_lr" if inputs[0].entity == "user" else "lr"]
-        where = tf.concat([tf.reshape(ids[r.field], [-1]) for r in inputs], 0)
+    for table in moving_tables(kind.model, kind.shared, kind.personal):
+        inputs = [r for r in kind.model.row_inputs if r.table == table]
+        own = inputs[0].entity == "user"
+        pull = kind.proximal and not own
+        value, rate = state["rows"][table], personal_lr if own else lr
+        where = tf.concat([tf.reshape(step.ids[r.field], [-1]) for r in inputs], 0)
         width = tf.shape(value)[-1]
         grad = tf.concat([tf.reshape(grads["rows"][r.name], [-1, width]) for r in inputs], 0)
-        if optimizer == "sgd" and not proximal:
-            rows[table] = tf.tensor_scatter_nd_sub(value, where[:, None], lr * grad)
+        if kind.optimizer == "sgd" and not pull:
+            new["rows"][table] = tf.tensor_scatter_nd_sub(value, where[:, None], rate * grad)
             continue
         summed = tf.math.unsorted_segment_sum(grad, where, tf.shape(value)[0])
-        if proximal:
-            summed += rates["prox_mu"] * (value - start["rows"][table])
-        moving = tf.gather(active, owner[table])
-        rows[table], slot = _step(
-            optimizer, value, summed, moments.get("rows", {}).get(table), lr, s, moving
-        )
-        if slot is not None:
-            moments["rows"][table] = slot
-    for name, value in state["weights"].items():
-        grad = weight_grads[name]
-        if proximal:
-            grad += rates["prox_mu"] * (value - start["weights"][name])
-        weights[name], slot = _step(
-            optimizer, value, grad, moments.get("weights", {}).get(name), rates["lr"], s, active
-        )
-        if slot is not None:
-            moments["weights"][name] = slot
-    return rows, weights, moments
+        if pull:
+            summed += step.rates["prox_mu"] * (value - start["rows"][table])
+        apply("rows", table, summed, rate, tf.gather(active, step.owner[table]))
+    for name, grad in grads["weights"].items():
+        if kind.proximal:
+            grad += step.rates["prox_mu"] * (state["weights"][name] - start["weights"][name])
+        apply("weights", name, grad, lr, active)
+    for name, grad in grads["personal"].items():
+        value = state["personal"][name]
+        decay = step.rates["l2"] * _along(samples, value)
+        apply("personal", name, grad + decay * value, personal_lr, active)
+    return new, slots
 
 
-def _move_personal(state, slots, grads, sample_sum, rates, s, optimizer):  # type: ignore[no-untyped-def]
-    """One optimiser step on personal parameters, with l2 once for each sample."""
-    values, moments = {}, {g: dict(slots[g]) for g in slots}
-    for name, value in state["personal"].items():
-        per_client = tf.reshape(sample_sum, tf.concat([[-1], tf.ones_like(tf.shape(value)[1:])], 0))
-        grad = grads["personal"][name] + rates["l2"] * per_client * value
-        values[name], slot = _step(
-            optimizer,
-            value,
-            grad,
-            moments.get("personal", {}).get(name),
-            rates["personal_lr"],
-            s,
-            sample_sum > 0,
-        )
-        if slot is not None:
-            moments["personal"][name] = slot
-    return values, moments
-
-
-def _step(optimizer, value, grad, slot, lr, s, active):  # type: ignore[no-untyped-def]
-    """One step; entries whose client has no batch left (`active` false) stay."""
+def _step(
+    optimizer: str,
+    value: Tensor,
+    grad: Tensor,
+    slot: Any,
+    lr: Tensor,
+    number: Tensor,
+    active: Tensor,
+) -> tuple[Tensor, Any]:
+    """Take one step; entries that are not `active` (bool, first axis of value) stay."""
     if optimizer == "sgd":
         moved = value - lr * grad
     else:
-        moved, slot = adam_step(value, grad, slot, lr, s)
-    shape = tf.concat([[-1], tf.ones_like(tf.shape(value)[1:])], 0)
-    return tf.where(tf.reshape(active, shape), moved, value), slot
+        moved, slot = adam_step(value, grad, slot, lr, number)
+    return tf.where(_along(active, value), moved, value), slot
+
+
+def _along(first: Tensor, value: Tensor) -> Tensor:
+    """Reshape [C] so that it broadcasts over the first axis of `value`."""
+    return tf.reshape(first, tf.concat([[-1], tf.ones_like(tf.shape(value)[1:])], 0))

@@ -5,15 +5,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fedrec.config import Config, integers
+from fedrec.config import Config, Scalar, integers
 from fedrec.data.batches import Samples, draw_samples, make_blocks, sample_counts
+from fedrec.data.interactions import Catalogue
 from fedrec.data.load import load_dataset
 from fedrec.data.partition import partition
 from fedrec.data.population import Population, build_population, expand
@@ -67,7 +68,7 @@ def prepare(config: Config) -> Setup:
     Raises:
         FedrecError: if the configuration cannot be met.
     """
-    neutral = {"run.out": "", "run.name": "run", "run.tensorboard": False}
+    neutral: dict[str, Scalar] = {"run.out": "", "run.name": "run", "run.tensorboard": False}
     return _prepare(config.with_(neutral))
 
 
@@ -87,7 +88,7 @@ def load_population(config: Config) -> Population:
     """
     sections = ("data", "split", "clients")
     keys = {k: v for k, v in config.flat().items() if k.split(".")[0] in sections}
-    neutral = {
+    neutral: dict[str, Scalar] = {
         "clients.sampling": "all",
         "clients.per_round": 100,
         "clients.availability": 1.0,
@@ -97,14 +98,12 @@ def load_population(config: Config) -> Population:
 
 
 @lru_cache(maxsize=4)
-def _load_population(keys: tuple[tuple[str, str | int | float | bool], ...]) -> Population:
-    from fedrec.config import Config as Schema
-
+def _load_population(keys: tuple[tuple[str, Scalar], ...]) -> Population:
     nested: dict[str, dict[str, object]] = {}
     for key, value in keys:
         section, name = key.split(".", 1)
         nested.setdefault(section, {})[name] = value
-    config = Schema.model_validate(nested)
+    config = Config.model_validate(nested)
     parts = partition(load_dataset(config), config)
     explicit = config.data.feedback == "explicit"
     return build_population(parts, split(parts.dataset, config), explicit=explicit)
@@ -129,7 +128,11 @@ def init_personal(setup: Setup, clients: NDArray[np.int64]) -> Personal:
     return setup.model.init_personal(personal_users(setup, clients), setup.config.run.seed)
 
 
-def _blocks(setup: Setup, clients: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+def training_blocks(setup: Setup, clients: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """Yield the blocks of clients of like size that are trained in one call each.
+
+    Clients without samples are in none.
+    """
     counts = sample_counts(setup.population, setup.method.sampling)[clients]
     tables = setup.model.row_inputs
     width = sum(_width(setup.model, r.table) for r in tables)
@@ -143,8 +146,6 @@ def _blocks(setup: Setup, clients: NDArray[np.int64]) -> Iterator[NDArray[np.int
 
 @lru_cache(maxsize=64)
 def _width(model: Recommender, table: str) -> int:
-    from fedrec.data.interactions import Catalogue
-
     one = Catalogue(np.array(["0"], object))
     return int(model.init_shared(one, 0).tables[table].shape[1])
 
@@ -173,7 +174,7 @@ def train_node(
     now = Personal(values)
 
     def updates() -> Iterator[CohortUpdate]:
-        for block in _blocks(setup, clients):
+        for block in training_blocks(setup, clients):
             mine = np.searchsorted(users, personal_users(setup, block))
             update, new = train_block(setup, shared, now.take(mine), block, round_number)
             for name, value in new.values.items():
@@ -361,7 +362,9 @@ def evaluate_scorer(
     )
 
 
-def _predictor(scorer: Scorer):  # type: ignore[no-untyped-def]
+def _predictor(
+    scorer: Scorer,
+) -> Callable[[NDArray[np.int64], NDArray[np.int32]], NDArray[np.float32]]:
     """Turn a scorer of all items into a predictor of single ratings."""
 
     def predict(users: NDArray[np.int64], items: NDArray[np.int32]) -> NDArray[np.float32]:

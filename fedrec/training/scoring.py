@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -11,8 +11,9 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from fedrec.data.population import Population
-from fedrec.models.recommender import Recommender
+from fedrec.models.recommender import Recommender, Tensor, Tensors
 from fedrec.params import Personal, Shared
+from fedrec.training.compiled import compile_once
 
 Scorer = Callable[[NDArray[np.int64]], NDArray[np.float32]]
 
@@ -26,19 +27,19 @@ def compile_score(model: Recommender, own_rows: bool = False) -> Callable[..., A
         own_rows: tables are [b, I, d], one for each client (local-only training).
     """
 
-    def run(weights, personal, tables, history):  # type: ignore[no-untyped-def]
-        def one_client(one):  # type: ignore[no-untyped-def]
+    def run(weights: Tensors, personal: Tensors, tables: Tensors, history: Tensor) -> Tensor:
+        def one_client(one: Mapping[str, Any]) -> Tensor:
             vectors = {name: value[None] for name, value in one["personal"].items()}
             mine = one["tables"] if own_rows else tables
             inputs = {r.name: mine[r.table] for r in model.row_inputs if r.field == "item"}
             return model.score(weights, vectors, inputs, one["history"])
 
-        stacked = {"personal": personal, "history": history}
+        stacked: dict[str, Any] = {"personal": personal, "history": history}
         if own_rows:
             stacked["tables"] = tables
         return tf.vectorized_map(one_client, stacked, fallback_to_while_loop=False)
 
-    return tf.function(run, reduce_retracing=True)
+    return compile_once(run, (0, 1, 1, 2))
 
 
 def make_scorer(
