@@ -119,18 +119,18 @@ class TrainSection(_Section):
     """Local training, the same for federated, local-only and centralised systems."""
 
     method: Literal["fedavg", "fedprox", "alternating", "fcf"] = Field(
-        "fedavg", description="which parameters move when"
+        "alternating", description="which parameters move when"
     )
-    rounds: int = Field(60, ge=0, description="communication rounds")
+    rounds: int = Field(50, ge=0, description="communication rounds")
     epochs: int = Field(1, ge=1, description="passes over the local samples in a round")
     batch: int = Field(256, ge=0, description="samples a step; 0: all local samples")
     negatives: int = Field(4, ge=0, description="negatives drawn anew for each positive")
-    optimizer: Literal["sgd", "adam"] = Field("sgd", description="the client's optimiser")
+    optimizer: Literal["sgd", "adam"] = Field("adam", description="the client's optimiser")
     lr: float = Field(0.1, gt=0, description="learning rate of shared parameters on the client")
-    personal_lr: float = Field(0.1, gt=0, description="learning rate of personal parameters")
+    personal_lr: float = Field(0.05, gt=0, description="learning rate of personal parameters")
     personal_steps: int = Field(3, ge=1, description="alternating: steps on personal parameters")
-    reduction: Literal["mean", "sum"] = Field("mean", description="loss of a batch")
-    l2: float = Field(0.0, ge=0, description="weight of the squared norm of rows and vectors used")
+    reduction: Literal["mean", "sum"] = Field("sum", description="loss of a batch")
+    l2: float = Field(0.01, ge=0, description="weight of the squared norm of rows and vectors used")
     prox_mu: float = Field(0.01, ge=0, description="fedprox: pull towards the server's parameters")
     alpha: float = Field(4.0, ge=0, description="fcf: confidence 1 + alpha of an interaction")
     ridge: float = Field(10.0, gt=0, description="fcf: ridge of the closed-form user vectors")
@@ -144,15 +144,15 @@ class ServerSection(_Section):
     """How the server applies the mean update."""
 
     rows: Literal["touching", "mean", "sum"] = Field(
-        "touching", description="divide a row by the clients touching it, by all, or not at all"
+        "sum", description="divide a row by the clients touching it, by all, or not at all"
     )
     weighting: Literal["samples", "equal"] = Field(
-        "samples", description="weight of a client: its training samples, or 1"
+        "equal", description="weight of a client: its training samples, or 1"
     )
-    table_optimizer: OptimizerName = Field("sgd", description="Keras optimiser of the tables")
-    table_lr: float = Field(1.0, gt=0, description="its learning rate")
-    weight_optimizer: OptimizerName = Field("sgd", description="Keras optimiser of the weights")
-    weight_lr: float = Field(1.0, gt=0, description="its learning rate")
+    table_optimizer: OptimizerName = Field("adam", description="Keras optimiser of the tables")
+    table_lr: float = Field(0.05, gt=0, description="its learning rate")
+    weight_optimizer: OptimizerName = Field("adam", description="Keras optimiser of the weights")
+    weight_lr: float = Field(0.01, gt=0, description="its learning rate")
     l2: float = Field(0.0, ge=0, description="weight decay: l2 * table is added to the gradient")
     min_nodes: int = Field(1, ge=1, description="wait until so many nodes are connected")
     min_clients: int = Field(1, ge=1, description="skip a round with fewer surviving clients")
@@ -162,11 +162,11 @@ class ServerSection(_Section):
 class CentralSection(_Section):
     """The centralised twin: same loss, step and sampler on pooled data."""
 
-    epochs: int = Field(30, ge=0, description="passes over the pooled samples")
+    epochs: int = Field(20, ge=0, description="passes over the pooled samples")
     batch: int = Field(1024, ge=1, description="samples a step")
     optimizer: Literal["sgd", "adam"] = Field("adam", description="its optimiser")
     lr: float = Field(0.003, gt=0, description="its learning rate")
-    l2: float = Field(0.0, ge=0, description="weight of the squared norm of rows used in a batch")
+    l2: float = Field(0.01, ge=0, description="weight of the squared norm of rows used in a batch")
 
 
 class LocalSection(_Section):
