@@ -13,7 +13,8 @@ from it), so that the seed of the run decides.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,19 +32,24 @@ from fedrec.models.recommender import (
 )
 from fedrec.params import Personal, Shared
 
+KINDS = ("logistic", "squared")
+
 
 @dataclass(frozen=True, eq=False)
 class KerasRecommender:
     """A Keras model as a recommender.
 
     Attributes:
-        model: a keras.Model with named inputs; output [B, 1] logits (or ratings).
+        model: a functional keras.Model with named inputs; output [B, 1] logits (or ratings).
         rows: input name -> table width d; each input is a row of a table of its
             own name, with one row an item.
         personal: input name -> width of personal vectors.
         personal_layers: names of layers whose variables stay with the client.
         kind: "logistic" or "squared".
         scale: standard deviation of initial rows and vectors.
+
+    Raises:
+        ModelError: if the model does not fit this description.
     """
 
     model: Any
@@ -56,21 +62,47 @@ class KerasRecommender:
     pairwise = False
 
     def __post_init__(self) -> None:
-        names = set(
-            self.model.input_names
-            if hasattr(self.model, "input_names")
-            else [tensor.name for tensor in self.model.inputs]
-        )
-        for name in (*self.rows, *self.personal):
-            if name not in names:
-                raise ModelError(f"the Keras model has no input {name!r}.{nearest(name, names)}")
-        missing = names - set(self.rows) - set(self.personal)
+        if self.kind not in KINDS:
+            raise ModelError(f"kind = {self.kind!r}: a Keras model is trained with {KINDS}")
+        self._check_inputs()
+        self._check_output()
+        self._check_layers()
+
+    def _check_inputs(self) -> None:
+        if not getattr(self.model, "inputs", None):
+            raise ModelError(
+                "the Keras model has no inputs; build it with the functional interface: "
+                "keras.Model({'item': keras.Input((8,), name='item'), ...}, output)"
+            )
+        shapes = {tensor.name: tuple(tensor.shape) for tensor in self.model.inputs}
+        for name, width in (*self.rows.items(), *self.personal.items()):
+            if name not in shapes:
+                raise ModelError(f"the Keras model has no input {name!r}.{nearest(name, shapes)}")
+            if shapes[name][1:] != (width,):
+                raise ModelError(
+                    f"input {name!r} of the Keras model has the shape {shapes[name][1:]} "
+                    f"where its width is said to be {width}"
+                )
+        both = sorted(set(self.rows) & set(self.personal))
+        if both:
+            raise ModelError(f"inputs {both} of the Keras model are both in rows and in personal")
+        missing = sorted(set(shapes) - set(self.rows) - set(self.personal))
         if missing:
             raise ModelError(
-                f"inputs {sorted(missing)} of the Keras model are neither in rows nor in personal"
+                f"inputs {missing} of the Keras model are neither in rows nor in personal"
             )
         if not self.rows:
             raise ModelError("a recommender needs at least one input in rows (the item vector)")
+
+    def _check_output(self) -> None:
+        shapes = [tuple(tensor.shape) for tensor in self.model.outputs]
+        if [shape[1:] for shape in shapes] != [(1,)]:
+            raise ModelError(
+                f"the Keras model gives {shapes}; expected one output (None, 1), "
+                "the logit or the rating of each sample"
+            )
+
+    def _check_layers(self) -> None:
         layers = {layer.name for layer in self.model.layers}
         for name in self.personal_layers:
             if name not in layers:
@@ -93,10 +125,13 @@ class KerasRecommender:
         """The personal inputs."""
         return self.personal
 
-    @property
-    def _personal_paths(self) -> set[str]:
+    def _variables(self) -> list[tuple[str, Any, bool]]:
+        """Return (name, variable, whether it is personal) in the order of Keras."""
+        variables = self.model.trainable_variables
         layers = (self.model.get_layer(name) for name in self.personal_layers)
-        return {v.path for layer in layers for v in layer.trainable_variables}
+        own = {id(v) for layer in layers for v in layer.trainable_variables}
+        names = stable_names(v.path for v in variables)
+        return [(n, v, id(v) in own) for n, v in zip(names, variables, strict=True)]
 
     def init_shared(self, catalogue: Catalogue, seed: int) -> Shared:
         """Return one table for each row input and the model's non-personal weights."""
@@ -104,15 +139,8 @@ class KerasRecommender:
             name: initial_rows(seed, len(catalogue), width, self.scale, table)
             for table, (name, width) in enumerate(self.rows.items())
         }
-        paths = self._personal_paths
-        return Shared(
-            tables,
-            {
-                v.path: np.asarray(v, np.float32)
-                for v in self.model.trainable_variables
-                if v.path not in paths
-            },
-        )
+        weights = {n: np.array(v, np.float32) for n, v, own in self._variables() if not own}
+        return Shared(tables, weights)
 
     def init_personal(self, clients: NDArray[np.int64], seed: int) -> Personal:
         """Return personal vectors [C, width] and copies of the personal weights [C, ...]."""
@@ -120,24 +148,21 @@ class KerasRecommender:
             name: initial_vectors(seed, clients, width, self.scale, position)
             for position, (name, width) in enumerate(self.personal.items())
         }
-        paths = self._personal_paths
-        for v in self.model.trainable_variables:
-            if v.path in paths:
-                values[v.path] = np.repeat(np.asarray(v, np.float32)[None], len(clients), 0)
+        for name, variable, own in self._variables():
+            if own:
+                one = np.asarray(variable, np.float32)
+                values[name] = np.repeat(one[None], len(clients), 0)
         return Personal(values)
 
-    def _call(self, weights: Tensors, personal: Tensors, rows: Tensors) -> Tensor:
+    def _call(self, weights: Tensors, personal: Tensors, rows: Tensors, training: bool) -> Tensor:
         import tensorflow as tf
 
         batch = tf.shape(next(iter(rows.values())))[0]
-        inputs = dict(rows)
+        inputs = {name: rows[name] for name in self.rows}
         for name, width in self.personal.items():
             inputs[name] = tf.broadcast_to(personal[name], [batch, width])
-        trainable = [
-            weights[v.path] if v.path in weights else personal[v.path][0]
-            for v in self.model.trainable_variables
-        ]
-        output, _ = self.model.stateless_call(trainable, [], inputs, training=True)
+        trainable = [personal[n][0] if own else weights[n] for n, _, own in self._variables()]
+        output, _ = self.model.stateless_call(trainable, [], inputs, training=training)
         return tf.reshape(output, [batch])
 
     def loss(self, weights: Tensors, personal: Tensors, rows: Tensors, batch: Tensors) -> Tensor:
@@ -145,10 +170,43 @@ class KerasRecommender:
         from fedrec.models import losses
 
         loss = losses.squared if self.kind == "squared" else losses.logistic
-        return loss(self._call(weights, personal, rows), batch["label"], batch["weight"])
+        output = self._call(weights, personal, rows, training=True)
+        return loss(output, batch["label"], batch["weight"])
 
     def score(
         self, weights: Tensors, personal: Tensors, item_vectors: Tensors, history: Tensor
     ) -> Tensor:
         """See `Recommender.score`."""
-        return self._call(weights, personal, item_vectors)
+        return self._call(weights, personal, item_vectors, training=False)
+
+
+def stable_names(paths: Iterable[str]) -> list[str]:
+    """Number layers of one name anew, so that a weight has one name everywhere.
+
+    Keras numbers unnamed layers over the life of a process (dense, dense_1, ...,
+    dense_7), which differs between server and clients, and between two runs in
+    one process.  Here the layers of a model are numbered by themselves, in order.
+
+    Args:
+        paths: paths of variables, for example "dense_7/kernel".
+
+    Returns:
+        For example "dense/kernel" or, with several such layers, "dense_0/kernel".
+    """
+    parts = [path.split("/") for path in paths]
+    numbers: dict[str, set[int]] = {}
+
+    def take(word: str) -> tuple[str, int]:
+        match = re.fullmatch(r"(.+?)_(\d+)", word)
+        return (match[1], int(match[2])) if match else (word, -1)
+
+    for *layers, _ in parts:
+        for base, number in map(take, layers):
+            numbers.setdefault(base, set()).add(number)
+
+    def rename(word: str) -> str:
+        base, number = take(word)
+        among = sorted(numbers[base])
+        return base if len(among) == 1 else f"{base}_{among.index(number)}"
+
+    return ["/".join([*map(rename, layers), last]) for *layers, last in parts]

@@ -93,7 +93,8 @@ def train_cohort(
     }
     state, loss, weight = start, np.zeros(samples.num_clients), np.zeros(samples.num_clients)
     left: Slots = (0, {})
-    for number, phase in enumerate(method.phases):
+    phases = method.phases if len(samples.client) else ()  # nothing to train on: no change
+    for number, phase in enumerate(phases):
         if phase.solver == "closed-form":
             if solve_personal is None:
                 raise ValueError("a closed-form phase needs solve_personal")
@@ -101,7 +102,7 @@ def train_cohort(
             state = {**state, "personal": {n: tf.constant(v) for n, v in solved.values.items()}}
             continue
         batches = lay_out(samples, phase.batch, phase.epochs if phase.batch else 1)
-        given = slots if number == len(method.phases) - 1 else None
+        given = slots if number == len(phases) - 1 else None
         state, left, total = _run_phase(
             model, phase, method.reduction, start, state, given, batches, index
         )
@@ -312,6 +313,7 @@ def _gradients(kind: _Kind, state: State, step: _Step) -> tuple[Tensor, State]:
         losses = tf.vectorized_map(one_client, stacked, fallback_to_while_loop=False)
         total = tf.reduce_sum(losses)
     grads = tape.gradient(total, wanted, unconnected_gradients="zero")
+    grads = tf.nest.map_structure(tf.convert_to_tensor, grads)  # no IndexedSlices
     decay = step.rates["l2"] * step.weight[..., None]
     grads["rows"] = {name: grad + decay * rows[name] for name, grad in grads["rows"].items()}
     return losses, grads

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 import tensorflow as tf
@@ -27,11 +28,19 @@ from fedrec.training.node import (
     init_shared,
     personal_users,
     train_block,
+    training_blocks,
 )
 from fedrec.training.scoring import Scorer, compile_score, histories
 
+_ONE_ITEM = Catalogue(np.array(["0"], object))
 Marks = dict[int, tuple[EvaluationSums, EvaluationSums, float]]
 _SCORE_BYTES = 64 << 20
+
+
+@lru_cache(maxsize=64)
+def _weight_names(model: Recommender) -> frozenset[str]:
+    with tf.init_scope():  # initial values cannot be read while a function is traced
+        return frozenset(model.init_shared(_ONE_ITEM, 0).weights)
 
 
 @dataclass(frozen=True)
@@ -65,8 +74,7 @@ class Alone:
 
     def init_personal(self, clients: NDArray[np.int64], seed: int) -> Personal:
         """The model's personal parameters and a copy of its weights for each client."""
-        one = Catalogue(np.array(["0"], object))
-        weights = self.model.init_shared(one, seed).weights
+        weights = self.model.init_shared(_ONE_ITEM, seed).weights
         copies = {n: np.broadcast_to(v, (len(clients), *v.shape)) for n, v in weights.items()}
         return Personal(
             {
@@ -76,8 +84,8 @@ class Alone:
         )
 
     def _parts(self, personal: Tensors) -> tuple[Tensors, Tensors]:
-        one = Catalogue(np.array(["0"], object))
-        names = self.model.init_shared(one, 0).weights
+        """Tell the model's weights from its personal parameters."""
+        names = _weight_names(self.model)
         weights = {n: personal[n][0] for n in names}
         return weights, {n: v for n, v in personal.items() if n not in names}
 
@@ -158,12 +166,16 @@ def local_method(setup: Setup) -> Method:
 
 
 def _blocks(setup: Setup) -> list[NDArray[np.int64]]:
-    """Clients in order, so many that their tables fit a fraction of the block memory."""
-    shared = init_shared(setup)
+    """Blocks of clients of like size, whose tables fit a fraction of the block memory.
+
+    Clients without samples come last: they are evaluated with what they start from.
+    """
     limit = (setup.config.engine.block_mib << 20) // 4
-    step = max(1, limit // max(1, shared.num_bytes))
+    step = max(1, limit // max(1, init_shared(setup).num_bytes))
     clients = np.arange(setup.population.num_clients)
-    return [clients[at : at + step] for at in range(0, len(clients), step)]
+    blocks = list(training_blocks(setup, clients))
+    blocks.append(np.setdiff1d(clients, np.concatenate([clients[:0], *blocks])))
+    return [block[at : at + step] for block in blocks for at in range(0, len(block), step)]
 
 
 def _train_block(setup: Setup, clients: NDArray[np.int64]) -> Marks:

@@ -57,7 +57,8 @@ class Pooled:
     def loss(self, weights: Tensors, personal: Tensors, rows: Tensors, batch: Tensors) -> Tensor:
         """See `Recommender.loss`; personal vectors are [B, width]."""
         vectors = {n: rows[PREFIX + n] for n in self.model.personal_vectors}
-        return self.model.loss(weights, {**personal, **vectors}, rows, batch)
+        own = {r.name: rows[r.name] for r in self.model.row_inputs}
+        return self.model.loss(weights, {**personal, **vectors}, own, batch)
 
     def score(
         self, weights: Tensors, personal: Tensors, item_vectors: Tensors, history: Tensor
