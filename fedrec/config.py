@@ -256,8 +256,9 @@ class Config(_Section):
         Where the run is written, and how clients are spread over nodes, cannot.
         """
         neutral = {"run.out", "run.name", "run.tensorboard", "data.cache"}
-        keys = {k: v for k, v in self.flat().items()
-                if k not in neutral and not k.startswith("engine.")}
+        keys = {
+            k: v for k, v in self.flat().items() if k not in neutral and not k.startswith("engine.")
+        }
         return hashlib.sha256(json.dumps(keys, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -328,6 +329,11 @@ def check(config: Config) -> None:
         raise ConfigError(
             "train.method = 'fcf' solves user vectors in closed form: it needs model.name = 'mf', "
             "model.loss = 'squared' and data.feedback = 'implicit'"
+        )
+    if method == "fcf" and config.clients.unit != "user":
+        raise ConfigError(
+            f"train.method = 'fcf' is for clients.unit = 'user', not {config.clients.unit!r}: "
+            "a client solves one user vector. Use train.method = 'alternating'"
         )
     if method != "fcf" and not explicit and config.train.negatives == 0:
         raise ConfigError("implicit feedback needs train.negatives of at least 1")

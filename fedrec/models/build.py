@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import random
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +23,7 @@ def build_model(config: Config) -> Recommender:
 
     Raises:
         ModelError: for an unknown name, a loss that the model does not have, or a
-            source that cannot be imported.
+            source that cannot be imported or does not build a recommender.
     """
     model = config.model
     if model.name not in MODELS:
@@ -42,7 +43,8 @@ def build_model(config: Config) -> Recommender:
             return build_ncf(model.dim, integers(config, "model.mlp"), model.loss, model.init)
     builder = _from_source(model.source)
     with _seeded(config.run.seed):
-        return builder(config)
+        built = builder(config)
+    return _checked(built, config)
 
 
 @contextmanager
@@ -60,19 +62,40 @@ def _seeded(seed: int) -> Iterator[None]:
         random.setstate(state)
 
 
+def _checked(built: Any, config: Config) -> Recommender:
+    """Refuse what is no recommender, or does not learn from the feedback of the data."""
+    source = config.model.source
+    parts = ("row_inputs", "personal_vectors", "pairwise", "loss", "score")
+    missing = [name for name in parts if not hasattr(built, name)]
+    if missing:
+        raise ModelError(
+            f"model.source = {source!r} returned {type(built).__name__}, which has no "
+            f"{missing[0]!r}; expected a fedrec.models.keras_adapter.KerasRecommender"
+        )
+    kind = getattr(built, "kind", config.model.loss)
+    if (kind == "squared") != (config.model.loss == "squared"):
+        raise ModelError(
+            f"model.source = {source!r} returned a model with kind = {kind!r} where "
+            f"model.loss = {config.model.loss!r}; pass kind=config.model.loss"
+        )
+    model: Recommender = built
+    return model
+
+
 def _from_source(source: str) -> Callable[[Config], Any]:
     """Import ``package.module:function`` or ``file.py:function``."""
     place, colon, function = source.rpartition(":")
-    if not colon:
+    if not colon or not place or not function:
         raise ModelError(f"model.source = {source!r}: expected 'file.py:function'")
     if place.endswith(".py"):
         path = Path(place).expanduser()
         if not path.is_file():
             raise ModelError(f"model.source: there is no file {path.resolve()}")
-        spec = importlib.util.spec_from_file_location(path.stem, path)
+        spec = importlib.util.spec_from_file_location(f"fedrec_source_{path.stem}", path)
         if spec is None or spec.loader is None:
             raise ModelError(f"model.source: {path} cannot be imported")
         module = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = module  # dataclasses in the file look their module up
         spec.loader.exec_module(module)
     else:
         try:
