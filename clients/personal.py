@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from flwr.app import RecordDict
+from numpy.typing import NDArray
 
 from fedrec.errors import EngineError
 from fedrec.params import Personal
@@ -60,7 +61,8 @@ def end_round(state: RecordDict, moment: Moment, directory: Path) -> None:
     if moment.checkpoint_round == NO_ROUND:
         return
     folder = directory / moment.session
-    arrays, tags = {}, {}
+    arrays: dict[str, NDArray] = {}
+    tags: dict[str, int] = {}
     for slot in SLOTS:
         value = stored_state(state, slot)
         if value is not None:

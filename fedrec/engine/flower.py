@@ -24,6 +24,7 @@ from fedrec import errors
 from fedrec.config import Config, to_toml
 from fedrec.engine.apps import FILES, PACKAGES, with_flower_config
 from fedrec.errors import EngineError, FedrecError, MissingExtraError
+from fedrec.storage import RunDirectory
 
 HOST = "127.0.0.1"
 START_S = 90.0
@@ -158,8 +159,8 @@ class _SuperLink:
             if dead:
                 raise EngineError(f"{Path(str(dead[0].args[0])).name} ended:\n{self._tail()}")  # type: ignore[index]
         self._raise_reported()
-        if child.returncode:
-            raise EngineError(f"flwr run failed:\n{self._tail()}")
+        if child.returncode or not RunDirectory(Path(config.run.out)).system.is_file():
+            raise EngineError(f"the run failed on Flower:\n{self._tail()}")
 
     def end(self) -> None:
         """End all processes and what they have started; kill those that do not end."""
@@ -201,7 +202,7 @@ class _SuperLink:
         if found:
             name, message = found[-1]
             kind = getattr(errors, name, FedrecError)
-            raise (FedrecError if kind is MissingExtraError else kind)(message)
+            raise (FedrecError if kind is MissingExtraError else kind)(message.strip())
 
 
 def free_port() -> int:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from clients.personal import at_round, begin_round, end_round
 from fedrec.errors import CheckpointError, EngineError
 from fedrec.params import Personal
-from fedrec.wire import NO_ROUND, Moment, PersonalState, store_state, stored_state
+from fedrec.wire import NO_ROUND, Moment, PersonalState, store_state
 
 
 def of_round(number: int) -> Personal:

@@ -43,16 +43,25 @@ def test_the_servers_error_comes_back_and_nothing_is_left(small_run: Make) -> No
     assert len(flower_processes()) == before
 
 
-def test_a_broken_app_is_reported_with_the_log(tmp_path: Path, small_run: Make) -> None:
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("import no_such_package\n", "Unable to find attribute app in module server.app"),
+        ("import no_such_package\napp = 1\n", "No module named 'no_such_package'"),
+    ],
+)
+def test_a_broken_app_is_reported_with_the_log(
+    tmp_path: Path, small_run: Make, code: str, message: str
+) -> None:
     copy_app(tmp_path / "broken")
-    (tmp_path / "broken" / "server" / "app.py").write_text("import no_such_package\n")
-    with pytest.raises(EngineError, match=r"(?s)without a result|failed|no_such_package"):
+    (tmp_path / "broken" / "server" / "app.py").write_text(code)
+    with pytest.raises(EngineError, match=f"(?s)the run failed on Flower:.*{message}"):
         execute(small_run(), engine="ray", app=tmp_path / "broken")
 
 
 def test_ray_is_an_extra(small_run: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flower.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(MissingExtraError, match=r'fedrec\[ray\]'):
+    with pytest.raises(MissingExtraError, match=r"fedrec\[ray\]"):
         execute(small_run(), engine="ray")
 
 

@@ -43,13 +43,18 @@ def test_a_run_that_never_begins_reports_nothing(tmp_path: Path) -> None:
 
 
 def test_an_error_of_the_listener_is_raised_after_the_run(tmp_path: Path) -> None:
+    finished = []
+
     def listener(event: dict[str, Any]) -> None:
         raise ValueError("display is gone")
 
-    files, finished = RunDirectory(tmp_path), []
-    with pytest.raises(ValueError, match="display is gone"), followed(files, listener):
-        write(files, 1, 2)
-        finished.append(True)
+    def run() -> None:
+        with followed(RunDirectory(tmp_path), listener):
+            write(RunDirectory(tmp_path), 1, 2)
+            finished.append(True)
+
+    with pytest.raises(ValueError, match="display is gone"):
+        run()
     assert finished
 
 

@@ -47,7 +47,9 @@ def outcome(config: Config) -> dict[str, Any]:
     return {
         "arrays": {name: (a.dtype, a.shape, a.tobytes()) for name, a in arrays.items()},
         "best": meta["best"],
-        "lines": [{k: v for k, v in line.items() if k not in ("seconds", "phases")} for line in lines],
+        "lines": [
+            {k: v for k, v in line.items() if k not in ("seconds", "phases")} for line in lines
+        ],
         "system": {k: system[k] for k in ("selected_round", "metrics", "ci95", "seed")},
         "sums": files.bootstrap.read_bytes(),
         "model": (files.model / "shared.ckpt").read_bytes(),

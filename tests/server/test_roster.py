@@ -42,7 +42,9 @@ def test_a_missing_node_is_tolerated_when_patience_ends() -> None:
 
 
 def test_too_few_nodes_are_an_error_with_the_reason() -> None:
-    with pytest.raises(EngineError, match="1 of at least 2 nodes .* First failure: node 2: no data"):
+    with pytest.raises(
+        EngineError, match="1 of at least 2 nodes .* First failure: node 2: no data"
+    ):
         call_roll(grid([[0, 2], "no data"]), 4, 2, patience=0)
 
 

@@ -56,7 +56,9 @@ def test_unreachable_and_failing_clients(key: str, rate: float) -> None:
 def test_a_decision_does_not_depend_on_who_else_is_there(round_number: int, some: set) -> None:
     settings = config(sampling="poisson", per_round=len(some), availability=0.8)
     there = np.array(sorted(some))
-    alone = [c for c in there if len(sample_clients(settings, np.array([c]), round_number).training)]
+    alone = [
+        c for c in there if len(sample_clients(settings, np.array([c]), round_number).training)
+    ]
     together = sample_clients(settings, there, round_number).training
     assert set(together) <= set(alone)  # alone, the chance to be drawn is 1
 
