@@ -6,6 +6,8 @@ has its own state inside one compiled loop.  Imported with TensorFlow.
 
 from __future__ import annotations
 
+from math import log
+
 import tensorflow as tf
 
 from fedrec.models.recommender import Tensor
@@ -36,5 +38,7 @@ def adam_step(
     first = BETA_1 * slot[0] + (1 - BETA_1) * grad
     second = BETA_2 * slot[1] + (1 - BETA_2) * tf.square(grad)
     t = tf.cast(step + 1, value.dtype)
-    rate = lr * tf.sqrt(1 - tf.pow(BETA_2, t)) / (1 - tf.pow(BETA_1, t))
+    # 1 - beta^t by expm1: in float32, 1 - 0.999^1 is off by 1e-5 of itself
+    bias_1, bias_2 = -tf.math.expm1(t * log(BETA_1)), -tf.math.expm1(t * log(BETA_2))
+    rate = lr * tf.sqrt(bias_2) / bias_1
     return value - rate * first / (tf.sqrt(second) + EPSILON), (first, second)
