@@ -16,6 +16,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from fedrec.config_rules import check as check
+from fedrec.config_rules import integers as integers
 from fedrec.errors import ConfigError, nearest
 
 Scalar = str | int | float | bool
@@ -185,7 +187,10 @@ class EvaluateSection(_Section):
 
     k: str = Field("5 10 20", description="cut-offs K of the ranking metrics")
     every: int = Field(5, ge=1, description="rounds between validations")
-    select: str = Field("ndcg@10", description="validation metric that selects the round")
+    select: str = Field(
+        "",
+        description="validation metric that selects the round; empty: ndcg@10, or rmse for ratings",
+    )
     sampled: int = Field(99, ge=0, description="negatives of the sampled protocol; 0: skip it")
     bootstrap: int = Field(1000, ge=0, description="bootstrap replicates; 0: no intervals")
     group: str = Field("", description="user attribute whose groups are compared; empty: none")
@@ -302,65 +307,6 @@ def from_flat(flat: Mapping[str, Scalar]) -> Config:
         raise ConfigError(f"{where} = {first['input']!r}: {first['msg']}") from None
     check(config)
     return config
-
-
-def check(config: Config) -> None:
-    """Refuse combinations that contradict each other.
-
-    Raises:
-        ConfigError: naming both keys and the way out.
-    """
-    for key in ("evaluate.k", "model.mlp", "compare.seeds"):
-        integers(config, key)
-    explicit = config.data.feedback == "explicit"
-    squared = config.model.loss == "squared"
-    method = config.train.method
-    if explicit and not squared:
-        raise ConfigError(
-            f"data.feedback = 'explicit' predicts ratings and needs model.loss = 'squared', "
-            f"not {config.model.loss!r}"
-        )
-    if squared and not explicit and method != "fcf":
-        raise ConfigError(
-            "model.loss = 'squared' is for ratings: set data.feedback = 'explicit', "
-            "or train.method = 'fcf'"
-        )
-    if method == "fcf" and (config.model.name != "mf" or explicit or not squared):
-        raise ConfigError(
-            "train.method = 'fcf' solves user vectors in closed form: it needs model.name = 'mf', "
-            "model.loss = 'squared' and data.feedback = 'implicit'"
-        )
-    if method == "fcf" and config.clients.unit != "user":
-        raise ConfigError(
-            f"train.method = 'fcf' is for clients.unit = 'user', not {config.clients.unit!r}: "
-            "a client solves one user vector. Use train.method = 'alternating'"
-        )
-    if method != "fcf" and not explicit and config.train.negatives == 0:
-        raise ConfigError("implicit feedback needs train.negatives of at least 1")
-    if config.model.name == "keras" and not config.model.source:
-        raise ConfigError("model.name = 'keras' needs model.source = 'file.py:function'")
-    if config.data.name == "file" and not config.data.path:
-        raise ConfigError("data.name = 'file' needs data.path, the file to read")
-
-
-def integers(config: Config, key: str) -> tuple[int, ...]:
-    """Return a list-valued key as integers.
-
-    Args:
-        config: the configuration.
-        key: dotted key whose value is a space-separated string.
-
-    Raises:
-        ConfigError: if a word is not a positive integer (0 is allowed for seeds).
-    """
-    text = str(config.flat()[key])
-    lowest = 0 if key.endswith("seeds") else 1
-    words = text.replace(",", " ").split()
-    if not words or not all(w.isdigit() and int(w) >= lowest for w in words):
-        raise ConfigError(
-            f"{key} = {text!r}: expected integers of at least {lowest}, separated by spaces"
-        )
-    return tuple(int(word) for word in words)
 
 
 def parse_override(text: str) -> tuple[str, Scalar]:

@@ -21,6 +21,7 @@ from flwr.serverapp.strategy import Result, Strategy
 
 from fedrec.config import Config
 from fedrec.errors import CheckpointError, EngineError
+from fedrec.evaluation.selection import better, selection_metric, selection_value
 from fedrec.evaluation.sums import EvaluationSums, means, merge
 from fedrec.output import output_directory
 from fedrec.params import PartialSum
@@ -44,7 +45,6 @@ from server.optimizers import ServerOptimizer
 from server.outcome import write_outcome
 from server.roster import Roster, call_roll, failures_of, update_roster
 from server.sampling import Sample, sample_clients
-from server.selection import better, selection_value
 
 
 class FedRecStrategy(Strategy):
@@ -219,9 +219,9 @@ class FedRecStrategy(Strategy):
     def _validate(self, grid: Grid, server_round: int) -> dict[str, float]:
         """Evaluate on validation and remember the round if it is the best so far."""
         metrics = means(self._evaluate(grid, server_round, self._arrays, "valid", 0))
-        select, best = self._config.evaluate.select, self._state.best
-        value = selection_value(metrics, select)
-        if value is not None and (best is None or better(value, best.value, select)):
+        metric, best = selection_metric(self._config), self._state.best
+        value = selection_value(metrics, metric)
+        if value is not None and better(value, best.value if best else None, metric):
             best = Best(server_round, value, self._state.shared)
             self._state = replace(self._state, best=best)
         return metrics

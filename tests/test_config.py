@@ -26,7 +26,7 @@ def test_the_defaults_are_consistent():
 def test_flat_is_a_flower_run_config():
     flat = Config().flat()
     assert list(flat) == known_keys()
-    assert flat["train.rounds"] == 60
+    assert flat["train.rounds"] == Config().train.rounds
     assert all(isinstance(value, str | int | float | bool) for value in flat.values())
     assert from_flat(flat) == Config()
 
@@ -137,7 +137,7 @@ def test_the_hash_follows_what_can_change_a_result():
         "engine.nodes": 7,
     }
     assert base.with_(neutral).config_hash() == base.config_hash()
-    assert base.with_({"train.rounds": 61}).config_hash() != base.config_hash()
+    assert base.with_({"train.rounds": 7}).config_hash() != base.config_hash()
     assert base.with_({"run.seed": 1}).config_hash() != base.config_hash()
     assert len(base.config_hash()) == 16
 
@@ -146,6 +146,6 @@ def test_a_configuration_cannot_be_changed():
     with pytest.raises(ValueError, match="frozen"):
         Config().train.rounds = 3
     changed = Config().with_({"train.rounds": 3})
-    assert (changed.train.rounds, Config().train.rounds) == (3, 60)
+    assert changed.train.rounds == 3 != Config().train.rounds
     with pytest.raises(ConfigError, match="unknown configuration key"):
         Config().with_({"train.no": 3})

@@ -102,7 +102,9 @@ def _systems_figure(table: SystemsTable) -> str:
 
 def _validation_metric(result: Result, rounds: dict[tuple[str, int], tuple[Round, ...]]) -> str:
     """Return the dotted validation metric of the curves: the one that selects the round."""
-    wanted = str(result.config.get("evaluate.select", "ndcg@10"))
+    wanted = str(
+        result.data.get("selected_by") or result.config.get("evaluate.select") or "ndcg@10"
+    )
     names = list(
         dict.fromkeys(n for seen in rounds.values() for r in seen for n in (r.valid or {}))
     )

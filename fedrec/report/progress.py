@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from fedrec.evaluation.selection import better
 from fedrec.report.history import Round, flat_metrics, parse_round
 
 Event = Mapping[str, Any]
 RECENT_ROUNDS = 20
-LOWER_IS_BETTER = ("rmse", "mae")
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,7 @@ class Progress:
         value = chosen_metric(latest.valid or {}, self.select)
         if value is not None:
             metric = value
-            sign = -1 if self.select in LOWER_IS_BETTER else 1
-            improved = best is None or sign * value > sign * best[0]
+            improved = better(value, best[0] if best else None, self.select)
             best = (value, latest.number) if improved else best
         ends = (*self.ends, now)[-RECENT_ROUNDS - 1 :]
         return replace(self, latest=latest, metric=metric, best=best, ends=ends)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fedrec.config import Config
+from fedrec.evaluation.selection import shown_metric
 from fedrec.report.progress import Event, Progress, clock, done_line, round_problems
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class PlainSink:
     """A few lines for logs and pipes: no colour, no cursor movement."""
 
     def __init__(self, config: Config, write: Callable[[str], None]) -> None:
-        self._progress = Progress(config.evaluate.select)
+        self._progress = Progress(shown_metric(config))
         self._write = write
 
     def __call__(self, event: Event) -> None:
@@ -85,7 +86,7 @@ class LiveSink:
         from rich.progress import Progress as Bar
         from rich.table import Column
 
-        self._progress = Progress(config.evaluate.select)
+        self._progress = Progress(shown_metric(config))
         self._short = console.width < WIDE_TERMINAL
         bar = () if self._short else (BarColumn(bar_width=24),)
         self._bar = Bar(
@@ -148,7 +149,7 @@ def open_sinks(
     """Open the sinks that fit the terminal and the configuration.
 
     Args:
-        config: `evaluate.select` is the metric that is shown; `run.tensorboard` adds
+        config: the metric that selects the round is shown; `run.tensorboard` adds
             TensorBoard event files in `directory`/tensorboard.
         directory: the output directory.
         console: where progress is written; None: stderr.

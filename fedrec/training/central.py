@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from fedrec.data.batches import draw_samples
 from fedrec.data.population import Population
 from fedrec.errors import ConfigError
+from fedrec.evaluation.selection import better, selection_metric, selection_value
 from fedrec.evaluation.sums import EvaluationSums, means
 from fedrec.params import Personal, Shared
 from fedrec.training.local import train_cohort
@@ -73,9 +74,9 @@ def select(
     Returns:
         The selected state's figures.
     """
-    metric, smaller = selection_metric(setup)
+    metric = selection_metric(setup.config)
     history: list[dict[str, object]] = []
-    best: tuple[float, Epoch, EvaluationSums] | None = None
+    best: tuple[float | None, Epoch, EvaluationSums] | None = None
     clock = time.perf_counter()
     durations = []
     for epoch in epochs:
@@ -89,24 +90,17 @@ def select(
         if epoch.number % every == 0 or epoch.number == last:
             sums = epoch.evaluate("valid", 0)
             line["valid"] = means(sums)
-            value = means(sums)[metric] * (-1 if smaller else 1)
-            if best is None or value > best[0]:
-                best = (value, epoch, sums)
+            value = selection_value(means(sums), metric)
+            if best is None or value is None or better(value, best[0], metric):
+                best = (value, epoch, sums)  # where no user is validated, the last epoch
         history.append(line)
         if on_event:
             on_event({"event": "round", **line})
         clock = time.perf_counter()
     if best is None:
-        raise ConfigError("central.epochs and train.rounds must be at least 1 to train a system")
+        raise ConfigError("central.epochs must be at least 1 to train a centralised system")
     test = best[1].evaluate("test", setup.config.evaluate.bootstrap)
     return Trained(best[1].number, best[2], test, history, float(np.median(durations)))
-
-
-def selection_metric(setup: Setup) -> tuple[str, bool]:
-    """Return the name of the validation metric that selects, and whether smaller is better."""
-    if setup.config.data.feedback == "explicit":
-        return "rating.rmse", True
-    return f"full.{setup.config.evaluate.select}", False
 
 
 def train_central(

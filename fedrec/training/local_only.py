@@ -17,10 +17,11 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from fedrec.data.interactions import Catalogue
+from fedrec.evaluation.selection import best_round, selection_metric
 from fedrec.evaluation.sums import EvaluationSums, means
 from fedrec.models.recommender import Recommender, RowInput, Tensor, Tensors
 from fedrec.params import Personal, Shared
-from fedrec.training.central import Trained, selection_metric
+from fedrec.training.central import Trained
 from fedrec.training.methods import Method, Phase
 from fedrec.training.node import (
     Setup,
@@ -119,7 +120,6 @@ def train_local_only(
         The selected figures.
     """
     alone = replace(setup, model=Alone(setup.model), method=local_method(setup))
-    metric, smaller = selection_metric(setup)
     marks: Marks = {}
     start = time.perf_counter()
     for clients in _blocks(alone):
@@ -140,8 +140,8 @@ def train_local_only(
         history.append(line)
         if on_event:
             on_event({"event": "round", **line})
-    sign = -1 if smaller else 1
-    best = max(marks, key=lambda n: (sign * means(marks[n][0])[metric], -n))
+    validated = {number: means(valid) for number, (valid, _, _) in marks.items()}
+    best = best_round(validated, selection_metric(setup.config))
     return Trained(best, marks[best][0], marks[best][1], history, seconds)
 
 

@@ -14,7 +14,7 @@ from fedrec.config import Config
 from fedrec.engine import flower
 from fedrec.engine.apps import app_dir, copy_app
 from fedrec.engine.run_engine import execute
-from fedrec.errors import ConfigError, EngineError, MissingExtraError
+from fedrec.errors import DataError, EngineError, MissingExtraError
 
 Make = Callable[..., Config]
 
@@ -33,10 +33,8 @@ def flower_processes() -> list[str]:
 
 def test_the_servers_error_comes_back_and_nothing_is_left(small_run: Make) -> None:
     before = len(flower_processes())
-    with pytest.raises(ConfigError, match="'ndcg@7' is not measured on validation"):
-        execute(
-            small_run(evaluate__select="ndcg@7", evaluate__every=1, train__rounds=1), engine="ray"
-        )
+    with pytest.raises(DataError, match="unknown data set 'marketplaces'"):
+        execute(small_run(data__name="marketplaces"), engine="ray")
     deadline = time.monotonic() + 10
     while len(flower_processes()) > before and time.monotonic() < deadline:
         time.sleep(0.2)

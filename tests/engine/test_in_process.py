@@ -133,11 +133,6 @@ def test_no_rounds_at_all(small_run: Make) -> None:
     assert lines(config) == []
 
 
-def test_a_metric_that_is_not_measured(small_run: Make) -> None:
-    with pytest.raises(ConfigError, match="'ndcg@7' is not measured on validation"):
-        execute(small_run(evaluate__select="ndcg@7"))
-
-
 def test_an_unknown_engine(small_run: Make) -> None:
     with pytest.raises(ConfigError, match="unknown engine 'spark'"):
         execute(small_run(), engine="spark")

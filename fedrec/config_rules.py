@@ -1,0 +1,115 @@
+"""What a configuration must satisfy beyond the type of each key.
+
+`fedrec.config` applies these rules to every configuration that it reads.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fedrec.errors import ConfigError, nearest
+
+if TYPE_CHECKING:
+    from fedrec.config import Config
+
+RANKING_METRICS = ("hr", "ndcg", "recall", "precision", "f1", "mrr", "map")
+RATING_METRICS = ("rmse", "mae")
+
+
+def check(config: Config) -> None:
+    """Refuse combinations that contradict each other.
+
+    Raises:
+        ConfigError: naming both keys and the way out.
+    """
+    for key in ("evaluate.k", "model.mlp", "compare.seeds"):
+        integers(config, key)
+    selection_metric(config)
+    explicit = config.data.feedback == "explicit"
+    squared = config.model.loss == "squared"
+    method = config.train.method
+    if explicit and not squared:
+        raise ConfigError(
+            f"data.feedback = 'explicit' predicts ratings and needs model.loss = 'squared', "
+            f"not {config.model.loss!r}"
+        )
+    if squared and not explicit and method != "fcf":
+        raise ConfigError(
+            "model.loss = 'squared' is for ratings: set data.feedback = 'explicit', "
+            "or train.method = 'fcf'"
+        )
+    if method == "fcf" and (config.model.name != "mf" or explicit or not squared):
+        raise ConfigError(
+            "train.method = 'fcf' solves user vectors in closed form: it needs model.name = 'mf', "
+            "model.loss = 'squared' and data.feedback = 'implicit'"
+        )
+    if method == "fcf" and config.clients.unit != "user":
+        raise ConfigError(
+            f"train.method = 'fcf' is for clients.unit = 'user', not {config.clients.unit!r}: "
+            "a client solves one user vector. Use train.method = 'alternating'"
+        )
+    if method != "fcf" and not explicit and config.train.negatives == 0:
+        raise ConfigError("implicit feedback needs train.negatives of at least 1")
+    if config.model.name == "keras" and not config.model.source:
+        raise ConfigError("model.name = 'keras' needs model.source = 'file.py:function'")
+    if config.data.name == "file" and not config.data.path:
+        raise ConfigError("data.name = 'file' needs data.path, the file to read")
+
+
+def integers(config: Config, key: str) -> tuple[int, ...]:
+    """Return a list-valued key as integers.
+
+    Args:
+        config: the configuration.
+        key: dotted key whose value is a space-separated string.
+
+    Raises:
+        ConfigError: if a word is not a positive integer (0 is allowed for seeds).
+    """
+    text = str(config.flat()[key])
+    lowest = 0 if key.endswith("seeds") else 1
+    words = text.replace(",", " ").split()
+    if not words or not all(w.isdigit() and int(w) >= lowest for w in words):
+        raise ConfigError(
+            f"{key} = {text!r}: expected integers of at least {lowest}, separated by spaces"
+        )
+    return tuple(int(word) for word in words)
+
+
+def measured_metrics(config: Config) -> tuple[str, ...]:
+    """Return the dotted metrics that a validation yields, as "full.ndcg@10"."""
+    if config.data.feedback == "explicit":
+        return tuple(f"rating.{name}" for name in RATING_METRICS)
+    sampled = config.evaluate.sampled
+    protocols = ("full", f"sampled{sampled}") if sampled else ("full",)
+    ks = integers(config, "evaluate.k")
+    return tuple(f"{p}.{name}@{k}" for p in protocols for name in RANKING_METRICS for k in ks)
+
+
+def selection_metric(config: Config) -> str:
+    """Return the dotted validation metric that selects the round.
+
+    `evaluate.select` may leave the protocol out: "ndcg@10" is "full.ndcg@10".  If it
+    is empty it is NDCG at 10, or at the first cut-off where 10 is none; RMSE for
+    ratings.
+
+    Raises:
+        ConfigError: if it is not measured, naming the nearest that is.
+    """
+    measured, select = measured_metrics(config), config.evaluate.select
+    explicit = config.data.feedback == "explicit"
+    if not select:
+        ks = integers(config, "evaluate.k")
+        select = "rmse" if explicit else f"ndcg@{10 if 10 in ks else ks[0]}"
+    for name in (select, f"full.{select}", f"rating.{select}"):
+        if name in measured:
+            return name
+    short = [name.removeprefix("full.").removeprefix("rating.") for name in measured]
+    cause = (
+        "data.feedback = 'explicit'"
+        if explicit
+        else f"evaluate.k = {config.evaluate.k!r} and evaluate.sampled = {config.evaluate.sampled}"
+    )
+    raise ConfigError(
+        f"evaluate.select = {select!r} is not measured with {cause}.{nearest(select, short)}"
+    )
