@@ -139,7 +139,7 @@ class KerasRecommender:
             name: initial_rows(seed, len(catalogue), width, self.scale, table)
             for table, (name, width) in enumerate(self.rows.items())
         }
-        weights = {n: np.array(v, np.float32) for n, v, own in self._variables() if not own}
+        weights = {n: _value(v) for n, v, own in self._variables() if not own}
         return Shared(tables, weights)
 
     def init_personal(self, clients: NDArray[np.int64], seed: int) -> Personal:
@@ -150,17 +150,19 @@ class KerasRecommender:
         }
         for name, variable, own in self._variables():
             if own:
-                one = np.asarray(variable, np.float32)
-                values[name] = np.repeat(one[None], len(clients), 0)
+                values[name] = np.repeat(_value(variable)[None], len(clients), 0)
         return Personal(values)
 
     def _call(self, weights: Tensors, personal: Tensors, rows: Tensors, training: bool) -> Tensor:
+        import keras
         import tensorflow as tf
 
         batch = tf.shape(next(iter(rows.values())))[0]
-        inputs = {name: rows[name] for name in self.rows}
+        values = {name: rows[name] for name in self.rows}
         for name, width in self.personal.items():
-            inputs[name] = tf.broadcast_to(personal[name], [batch, width])
+            values[name] = tf.broadcast_to(personal[name], [batch, width])
+        flat = [values[tensor.name] for tensor in self.model.inputs]
+        inputs = keras.tree.pack_sequence_as(self.model.input, flat)  # a dict, a list or one
         trainable = [personal[n][0] if own else weights[n] for n, _, own in self._variables()]
         output, _ = self.model.stateless_call(trainable, [], inputs, training=training)
         return tf.reshape(output, [batch])
@@ -178,6 +180,12 @@ class KerasRecommender:
     ) -> Tensor:
         """See `Recommender.score`."""
         return self._call(weights, personal, item_vectors, training=False)
+
+
+def _value(variable: Any) -> NDArray[np.float32]:
+    import keras
+
+    return np.array(keras.ops.convert_to_numpy(variable), np.float32)
 
 
 def stable_names(paths: Iterable[str]) -> list[str]:
