@@ -20,7 +20,7 @@ _BITMAP_BYTES = 1 << 26
 _ATTEMPT = 1 << 40  # distance between the counters of two attempts at one negative
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Sampling:
     """How samples are made of interactions.
 

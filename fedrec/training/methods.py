@@ -135,7 +135,7 @@ def build_method(config: Config, *, pairwise: bool = False, pooled: bool = False
         pairwise=pairwise,
         leaky=train.negatives_from == "legacy-leaky",
         all_items=fcf,
-        alpha=train.alpha,
+        alpha=train.alpha if fcf else 0.0,
         pooled=pooled,
     )
     reduction = "sum" if fcf else train.reduction

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import pytest
+
+from fedrec.config import from_flat
+from fedrec.data.batches import Sampling
+from fedrec.errors import ConfigError
+from fedrec.training.methods import Phase, build_method
+from tests.training.cohorts import configuration
+
+
+def test_fedavg_moves_everything_at_once() -> None:
+    config = configuration(train__epochs=2, train__l2=0.1, train__batch=8)
+    method = build_method(config)
+    assert method.phases == (Phase(batch=8, epochs=2, lr=0.5, personal_lr=0.3, l2=0.1),)
+    assert method.reduction == "mean"
+    assert method.sampling == Sampling(negatives=3)
+    assert not method.personal_is_derived
+
+
+def test_fedprox_is_fedavg_with_a_pull() -> None:
+    (phase,) = build_method(configuration(train__method="fedprox", train__prox_mu=0.7)).phases
+    (plain,) = build_method(configuration()).phases
+    assert (phase.prox_mu, plain.prox_mu) == (0.7, 0.0)
+
+
+def test_alternating_sends_one_gradient_after_personal_steps() -> None:
+    method = build_method(
+        configuration(train__method="alternating", train__personal_steps=5, train__optimizer="adam")
+    )
+    first, second = method.phases
+    assert (first.shared, first.personal, first.batch, first.epochs) == (False, True, 0, 5)
+    assert first.optimizer == "adam"
+    assert (second.shared, second.personal, second.batch, second.epochs) == (True, False, 0, 1)
+    assert (second.optimizer, second.lr) == ("sgd", 1.0)
+
+
+def test_fcf_solves_and_sends_a_gradient_for_all_items() -> None:
+    method = build_method(
+        configuration(
+            train__method="fcf", model__loss="squared", train__alpha=3.0, train__ridge=2.0
+        )
+    )
+    assert [p.solver for p in method.phases] == ["closed-form", "gradient"]
+    assert method.personal_is_derived
+    assert (method.reduction, method.ridge) == ("sum", 2.0)
+    assert method.sampling == Sampling(negatives=0, all_items=True, alpha=3.0)
+
+
+def test_samples_follow_the_feedback_and_the_model() -> None:
+    ratings = configuration(data__feedback="explicit", model__loss="squared")
+    assert build_method(ratings).sampling.negatives == 0
+    assert build_method(configuration(), pairwise=True, pooled=True).sampling == Sampling(
+        negatives=3, pairwise=True, pooled=True
+    )
+    leaky = configuration(train__negatives_from="legacy-leaky")
+    assert build_method(leaky).sampling.leaky
+
+
+def test_fcf_is_for_user_clients() -> None:
+    with pytest.raises(ConfigError, match="'fcf' is for clients.unit = 'user', not 'merchant'"):
+        from_flat({"train.method": "fcf", "model.loss": "squared", "clients.unit": "merchant"})
