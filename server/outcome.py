@@ -11,7 +11,7 @@ import numpy as np
 
 from fedrec.config import Config
 from fedrec.data.population import Population
-from fedrec.evaluation.summary import nest, summarise
+from fedrec.evaluation.summary import nest, summarise, system_name
 from fedrec.evaluation.sums import EvaluationSums, to_arrays
 from fedrec.machine import peak_memory_mib
 from fedrec.models.export import export_model
@@ -49,7 +49,7 @@ def write_outcome(
     metrics, ci95 = summarise(config, population, sums, "test")
     valid = next((line["valid"] for line in lines if line["round"] == chosen.round_number), None)
     system = {
-        "name": f"federated-{config.model.name}",
+        "name": system_name(config),
         "kind": "federated",
         "seed": config.run.seed,
         "selected_round": chosen.round_number,

@@ -59,8 +59,8 @@ class Roster:
 def call_roll(grid: Grid, num_clients: int, min_nodes: int, patience: float = PATIENCE_S) -> Roster:
     """Wait for the nodes and ask each for its clients.
 
-    Returns as soon as all clients are hosted by at least `min_nodes` nodes, or,
-    when patience ends, with the nodes that are there.
+    Returns as soon as all clients are hosted by at least `min_nodes` nodes, or with
+    the nodes that are there when patience ends or the others refuse.
 
     Args:
         grid: of the run.
@@ -78,13 +78,14 @@ def call_roll(grid: Grid, num_clients: int, min_nodes: int, patience: float = PA
         ready = len(roster.hosted) >= min_nodes
         if ready and len(roster.clients) == num_clients:
             return roster
-        if time.monotonic() > deadline:
-            break
+        refused = bool(roster.failures) and len(roster.hosted) + len(roster.failures) >= min_nodes
+        if refused or time.monotonic() > deadline:
+            break  # nodes that answered with an error will not change their mind by waiting
         time.sleep(POLL_S)
     if not ready:
         reason = f" First failure: {roster.failures[0]}" if roster.failures else ""
         raise EngineError(
-            f"{len(roster.hosted)} of at least {min_nodes} nodes answered within {patience:.0f} s: "
+            f"{len(roster.hosted)} of at least {min_nodes} nodes are ready: "
             f"start more nodes, or lower server.min_nodes and engine.nodes.{reason}"
         )
     return roster

@@ -152,12 +152,15 @@ class _SuperLink:
             cpus = max(1, (os.cpu_count() or 1) // config.engine.nodes)
             command += ["--federation-config", f"num-supernodes={config.engine.nodes} "
                         f"client-resources-num-cpus={cpus}"]  # fmt: skip
+        nodes = self._children[1:]
         child = self._spawn(command)
         while child.poll() is None:
             time.sleep(0.1)
-            dead = [c for c in self._children if c is not child and c.poll() is not None]
-            if dead:
-                raise EngineError(f"{Path(str(dead[0].args[0])).name} ended:\n{self._tail()}")  # type: ignore[index]
+            if self._children[0].poll() is not None:
+                raise EngineError(f"Flower's SuperLink ended during the run:\n{self._tail()}")
+            # A node that ends is the strategy's to survive, unless nobody is left to wait for.
+            if nodes and all(node.poll() is not None for node in nodes):
+                raise EngineError(f"all SuperNodes ended during the run:\n{self._tail()}")
         self._raise_reported()
         if child.returncode or not RunDirectory(Path(config.run.out)).system.is_file():
             raise EngineError(f"the run failed on Flower:\n{self._tail()}")

@@ -53,6 +53,10 @@ CASES = {
         "clients__sampling": "fixed", "clients__per_round": 20, "clients__dropout": 0.2,
     },
     "mf, server adam": {"server__table_optimizer": "adam", "server__table_lr": 0.01},
+    "mf, alternating, server adam on sums": {
+        "train__method": "alternating", "train__optimizer": "adam", "train__reduction": "sum",
+        "server__rows": "sum", "server__table_optimizer": "adam", "server__table_lr": 0.05,
+    },
     "ncf": {"model__name": "ncf", "model__mlp": "8 4", "train__lr": 0.1},
     "fcf": {
         "train__method": "fcf", "model__loss": "squared", "train__lr": 0.01, "train__negatives": 0,
