@@ -7,16 +7,31 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedrec.config import Config, integers, to_toml
+from fedrec.config import Config, integers
+from fedrec.errors import ConfigError
 from fedrec.evaluation.bootstrap import compare_all
 from fedrec.evaluation.leak_guard import guard
+from fedrec.evaluation.summary import system_name
 from fedrec.evaluation.sums import EvaluationSums, merge
-from fedrec.output import output_directory, ready_output, write_atomically
 from fedrec.results import Paired, Result, SystemResult, save_result
-from fedrec.run import OnEvent, clear, make_result, read_system, saved_config
+from fedrec.run import (
+    OnEvent,
+    done_event,
+    make_result,
+    read_system,
+    reproducing_command,
+    resumed_config,
+    start_output,
+)
 from fedrec.storage import RunDirectory
-from fedrec.systems import check_systems, read_sums, seeds_of, train_system
-from fedrec.training.node import load_population
+from fedrec.systems import (
+    check_systems,
+    names_of,
+    planned_rounds,
+    read_sums,
+    seeds_of,
+    train_system,
+)
 
 
 @dataclass(frozen=True)
@@ -61,26 +76,27 @@ def compare(
     """
     tell = on_event or (lambda event: None)
     if resume is not None:
+        if systems is not None:
+            raise ConfigError("a resumed comparison trains the systems that it was started with")
         directory = Path(resume).absolute()
-        config = config or saved_config(directory)
-        systems = config.compare.systems.split()
+        config = resumed_config(directory, config)
     else:
         config = config or Config()
         if systems is not None:
             config = config.with_({"compare.systems": " ".join(systems)})
-        systems = config.compare.systems.split()
-        check_systems(systems, config)
-        directory = ready_output(output_directory(config, out), overwrite=overwrite)
-        load_population(config)  # before anything is written: it may not be had
-        clear(directory)
-        write_atomically(directory / "config.toml", to_toml(config))
-    members = [_trained(name, config, seed, directory, engine, tell)
-               for name, seed in _plan(systems, config)]
+        check_systems(names_of(config), config)
+        directory = start_output(config, out, overwrite=overwrite)
+        # From the start it tells a comparison from a run, should it be interrupted.
+        (directory / "systems").mkdir(exist_ok=True)
+    members = [
+        _trained(name, config.with_({"run.seed": seed}), directory, engine, tell)
+        for name, seed in _plan(config)
+    ]
     verdict = _guard(config, tell)
     result = make_result(
         config,
         tuple(members),
-        command=f"fedrec compare {directory / 'config.toml'}",
+        command=reproducing_command("compare", engine),
         comparisons=_comparisons(config, members, directory),
         leak_guard=verdict,
     )
@@ -88,28 +104,30 @@ def compare(
     return Comparison(result, directory)
 
 
-def _plan(systems: list[str], config: Config) -> Iterator[tuple[str, int]]:
-    seeds = integers(config, "compare.seeds")
-    for name in systems:
+def _plan(config: Config) -> Iterator[tuple[str, int]]:
+    seeds = tuple(dict.fromkeys(integers(config, "compare.seeds")))
+    for name in names_of(config):
         for seed in seeds_of(name, seeds):
             yield name, seed
 
 
 def _trained(
-    name: str, config: Config, seed: int, directory: Path, engine: str, tell: OnEvent
+    name: str, config: Config, directory: Path, engine: str, tell: OnEvent
 ) -> SystemResult:
     """Train one system with one seed, unless an interrupted comparison has done it."""
+    seed = config.run.seed
     place = directory / "systems" / f"{name}-seed{seed}"
-    prefix = f"{place.relative_to(directory)}/"
+    prefix = f"{place.relative_to(directory).as_posix()}/"
     if RunDirectory(place).system.is_file():
-        return read_system(place, prefix)
-    rounds = {"federated": config.train.rounds, "centralised": config.central.epochs}
-    tell({"event": "system-start", "system": name, "seed": seed, "rounds": rounds.get(name, 0)})
+        system = read_system(place, prefix)
+        tell({"event": "note", "text": f"{system.name}, seed {seed}: kept, it was finished"})
+        return system
+    shown, rounds = system_name(config, name), planned_rounds(name, config)
+    tell({"event": "system-start", "system": shown, "seed": seed, "rounds": rounds})
     start = time.perf_counter()
-    train_system(name, config.with_({"run.seed": seed}), place, engine, tell)
+    train_system(name, config, place, engine, tell)
     system = read_system(place, prefix)
-    tell({"event": "system-done", "system": system.name, "seed": seed,
-          "seconds": time.perf_counter() - start, "metrics": system.flat_metrics()})
+    tell(done_event(system, time.perf_counter() - start))
     return system
 
 
@@ -117,8 +135,8 @@ def _guard(config: Config, tell: OnEvent) -> dict[str, object] | None:
     if not config.compare.leak_guard:
         return None
     if config.data.feedback == "explicit":
-        tell({"event": "note", "text": "leak guard: not run, it needs implicit feedback "
-                                       "(ratings have no sampled negatives to leak through)"})
+        text = "not run: ratings are trained without negatives, there is none to leak through"
+        tell({"event": "note", "text": f"leak guard: {text}"})
         return None
     tell({"event": "note", "text": "leak guard: training a model without communication"})
     verdict = guard(config)
@@ -145,8 +163,8 @@ def _comparisons(
     found = []
     for metric in _metrics(config):
         for name, pair in compare_all(reference, merged, metric).items():
-            found.append(Paired(first, name, f"test.{metric}", pair.difference, pair.low,
-                                pair.high, None, pair.p_value))
+            ends = (pair.difference, pair.low, pair.high)
+            found.append(Paired(first, name, f"test.{metric}", *ends, None, pair.p_value))
     return tuple(found)
 
 

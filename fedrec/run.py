@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +11,12 @@ from typing import Any
 
 from fedrec import __version__
 from fedrec.config import Config, load_config, to_toml
+from fedrec.data.load import load_dataset
 from fedrec.errors import CheckpointError
+from fedrec.evaluation.selection import selection_metric
+from fedrec.evaluation.summary import system_name
 from fedrec.machine import describe_machine
-from fedrec.output import output_directory, ready_output, write_atomically
+from fedrec.output import delete_run, output_directory, ready_output, write_atomically
 from fedrec.results import Result, SystemResult, save_result
 from fedrec.storage import RunDirectory
 from fedrec.training.node import load_population
@@ -62,38 +64,60 @@ def run(
     Raises:
         FedrecError: whatever stops the run, with one clear message.
     """
+    from fedrec.engine.run_engine import execute
+
     tell = on_event or (lambda event: None)
     if resume is not None:
         directory = Path(resume).absolute()
-        config = config or saved_config(directory)
+        config = resumed_config(directory, config)
     else:
         config = config or Config()
-        directory = ready_output(output_directory(config, out), overwrite=overwrite)
-        population = load_population(config)  # before anything is written: it may not be had
-        del population
-        clear(directory)
-        write_atomically(directory / "config.toml", to_toml(config))
-    tell({"event": "system-start", "system": "federated", "seed": config.run.seed,
-          "rounds": config.train.rounds})
-    from fedrec.engine.run_engine import execute
-
+        directory = start_output(config, out, overwrite=overwrite)
+    name, seed, rounds = system_name(config), config.run.seed, config.train.rounds
+    tell({"event": "system-start", "system": name, "seed": seed, "rounds": rounds})
     execute(config.with_({"run.out": str(directory)}), engine=engine, app=app, on_event=on_event)
     system = read_system(directory)
-    tell({"event": "system-done", "system": system.name, "seed": system.seed,
-          "seconds": system.cost.get("total_s", 0.0), "metrics": system.flat_metrics()})
-    command = f"fedrec run {directory / 'config.toml'}" + (
-        "" if engine == "in-process" else f" --engine {engine}"
-    )
+    tell(done_event(system, system.cost.get("total_s", 0.0)))
+    command = reproducing_command("run", engine, app)
     result = make_result(config, (system,), command=command)
     save_result(result, directory)
     return RunResult(result, directory)
 
 
-def saved_config(directory: Path) -> Config:
-    """Read the configuration of an interrupted run.
+def start_output(config: Config, out: str | Path | None, *, overwrite: bool) -> Path:
+    """Make an output directory ready for a new run and write its config.toml.
+
+    What an earlier run left is deleted only once the data of the new one are there.
+
+    Args:
+        config: of the new run.
+        out: output directory; None: run.out, else runs/<run.name>.
+        overwrite: replace a run that lies there.
+
+    Returns:
+        The absolute directory.
 
     Raises:
-        CheckpointError: if the directory holds none.
+        OutputError: if it cannot be used.
+        DataError: if the data cannot be had.
+    """
+    directory = ready_output(output_directory(config, out), overwrite=overwrite)
+    load_population(config)
+    delete_run(directory)
+    # The file may be moved and run elsewhere: it does not say where this run lies.
+    write_atomically(directory / "config.toml", to_toml(config.with_({"run.out": ""})))
+    return directory
+
+
+def resumed_config(directory: Path, config: Config | None = None) -> Config:
+    """Return the configuration of an interrupted run.
+
+    Args:
+        directory: its output directory.
+        config: what the caller believes it to be, or None.
+
+    Raises:
+        CheckpointError: if the directory holds no run, or one of another configuration.
     """
     file = directory / "config.toml"
     if not file.is_file():
@@ -101,18 +125,33 @@ def saved_config(directory: Path) -> Config:
             f"cannot resume {directory}: there is no config.toml in it. "
             "Expected the output directory of an interrupted run"
         )
-    return load_config(file)
+    saved = load_config(file)
+    if config is not None and config.config_hash() != saved.config_hash():
+        raise CheckpointError(
+            f"cannot resume {directory} with another configuration ({config.config_hash()}) than "
+            f"it was started with ({saved.config_hash()}): leave the configuration out, or start "
+            "a new run in another directory"
+        )
+    return config or saved
 
 
-def clear(directory: Path) -> None:
-    """Remove what an earlier run left in an output directory that may be replaced."""
-    files = RunDirectory(directory)
-    for path in (files.checkpoint.parent, files.clients, files.model, directory / "systems",
-                 directory / "tensorboard"):
-        shutil.rmtree(path, ignore_errors=True)
-    for path in (files.rounds, files.system, files.bootstrap, directory / "result.json",
-                 directory / "report.html"):
-        path.unlink(missing_ok=True)
+def reproducing_command(command: str, engine: str, app: Path | None = None) -> str:
+    """Return what a reader of a result types to get it again, wherever they are."""
+    words = ["fedrec", command, "config.toml"]
+    words += [] if engine == "in-process" else ["--engine", engine]
+    words += [] if app is None else ["--app", Path(app).name]
+    return " ".join(words) + "  # config.toml lies beside result.json"
+
+
+def done_event(system: SystemResult, seconds: float) -> dict[str, Any]:
+    """Return the event of a system that is trained and tested."""
+    return {
+        "event": "system-done",
+        "system": system.name,
+        "seed": system.seed,
+        "seconds": seconds,
+        "metrics": system.flat_metrics(),
+    }
 
 
 def read_system(directory: Path, prefix: str = "") -> SystemResult:
@@ -122,8 +161,17 @@ def read_system(directory: Path, prefix: str = "") -> SystemResult:
         directory: of the system.
         prefix: put before the names of its files, so that they are relative to the
             directory of result.json.
+
+    Raises:
+        CheckpointError: if the file is damaged.
     """
-    data = json.loads(RunDirectory(directory).system.read_text())
+    file = RunDirectory(directory).system
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(
+            f"{file} is damaged ({error}): delete it, and resume to train this system again"
+        ) from None
     for key in ("history", "bootstrap"):
         if data.get(key):
             data[key] = prefix + data[key]
@@ -134,9 +182,32 @@ def make_result(
     config: Config, systems: tuple[SystemResult, ...], *, command: str, **more: Any
 ) -> Result:
     """Put systems, data and circumstances together."""
+    now = datetime.datetime.now(datetime.UTC)
     population = load_population(config)
-    dataset = population.split.dataset
-    data = {
+    return Result(
+        name=config.run.name,
+        fedrec=__version__,
+        config_hash=config.config_hash(),
+        data=describe_data(config),
+        systems=systems,
+        machine=describe_machine(),
+        command=command,
+        created=now.isoformat(timespec="seconds"),
+        account=population.split.dataset.account,
+        notes=population.split.notes,
+        config=config.with_({"run.out": ""}).flat(),
+        **more,
+    )
+
+
+def describe_data(config: Config) -> dict[str, Any]:
+    """Return the entry `data` of result.json: sizes, clients, split and its hash.
+
+    A customer of several merchants is one of "users", and one of "evaluated_users"
+    for each merchant where merchants are the clients.
+    """
+    population, dataset = load_population(config), load_dataset(config)
+    return {
         "name": dataset.name,
         "users": dataset.num_users,
         "items": dataset.num_items,
@@ -145,20 +216,6 @@ def make_result(
         "split_hash": population.split.split_hash,
         "protocol": population.split.protocol,
         "negatives": config.train.negatives_from,
+        "selected_by": selection_metric(config),
         "evaluated_users": {p: len(population.held_out(p).users) for p in ("valid", "test")},
     }
-    now = datetime.datetime.now(datetime.UTC)
-    return Result(
-        name=config.run.name,
-        fedrec=__version__,
-        config_hash=config.config_hash(),
-        data=data,
-        systems=systems,
-        machine=describe_machine(),
-        command=command,
-        created=now.isoformat(timespec="seconds"),
-        account=dataset.account,
-        notes=population.split.notes,
-        config=config.flat(),
-        **more,
-    )

@@ -17,7 +17,7 @@ import numpy as np
 
 from fedrec.config import Config
 from fedrec.errors import ConfigError, nearest
-from fedrec.evaluation.summary import nest, summarise
+from fedrec.evaluation.summary import TRAINED, nest, summarise, system_name
 from fedrec.evaluation.sums import EvaluationSums, from_arrays, means, to_arrays
 from fedrec.machine import peak_memory_mib
 from fedrec.storage import RunDirectory, replace_file
@@ -28,9 +28,7 @@ from fedrec.training.node import Setup, evaluate_scorer, prepare
 from fedrec.training.rating_baselines import RATING_BASELINES
 
 OnEvent = Callable[[dict[str, Any]], None]
-TRAINED = ("federated", "centralised", "local-only")
-DETERMINISTIC = frozenset({"popularity", "ease", "item-knn", "user-knn-cosine",
-                           "user-knn-pearson", "bias"})
+DETERMINISTIC = frozenset({*BASELINES, *RATING_BASELINES} - {"random", "ials"})
 """Baselines that no seed can change; they are fitted once."""
 
 STATEMENTS = {
@@ -38,6 +36,11 @@ STATEMENTS = {
     "local-only": "nothing leaves a client",
     "baseline": "not private: all interactions are pooled on one machine",
 }
+
+
+def names_of(config: Config) -> list[str]:
+    """Return the systems that a configuration compares, each once, in their order."""
+    return list(dict.fromkeys(config.compare.systems.replace(",", " ").split()))
 
 
 def check_systems(names: list[str], config: Config) -> None:
@@ -67,6 +70,16 @@ def seeds_of(name: str, seeds: tuple[int, ...]) -> tuple[int, ...]:
     return seeds[:1] if name in DETERMINISTIC else seeds
 
 
+def planned_rounds(name: str, config: Config) -> int:
+    """Return the number of the last round (or pass) that a system will report; 0 if none."""
+    local = config.local
+    return {
+        "federated": config.train.rounds,
+        "centralised": config.central.epochs,
+        "local-only": max(1, local.epochs // local.every) * local.every,
+    }.get(name, 0)
+
+
 def train_system(
     name: str, config: Config, directory: Path, engine: str, on_event: OnEvent
 ) -> None:
@@ -91,14 +104,13 @@ def train_system(
     setup = prepare(config)
     files = RunDirectory(directory)
     start = time.perf_counter()
-    if name in ("centralised", "local-only"):
+    if name in TRAINED:
         train = train_central if name == "centralised" else train_local_only
-        trained = train(setup, on_event)
-        total = time.perf_counter() - start
-        _leave(setup, files, f"{name}-{config.model.name}", name, trained, total)
-        return
-    trained = _baseline(name, setup)
-    _leave(setup, files, name, "baseline", trained, time.perf_counter() - start)
+        trained, kind = train(setup, on_event), name
+    else:
+        trained, kind = _baseline(name, setup), "baseline"
+    total = time.perf_counter() - start
+    _leave(setup, files, system_name(config, name), kind, trained, total)
 
 
 def _baseline(name: str, setup: Setup) -> Trained:
@@ -130,12 +142,21 @@ def _leave(
         "selected_round": trained.selected if trains else None,
         "metrics": {"test": metrics, "valid": nest(means(trained.valid))},
         "ci95": ci95,
-        "privacy": {"statement": STATEMENTS[kind], "unit": None, "epsilon": None, "delta": None,
-                    "secure_aggregation": "off"},
-        "cost": {"round_s_median": trained.seconds if trains else None,
-                 "clients_per_s": None, "bytes_up_per_client": 0 if kind == "local-only" else None,
-                 "bytes_down_per_client": 0 if kind == "local-only" else None,
-                 "peak_rss_mib": round(peak_memory_mib(), 1), "total_s": total},
+        "privacy": {
+            "statement": STATEMENTS[kind],
+            "unit": None,
+            "epsilon": None,
+            "delta": None,
+            "secure_aggregation": "off",
+        },
+        "cost": {
+            "round_s_median": trained.seconds if trains else None,
+            "clients_per_s": None,
+            "bytes_up_per_client": 0 if kind == "local-only" else None,
+            "bytes_down_per_client": 0 if kind == "local-only" else None,
+            "peak_rss_mib": round(peak_memory_mib(), 1),
+            "total_s": total,
+        },
         "history": files.rounds.name if trained.history else None,
         "bootstrap": files.bootstrap.name,
     }

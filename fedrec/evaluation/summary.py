@@ -15,6 +15,25 @@ from fedrec.evaluation.groups import group_gaps
 from fedrec.evaluation.sums import EvaluationSums, group_means, intervals, means
 
 Nested = dict[str, Any]
+TRAINED = ("federated", "centralised", "local-only")
+"""Systems that train the configured model; all others are baselines."""
+
+
+def system_name(config: Config, system: str = "federated") -> str:
+    """Return the name of a system in results, events and reports.
+
+    Args:
+        config: of the run.
+        system: "federated", "centralised", "local-only" or a baseline.
+
+    Returns:
+        What is trained and how: "federated-mf", "local-only-ncf"; "federated-fcf" for
+        train.method = fcf, which is a way to train federated; a baseline is called
+        what it is.
+    """
+    if system == "federated" and config.train.method == "fcf":
+        return "federated-fcf"
+    return f"{system}-{config.model.name}" if system in TRAINED else system
 
 
 def nest(flat: Mapping[str, float]) -> Nested:
