@@ -105,9 +105,7 @@ def uniform(words: NDArray[np.uint64]) -> NDArray[np.float64]:
     return (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
-def generator(
-    seed: int, round_number: int, client: int, purpose: Purpose
-) -> np.random.Generator:
+def generator(seed: int, round_number: int, client: int, purpose: Purpose) -> np.random.Generator:
     """Return a numpy generator that depends on its address alone.
 
     Args:
