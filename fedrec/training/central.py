@@ -136,11 +136,12 @@ def central_method(setup: Setup) -> Method:
         lr=central.lr,
         personal_lr=central.lr,
     )
+    explicit = setup.config.data.feedback == "explicit"
     sampling = replace(
         setup.method.sampling,
         pooled=True,
         all_items=False,
-        negatives=0 if setup.config.data.feedback == "explicit" else setup.config.train.negatives,
+        negatives=0 if explicit else max(1, setup.config.train.negatives),  # FCF draws none
     )
     return Method("centralised", (replace(phase, l2=central.l2),), sampling)
 

@@ -93,6 +93,8 @@ def configuration(**keys: Any) -> Config:
         "train.ridge": 10.0,
         "train.personal_steps": 3,
         "server.weighting": "samples",
+        "central.l2": 0.0,
+        "local.l2": 0.0,
         "evaluate.k": "5 10",
         "evaluate.bootstrap": 0,
         "evaluate.sampled": 0,
