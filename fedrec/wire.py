@@ -60,7 +60,7 @@ def narrow(array: NDArray) -> NDArray:
 
 
 def _pack_arrays(arrays: Arrays) -> ArrayRecord:
-    return ArrayRecord({name: Array(np.ascontiguousarray(a)) for name, a in arrays.items()})
+    return ArrayRecord({name: Array(np.asarray(a, order="C")) for name, a in arrays.items()})
 
 
 def _unpack_arrays(record: ArrayRecord) -> dict[str, NDArray]:

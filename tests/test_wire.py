@@ -126,6 +126,14 @@ def test_a_single_clients_update_travels_in_float32() -> None:
     assert narrow(np.array([1], np.uint8)).dtype == np.uint8
 
 
+def test_a_single_number_keeps_its_shape() -> None:
+    shared = Shared({}, {"mean": np.array(3.5, np.float32)})
+    request = TrainRequest(shared, 1, np.array([0]), MOMENT)
+    back = TrainRequest.unpack(through_bytes(request.pack()))
+    assert_same(shared.weights, back.shared.weights)
+    assert back.shared.weights["mean"].shape == ()
+
+
 def test_a_node_without_chosen_clients_replies_empty() -> None:
     assert TrainReply.unpack(TrainReply(None).pack()).partial_sum is None
 

@@ -23,8 +23,8 @@ from fedrec.training.node import load_population, prepare
 
 LIMIT = 3.0
 """Standard errors that the model may be away from random, to either side."""
-MOST_USERS = 1000
-"""Users that are trained: enough for a standard error of about 0.01."""
+MOST_USERS = 500
+"""Users that are trained: enough for a standard error of about 0.015."""
 
 
 @dataclass(frozen=True)
