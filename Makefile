@@ -16,7 +16,7 @@ help:
 	@echo "make test    set up, static checks, quick tests"
 	@echo "make check   static checks alone: ruff, mypy, import-linter"
 	@echo "make slow    tests that take minutes"
-	@echo "make bench   timings"
+	@echo "make bench   speed figures, into experiments/results/speed.json"
 	@echo "make format  format the code and sort imports"
 	@echo "make config  write the schema into pyproject.toml for flwr run"
 
@@ -57,7 +57,7 @@ slow: $(VENV)/.dev-installed
 	$(BIN)/python -m pytest -m slow
 
 bench: $(VENV)/.dev-installed
-	$(BIN)/python -m pytest -m slow -k bench -s
+	$(BIN)/python experiments/speed.py --json experiments/results/speed.json
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
