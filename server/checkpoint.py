@@ -101,7 +101,8 @@ def load_checkpoint(path: Path, config_hash: str) -> Checkpoint:
     if meta.get("config_hash") != config_hash:
         raise CheckpointError(
             f"{path} belongs to a run with another configuration ({meta.get('config_hash')}, "
-            f"now {config_hash}): choose another --out (run.out), or replace that run with --overwrite"
+            f"now {config_hash}): choose another --out (run.out), or "
+            "replace that run with --overwrite"
         )
     best = None
     if meta["best"] is not None:
