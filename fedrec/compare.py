@@ -75,6 +75,7 @@ def compare(
         FedrecError: whatever stops it, with one clear message.
     """
     tell = on_event or (lambda event: None)
+    start = time.perf_counter()
     if resume is not None:
         if systems is not None:
             raise ConfigError("a resumed comparison trains the systems that it was started with")
@@ -93,10 +94,12 @@ def compare(
         for name, seed in _plan(config)
     ]
     verdict = _guard(config, tell)
+    seconds = None if resume else time.perf_counter() - start
     result = make_result(
         config,
         tuple(members),
         command=reproducing_command("compare", engine),
+        seconds=seconds,
         comparisons=_comparisons(config, members, directory),
         leak_guard=verdict,
     )

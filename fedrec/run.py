@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,6 +68,7 @@ def run(
     from fedrec.engine.run_engine import execute
 
     tell = on_event or (lambda event: None)
+    start = time.perf_counter()
     if resume is not None:
         directory = Path(resume).absolute()
         config = resumed_config(directory, config)
@@ -79,7 +81,8 @@ def run(
     system = read_system(directory)
     tell(done_event(system, system.cost.get("total_s", 0.0)))
     command = reproducing_command("run", engine, app)
-    result = make_result(config, (system,), command=command)
+    seconds = None if resume else time.perf_counter() - start
+    result = make_result(config, (system,), command=command, seconds=seconds)
     save_result(result, directory)
     return RunResult(result, directory)
 
@@ -179,9 +182,22 @@ def read_system(directory: Path, prefix: str = "") -> SystemResult:
 
 
 def make_result(
-    config: Config, systems: tuple[SystemResult, ...], *, command: str, **more: Any
+    config: Config,
+    systems: tuple[SystemResult, ...],
+    *,
+    command: str,
+    seconds: float | None,
+    **more: Any,
 ) -> Result:
-    """Put systems, data and circumstances together."""
+    """Put systems, data and circumstances together.
+
+    Args:
+        config: of the run.
+        systems: trained and tested.
+        command: what to type to get the result again.
+        seconds: wall-clock time of everything; None if it was interrupted.
+        more: further fields of the result.
+    """
     now = datetime.datetime.now(datetime.UTC)
     population = load_population(config)
     return Result(
@@ -196,6 +212,7 @@ def make_result(
         account=population.split.dataset.account,
         notes=population.split.notes,
         config=config.with_({"run.out": ""}).flat(),
+        extra={} if seconds is None else {"seconds": round(seconds, 1)},
         **more,
     )
 

@@ -1,0 +1,220 @@
+"""Write the tables of README.md and experiments/README.md from committed results.
+
+    python experiments/tables.py            # check that they are up to date
+    python experiments/tables.py --write    # write them
+
+No figure in these files is typed by hand.  Each comes from experiments/results/:
+
+* `<name>.json`, the result.json of ``fedrec compare experiments/<name>.toml``;
+* `speed.json`, from ``python experiments/speed.py --json experiments/results/speed.json``;
+* `engines.json`, from ``python experiments/engines.py --json experiments/results/engines.json``.
+
+A generated part stands between ``<!-- NAME:begin -->`` and ``<!-- NAME:end -->``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from fedrec.report.headline import headline
+from fedrec.report.tables import markdown
+from fedrec.results import Result, load_result
+
+ROOT = Path(__file__).resolve().parents[1]
+HERE = Path("experiments")
+RESULTS = HERE / "results"
+MEASUREMENTS = ("speed", "engines")
+FIRST = "quickstart"
+
+Figures = dict[str, Any]
+
+# What speed.py measures: key -> (what it is, unit, digits, the limit that is promised).
+SPEED: dict[str, tuple[str, str, int, float]] = {
+    "ml-100k.round_s_median": ("one round, all 943 clients of ML-100K", "s", 2, 0.6),
+    "ml-100k.compile_s": ("compilation of a whole run on ML-100K", "s", 1, 15),
+    "ml-1m-size.round_s_median": ("one round, 6,040 clients, 1 million interactions", "s", 2, 8),
+    "ml-1m-size.peak_rss_mib": ("memory of it, at its peak", "MiB", 0, 4096),
+    "ml-1m-size.evaluate_s_median": ("full ranking of 3,706 items for 6,040 users", "s", 2, 3),
+    "start.help_s_median": ("`fedrec --help`", "s", 2, 0.7),
+    "start.data_list_s_median": ("`fedrec data list`", "s", 2, 0.7),
+}
+
+
+def results(root: Path = ROOT) -> dict[str, Result]:
+    """Return the committed results of comparisons and runs, the quickstart first."""
+    files = sorted((root / RESULTS).glob("*.json"), key=lambda f: (f.stem != FIRST, f.stem))
+    return {f.stem: load_result(f) for f in files if f.stem not in MEASUREMENTS}
+
+
+def measurement(name: str, root: Path = ROOT) -> Figures | None:
+    """Return the committed figures of speed.py or engines.py; None if there are none."""
+    file = root / RESULTS / f"{name}.json"
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+
+
+def question(name: str, root: Path = ROOT) -> str:
+    """Return the first sentence of the comment that an experiment file begins with."""
+    words: list[str] = []
+    for line in (root / HERE / f"{name}.toml").read_text(encoding="utf-8").splitlines():
+        if not line.startswith("# ") or line.startswith("#     "):
+            break
+        words += line.removeprefix("# ").split()
+    text = " ".join(words)
+    ends = [text.find(mark) for mark in (". ", "? ") if mark in text]
+    return text[: min(ends) + 1] if ends else text
+
+
+def quickstart_table(root: Path = ROOT) -> str:
+    """Return the table of README.md: the quickstart's systems, and where they come from."""
+    found = results(root)
+    return _comparison(found[FIRST]) if FIRST in found else ""
+
+
+def experiments_table(root: Path = ROOT) -> str:
+    """Return the table of all experiment files with what came out."""
+    found = results(root)
+    lines = ["| experiment | question | what came out | took |", "|---|---|---|---:|"]
+    names = sorted((f.stem for f in (root / HERE).glob("*.toml")), key=lambda n: (n != FIRST, n))
+    for name in names:
+        result = found.get(name)
+        told = f"[{headline(result).title}](#{_anchor(name)})" if result else "not recorded"
+        took = _duration(result) if result else ""
+        lines.append(f"| [{name}]({name}.toml) | {question(name, root)} | {told} | {took} |")
+    return "\n".join(lines)
+
+
+def details(root: Path = ROOT) -> str:
+    """Return a section for each result: its systems, and where they come from."""
+    parts = [f"### {name}\n\n{_comparison(result)}" for name, result in results(root).items()]
+    return "\n\n".join(parts)
+
+
+def speed_table(root: Path = ROOT) -> str:
+    """Return the table of what speed.py has measured."""
+    figures = measurement("speed", root)
+    if figures is None:
+        return ""
+    lines = ["| what | measured | promised |", "|---|---:|---:|"]
+    for key, (what, unit, digits, limit) in SPEED.items():
+        workload, figure = key.rsplit(".", 1)
+        value = figures[workload][figure]
+        lines.append(f"| {what} | {value:,.{digits}f} {unit} | at most {limit:,} {unit} |")
+    return "\n".join([*lines, "", f"Measured on {_machine(figures['machine'])}."])
+
+
+def engines_table(root: Path = ROOT) -> str:
+    """Return the table of what engines.py has measured."""
+    figures = measurement("engines", root)
+    if figures is None:
+        return ""
+    lines = ["| engine | relative difference of the change | took |", "|---|---:|---:|"]
+    for run in figures["runs"]:
+        difference = f"{run['difference']:.1e}" if run["difference"] else "0"
+        lines.append(f"| {run['run']} | {difference} | {run['seconds']:.0f} s |")
+    told = (
+        f"{figures['rounds']} rounds; at most {figures['limit']:g} is promised. "
+        f"Measured on {_machine(figures['machine'])}."
+    )
+    return "\n".join([*lines, "", told])
+
+
+def _comparison(result: Result) -> str:
+    line = headline(result)
+    parts = [f"**{line.title}.** {line.detail}", markdown(result).strip()]
+    if result.leak_guard:
+        parts.append(f"Leak guard: {result.leak_guard['statement']}")
+    seeds = sorted({s.seed for s in result.systems})
+    told = f"{len(seeds)} seeds" if len(seeds) > 1 else f"seed {seeds[0]}"
+    split = f"{result.data['protocol']} split `{result.data['split_hash']}`"
+    memory = max((float(s.cost.get("peak_rss_mib") or 0) for s in result.systems), default=0.0)
+    parts.append(
+        f"{result.data['name']}, {split}; {told}; configuration `{result.config_hash}`; "
+        f"{_duration(result)} and {memory:,.0f} MiB at the peak on {_machine(result.machine)}; "
+        f"fedrec {result.fedrec}, {result.created[:10]}."
+    )
+    return "\n\n".join(parts)
+
+
+def _duration(result: Result) -> str:
+    """Return the wall-clock time of a result, or the sum of its systems if it is not known."""
+    trained = sum(float(s.cost.get("total_s") or 0.0) for s in result.systems)
+    seconds = float(result.extra.get("seconds") or trained)
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
+
+
+def _machine(machine: Mapping[str, Any]) -> str:
+    cores, processor = machine.get("cores", "?"), machine.get("processor", "an unknown processor")
+    versions = f"Python {machine.get('python', '?')}, TensorFlow {machine.get('tensorflow', '?')}"
+    return f"{cores} cores of {processor}, {versions}"
+
+
+def _anchor(name: str) -> str:
+    return name.lower().replace("_", "-")
+
+
+PARTS: dict[Path, dict[str, Callable[[Path], str]]] = {
+    Path("README.md"): {"quickstart": quickstart_table},
+    HERE / "README.md": {
+        "experiments": experiments_table,
+        "details": details,
+        "speed": speed_table,
+        "engines": engines_table,
+    },
+}
+"""File -> name of a generated part -> what writes it."""
+
+
+def filled(file: Path, root: Path = ROOT) -> str:
+    """Return the text of a file with its generated parts written anew.
+
+    Raises:
+        ValueError: if a part's markers are missing.
+    """
+    text = (root / file).read_text(encoding="utf-8")
+    for name, write in PARTS[file].items():
+        begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+        if begin not in text or end not in text:
+            raise ValueError(f"{file} lacks the lines {begin} and {end}")
+        head, tail = text.split(begin)[0], text.split(end)[1]
+        body = write(root)
+        text = f"{head}{begin}\n{body}{chr(10) if body else ''}{end}{tail}"
+    return text
+
+
+def check_experiments(root: Path = ROOT) -> list[str]:
+    """Return the results that belong to no experiment file."""
+    known = {f.stem for f in (root / HERE).glob("*.toml")}
+    return [name for name in results(root) if name not in known]
+
+
+def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
+    """Write the generated parts, or check that they are up to date.
+
+    Returns:
+        0, or 1 if something is not up to date.
+    """
+    parser = argparse.ArgumentParser(description="The tables of README and experiments/README.")
+    parser.add_argument("--write", action="store_true", help="write them")
+    write = parser.parse_args(arguments).write
+    stale = []
+    for file in PARTS:
+        text = filled(file, root)
+        if text == (root / file).read_text(encoding="utf-8"):
+            continue
+        if write:
+            (root / file).write_text(text, encoding="utf-8")
+            print(f"wrote {file}")
+        else:
+            stale.append(file)
+    for file in stale:
+        print(f"{file} is not up to date: python experiments/tables.py --write", file=sys.stderr)
+    return int(bool(stale))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,143 @@
+"""The tables of the READMEs belong to the committed results; experiments are usable."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from experiments import tables
+from fedrec.config import load_config
+from fedrec.results import save_result
+from fedrec.systems import check_systems, names_of
+from tests.sample_run import sample_result
+
+ROOT = Path(__file__).resolve().parents[2]
+FILES = sorted((ROOT / "experiments").glob("*.toml"))
+
+
+@pytest.mark.parametrize("file", tables.PARTS, ids=str)
+def test_the_tables_are_up_to_date(file):
+    written = (ROOT / file).read_text(encoding="utf-8")
+    assert tables.filled(file) == written, "run: python experiments/tables.py --write"
+
+
+def test_every_result_belongs_to_an_experiment():
+    assert tables.check_experiments() == []
+
+
+@pytest.mark.parametrize("name", tables.results())
+def test_committed_results_are_of_their_experiment_and_did_not_leak(name):
+    result = tables.results()[name]
+    now = load_config(ROOT / "experiments" / f"{name}.toml").flat()
+    neutral = ("run.out", "run.tensorboard", "data.cache", "engine.")
+    changed = {
+        key: (value, now[key])
+        for key, value in result.config.items()
+        if key in now and now[key] != value and not key.startswith(neutral)
+    }
+    assert changed == {}, "the experiment has changed since: run it again"
+    assert result.leak_guard is None or result.leak_guard["passed"]
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda f: f.stem)
+def test_an_experiment_says_what_it_asks_and_can_be_started(file):
+    assert len(tables.question(file.stem)) > 20
+    config = load_config(file)
+    check_systems(names_of(config), config)
+    words = file.read_text(encoding="utf-8")
+    assert f"experiments/{file.name}" in words  # how it is run stands in the file
+
+
+SPEED = {
+    "ml-100k": {"round_s_median": 0.514, "compile_s": 9.0},
+    "ml-1m-size": {"round_s_median": 4.2, "peak_rss_mib": 2345.6, "evaluate_s_median": 1.5},
+    "start": {"help_s_median": 0.41, "data_list_s_median": 0.5},
+    "machine": {"cores": 2, "processor": "Example CPU", "python": "3.11.9", "tensorflow": "2.21"},
+}
+ENGINES = {
+    "limit": 1e-5,
+    "rounds": 3,
+    "runs": [
+        {"run": "in-process, 1 node", "seconds": 9.6, "difference": 0.0},
+        {"run": "ray, 2 nodes", "seconds": 61.2, "difference": 3.4e-7},
+    ],
+    "machine": SPEED["machine"],
+}
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A project with results, and READMEs with nothing but markers."""
+    results = tmp_path / "experiments" / "results"
+    results.mkdir(parents=True)
+    (save_result(sample_result(), results)).rename(results / "quickstart.json")
+    (results / "speed.json").write_text(json.dumps(SPEED))
+    (results / "engines.json").write_text(json.dumps(ENGINES))
+    question = "# What does it cost?\n# Words.\n\n[run]\nname = 'quickstart'\n"
+    (tmp_path / "experiments" / "quickstart.toml").write_text(question)
+    (tmp_path / "experiments" / "other.toml").write_text("# Something else, without results.\n")
+    for file, parts in tables.PARTS.items():
+        text = "".join(f"before\n<!-- {n}:begin -->\nold\n<!-- {n}:end -->\nafter\n" for n in parts)
+        (tmp_path / file).write_text(text)
+    return tmp_path
+
+
+def test_tables_are_written_once(project, capsys):
+    assert tables.main([], project) == 1
+    assert "README.md is not up to date" in capsys.readouterr().err
+    assert tables.main(["--write"], project) == 0
+    assert tables.main([], project) == 0
+    text = (project / "README.md").read_text()
+    assert text.startswith("before\n<!-- quickstart:begin -->\n**On ml-100k, federated training")
+    assert text.endswith("<!-- quickstart:end -->\nafter\n")
+    assert "old" not in text
+
+
+def test_the_quickstart_table(project):
+    text = tables.quickstart_table(project)
+    assert "| federated-mf | 0.118 ±0.021 |" in text
+    assert "▼ 0.082 ±0.021" in text
+    assert "Leak guard: training without communication does not beat chance" in text
+    assert (
+        "leave-last-out split `9f2b6c0de8a14757`; 3 seeds; configuration `5a0c1be2d9f84731`" in text
+    )
+    assert "2 cores of Example CPU, Python 3.11.9" in text
+
+
+def test_the_table_of_experiments(project):
+    lines = tables.experiments_table(project).splitlines()
+    assert lines[2].startswith(
+        "| [quickstart](quickstart.toml) | What does it cost? | [On ml-100k, federated training"
+    )
+    assert (
+        lines[3] == "| [other](other.toml) | Something else, without results. | not recorded |  |"
+    )
+    assert tables.details(project).startswith("### quickstart\n\n**On ml-100k")
+
+
+def test_the_measurements(project):
+    speed = tables.speed_table(project)
+    assert "| one round, all 943 clients of ML-100K | 0.51 s | at most 0.6 s |" in speed
+    assert "| memory of it, at its peak | 2,346 MiB | at most 4,096 MiB |" in speed
+    engines = tables.engines_table(project)
+    assert "| in-process, 1 node | 0 | 10 s |" in engines
+    assert "| ray, 2 nodes | 3.4e-07 | 61 s |" in engines
+    assert "3 rounds; at most 1e-05 is promised." in engines
+
+
+def test_without_results_there_is_nothing_to_say(project):
+    for file in (project / "experiments" / "results").iterdir():
+        file.unlink()
+    for write in (
+        tables.quickstart_table,
+        tables.details,
+        tables.speed_table,
+        tables.engines_table,
+    ):
+        assert write(project) == ""
+
+
+def test_missing_markers_are_named(project):
+    (project / "README.md").write_text("nothing")
+    with pytest.raises(ValueError, match="lacks the lines <!-- quickstart:begin -->"):
+        tables.main([], project)
