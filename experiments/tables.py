@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -65,8 +66,7 @@ def question(name: str, root: Path = ROOT) -> str:
             break
         words += line.removeprefix("# ").split()
     text = " ".join(words)
-    ends = [text.find(mark) for mark in (". ", "? ") if mark in text]
-    return text[: min(ends) + 1] if ends else text
+    return re.split(r"(?<=[.?]) (?=[A-Z])", text)[0]
 
 
 def quickstart_table(root: Path = ROOT) -> str:
