@@ -340,3 +340,12 @@ def test_ranking_baselines_are_refused_for_ratings(tmp_path):
     config = from_flat({**SMALL, **EXPLICIT, "data.path": "ratings.csv"})
     with pytest.raises(ConfigError, match="'ease' predicts no ratings; with data.feedback"):
         compare(config, systems=["federated", "ease"], out=tmp_path / "x")
+
+
+def test_a_leaky_protocol_is_named_and_caught(tmp_path):
+    config = small(train__negatives_from="legacy-leaky", data__users=120, compare__seeds="0")
+    result = compare(config, systems=["federated", "popularity"], out=tmp_path / "leaky").result
+    assert [s.name for s in result.systems] == ["federated-mf-legacy-leaky", "popularity"]
+    assert result.data["negatives"] == "legacy-leaky"
+    assert not result.leak_guard["passed"]
+    assert "worthless" in result.leak_guard["statement"]

@@ -18,6 +18,7 @@ from fedrec.systems import (
 )
 
 NCF = from_flat({"model.name": "ncf"})
+LEAKY = from_flat({"train.negatives_from": "legacy-leaky"})
 FCF = from_flat({"train.method": "fcf", "model.loss": "squared"})
 
 
@@ -30,6 +31,9 @@ FCF = from_flat({"train.method": "fcf", "model.loss": "squared"})
         (FCF, "centralised", "centralised-mf"),
         (NCF, "local-only", "local-only-ncf"),
         (NCF, "user-knn-cosine", "user-knn-cosine"),
+        (LEAKY, "federated", "federated-mf-legacy-leaky"),
+        (LEAKY, "local-only", "local-only-mf-legacy-leaky"),
+        (LEAKY, "ease", "ease"),
     ],
 )
 def test_a_system_has_one_name(config, system, name):

@@ -29,11 +29,16 @@ def system_name(config: Config, system: str = "federated") -> str:
     Returns:
         What is trained and how: "federated-mf", "local-only-ncf"; "federated-fcf" for
         train.method = fcf, which is a way to train federated; a baseline is called
-        what it is.
+        what it is.  Training on leaky negatives shows in the name, so that no table
+        can be taken for another.
     """
+    if system not in TRAINED:
+        return system
     if system == "federated" and config.train.method == "fcf":
-        return "federated-fcf"
-    return f"{system}-{config.model.name}" if system in TRAINED else system
+        return "federated-fcf"  # its samples are all items: it draws no negatives
+    name = f"{system}-{config.model.name}"
+    leaky = config.train.negatives_from != "train" and config.data.feedback == "implicit"
+    return f"{name}-{config.train.negatives_from}" if leaky else name
 
 
 def nest(flat: Mapping[str, float]) -> Nested:
