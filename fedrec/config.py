@@ -292,12 +292,14 @@ def from_flat(flat: Mapping[str, Scalar]) -> Config:
     Raises:
         ConfigError: for an unknown key or an unusable value.
     """
-    known = known_keys()
+    defaults = Config().flat()
     nested: dict[str, dict[str, Scalar]] = {}
     for key, value in flat.items():
-        if key not in known:
-            raise ConfigError(f"unknown configuration key {key!r}.{nearest(key, known)}")
+        if key not in defaults:
+            raise ConfigError(f"unknown configuration key {key!r}.{nearest(key, defaults)}")
         section, name = key.split(".", 1)
+        if isinstance(defaults[key], str) and isinstance(value, int | float):
+            value = value if isinstance(value, bool) else str(value)  # compare.seeds=0: a list
         nested.setdefault(section, {})[name] = value
     try:
         config = Config.model_validate(nested)

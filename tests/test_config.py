@@ -87,6 +87,15 @@ def test_combinations_that_are_allowed():
     from_flat({"data.name": "file", "data.path": "x.csv"})
 
 
+def test_a_single_number_is_a_list_of_one():
+    config = from_flat({"compare.seeds": 3, "evaluate.k": 10, "data.path": 7})
+    assert (config.compare.seeds, config.evaluate.k, config.data.path) == ("3", "10", "7")
+    with pytest.raises(ConfigError, match="train.optimizer = '3'"):
+        from_flat({"train.optimizer": 3})
+    with pytest.raises(ConfigError, match="data.path = True"):
+        from_flat({"data.path": True})
+
+
 def test_files_that_cannot_be_used(tmp_path):
     with pytest.raises(ConfigError, match="cannot read the experiment .*: No such file"):
         load_config(tmp_path / "absent.toml")
