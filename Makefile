@@ -26,12 +26,12 @@ $(BIN)/python:
 	$(PIP) --upgrade pip
 
 $(VENV)/.demo-installed: pyproject.toml | $(BIN)/python
-	$(PIP) --editable ".[report,baselines]"
+	$(PIP) --editable ".[report,baselines,privacy]"
 	@touch $@
 
 $(VENV)/.dev-installed: pyproject.toml | $(BIN)/python
 	$(PIP) --upgrade "pip>=25.1"
-	$(PIP) --editable ".[ray,report,baselines]" --group dev
+	$(PIP) --editable ".[ray,report,baselines,privacy]" --group dev
 	@touch $@ $(VENV)/.demo-installed
 
 demo: $(VENV)/.demo-installed

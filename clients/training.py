@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from clients.hosting import Host, host
 from clients.personal import begin_round, end_round
+from clients.secret import node_key
 from fedrec.params import PartialSum, Personal
+from fedrec.privacy.policy import build_policy
 from fedrec.training.node import train_node
 from fedrec.wire import PersonalState, TrainReply, TrainRequest, store_state
 
@@ -37,12 +39,15 @@ def _train_chosen(
     here: Host, request: TrainRequest, start: PersonalState
 ) -> tuple[PartialSum, PersonalState]:
     index = here.positions(request.clients)
+    policy = build_policy(here.setup.config, here.setup.population.num_clients)
+    key = node_key(here.setup.config, here.directory / request.moment.session)
     total, trained = train_node(
         here.setup,
         request.shared,
         start.personal.take(index),
         request.clients,
         request.round_number,
+        policy.at(request.round_number, request.clip, key),
     )
     personal = scatter(start.personal, trained, index)
     return total, replace(start, round_number=request.round_number, personal=personal)

@@ -54,6 +54,63 @@ def check(config: Config) -> None:
         raise ConfigError("model.name = 'keras' needs model.source = 'file.py:function'")
     if config.data.name == "file" and not config.data.path:
         raise ConfigError("data.name = 'file' needs data.path, the file to read")
+    _check_privacy(config)
+
+
+def _check_privacy(config: Config) -> None:
+    """Refuse noise that would not give the guarantee that is accounted.
+
+    Raises:
+        ConfigError: naming the keys and what to change.
+    """
+    privacy, server, clients = config.privacy, config.server, config.clients
+    asked = {"noise_multiplier", "epsilon", "clip", "row_clip"}
+    if privacy.mechanism == "off":
+        for key in sorted(asked):
+            if getattr(privacy, key):
+                raise ConfigError(
+                    f"privacy.{key} has no effect with privacy.mechanism = 'off': "
+                    "set it to 'central' or 'local'"
+                )
+        return
+    mechanism = f"privacy.mechanism = {privacy.mechanism!r}"
+    if privacy.clip == 0:
+        raise ConfigError(
+            f"{mechanism} needs privacy.clip above 0: noise hides a client only if its update "
+            "is bounded"
+        )
+    if server.weighting != "equal":
+        raise ConfigError(
+            f"{mechanism} needs server.weighting = 'equal': the number of samples is private, "
+            "and as a weight it is not bounded"
+        )
+    if server.rows == "touching":
+        raise ConfigError(
+            f"{mechanism} needs server.rows = 'sum' or 'mean', not 'touching': how many clients "
+            "touch a row is private"
+        )
+    if server.checkpoint_every != 1:
+        raise ConfigError(
+            f"{mechanism} needs server.checkpoint_every = 1: every round that is spent is recorded"
+        )
+    if privacy.clip_mode == "adaptive" and privacy.mechanism != "central":
+        raise ConfigError(
+            "privacy.clip_mode = 'adaptive' needs privacy.mechanism = 'central': "
+            "it is the server that follows the norms"
+        )
+    if privacy.mechanism != "central":
+        return
+    if clients.sampling == "fixed" and clients.availability < 1:
+        raise ConfigError(
+            "clients.sampling = 'fixed' with clients.availability below 1: the chance to be drawn "
+            "depends on who is reachable. Use clients.sampling = 'poisson'"
+        )
+    random_size = clients.sampling == "poisson" or clients.availability < 1
+    if random_size and server.min_clients > 1:
+        raise ConfigError(
+            f"{mechanism} needs server.min_clients = 1 where chance decides how many clients "
+            "train: their number is private, so no round may be skipped for it"
+        )
 
 
 def integers(config: Config, key: str) -> tuple[int, ...]:

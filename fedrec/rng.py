@@ -43,6 +43,9 @@ class Purpose(IntEnum):
     SYNTHETIC = 13
     BASELINE = 14
     MODEL = 15
+    PSEUDO_ITEMS = 16
+    AUDIT = 17
+    POISON = 18
 
 
 def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:

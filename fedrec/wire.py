@@ -176,12 +176,14 @@ class TrainRequest:
         round_number: the round, from 1.
         clients: int64 [C], chosen clients of this node, ascending.
         moment: which personal parameters to start from and to keep.
+        clip: largest norm of a client's update, where the server adapts it.
     """
 
     shared: Shared
     round_number: int
     clients: NDArray[np.int64]
     moment: Moment
+    clip: float = 0.0
     KIND: ClassVar[str] = "train-request"
 
     def pack(self, shared: ArrayRecord | None = None) -> RecordDict:
@@ -190,15 +192,16 @@ class TrainRequest:
             "shared": pack_shared(self.shared) if shared is None else shared,
             "clients": _pack_arrays({"ids": narrow(self.clients)}),
         }
-        return _seal(self.KIND, {"round": self.round_number, **self.moment.head()}, records)
+        head = {"round": self.round_number, "clip": self.clip, **self.moment.head()}
+        return _seal(self.KIND, head, records)
 
     @classmethod
     def unpack(cls, content: RecordDict) -> TrainRequest:
         """Rebuild the request."""
         head, shared, clients = _open(content, cls.KIND, "shared", "clients")
         ids = _unpack_arrays(clients)["ids"].astype(np.int64)
-        moment = Moment.from_head(head)
-        return cls(restore_shared(_unpack_arrays(shared)), int(head["round"]), ids, moment)
+        moment, clip = Moment.from_head(head), float(head["clip"])
+        return cls(restore_shared(_unpack_arrays(shared)), int(head["round"]), ids, moment, clip)
 
 
 def pack_shared(shared: Shared) -> ArrayRecord:

@@ -13,6 +13,7 @@ from fedrec.errors import CheckpointError
 from fedrec.params import Shared
 from fedrec.storage import read_arrays, write_arrays
 from fedrec.wire import NO_ROUND, flatten_shared, restore_shared
+from server.privacy import PrivacyState
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +41,7 @@ class ServerState:
         best: best validated round, or None.
         session: random name of the run, under which nodes keep their state.
         hosting: digest of how clients are spread over nodes.
+        privacy: of a private run; None for others.
     """
 
     round_number: int
@@ -47,6 +49,7 @@ class ServerState:
     best: Best | None
     session: str
     hosting: str
+    privacy: PrivacyState | None = None
 
     @property
     def selected_round(self) -> int:
@@ -61,12 +64,13 @@ class Checkpoint:
     Attributes:
         state: of the server.
         optimizer: variables of the server optimisers.
-        line: the last line of rounds.jsonl, in case it was not written any more.
+        line: the last line of rounds.jsonl, in case it was not written any more; None
+            before the first round.
     """
 
     state: ServerState
     optimizer: dict[str, NDArray]
-    line: dict[str, Any]
+    line: dict[str, Any] | None
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint, config_hash: str) -> None:
@@ -88,6 +92,8 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, config_hash: str) -> Non
         "best": None if best is None else [best.round_number, best.value],
         "line": checkpoint.line,
     }
+    if state.privacy is not None:
+        meta["privacy"] = state.privacy.to_json()
     write_arrays(path, arrays, meta)
 
 
@@ -114,6 +120,7 @@ def load_checkpoint(path: Path, config_hash: str) -> Checkpoint:
         best,
         meta["session"],
         meta["hosting"],
+        PrivacyState.from_json(meta["privacy"]) if "privacy" in meta else None,
     )
     return Checkpoint(state, _under("optimizer", arrays), meta["line"])
 

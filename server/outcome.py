@@ -19,11 +19,6 @@ from fedrec.storage import RunDirectory, replace_file
 from server.checkpoint import Best
 from server.journal import Line
 
-STATEMENT = (
-    "not private: interactions and personal parameters stay on the client, but its update "
-    "travels in clear and without noise, and shows which items it touched"
-)
-
 
 def write_outcome(
     config: Config,
@@ -32,6 +27,7 @@ def write_outcome(
     chosen: Best,
     sums: EvaluationSums,
     lines: list[Line],
+    privacy: dict[str, Any],
 ) -> None:
     """Write everything that the end of a run leaves behind.
 
@@ -42,6 +38,7 @@ def write_outcome(
         chosen: the selected round and its parameters.
         sums: test sums of the selected round.
         lines: of rounds.jsonl.
+        privacy: what the run may claim.
 
     Raises:
         OutputError: if the directory cannot be written.
@@ -55,13 +52,7 @@ def write_outcome(
         "selected_round": chosen.round_number,
         "metrics": {"test": metrics, "valid": nest(valid or {})},
         "ci95": ci95,
-        "privacy": {
-            "statement": STATEMENT,
-            "unit": "user" if config.clients.unit == "user" else "client",
-            "epsilon": None,
-            "delta": None,
-            "secure_aggregation": "off",
-        },
+        "privacy": privacy,
         "cost": cost(lines),
         "history": files.rounds.name,
         "bootstrap": files.bootstrap.name,

@@ -29,31 +29,43 @@ class Sample:
     dropped: NDArray[np.int64]
 
 
-def sample_clients(config: Config, clients: NDArray[np.int64], round_number: int) -> Sample:
+def sample_clients(
+    config: Config,
+    clients: NDArray[np.int64],
+    round_number: int,
+    *,
+    population: int | None = None,
+    lots: NDArray[np.float64] | None = None,
+) -> Sample:
     """Choose the clients of a round.
 
     Args:
         config: `clients.sampling`, `per_round`, `availability`, `dropout`, and the seed.
         clients: int64 [N], all clients that connected nodes host, ascending.
         round_number: the round, from 1.
+        population: "poisson": number N of clients that sets their chance; None: those
+            that are hosted now.
+        lots: float64 in [0, 1), by client number, to draw with; None: they follow from
+            the seed.
 
     Returns:
         The sample.  With "fixed" it has min(per_round, reachable clients) members;
         with "poisson" each reachable client is in with probability per_round / N.
     """
+    everyone = len(clients) if population is None else population
 
     def chance(purpose: Purpose) -> NDArray[np.float64]:
         return uniform(draw(keys(config.run.seed, round_number, clients, purpose), 0))
 
     section = config.clients
     chosen = chance(Purpose.AVAILABILITY) < section.availability
-    lot = chance(Purpose.SAMPLING)
+    lot = chance(Purpose.SAMPLING) if lots is None else lots[clients]
     if section.sampling == "fixed":
         reachable = np.flatnonzero(chosen)
         taken = reachable[np.argsort(lot[reachable], kind="stable")[: section.per_round]]
         chosen = np.zeros(len(clients), bool)
         chosen[taken] = True
     elif section.sampling == "poisson":
-        chosen &= lot * len(clients) < section.per_round
+        chosen &= lot * everyone < section.per_round
     fails = chosen & (chance(Purpose.DROPOUT) < section.dropout)
     return Sample(clients[chosen & ~fails], clients[fails])

@@ -43,6 +43,7 @@ from server.checkpoint import Best, Checkpoint, ServerState, load_checkpoint, sa
 from server.journal import Journal, Line, Stopwatch
 from server.optimizers import ServerOptimizer
 from server.outcome import write_outcome
+from server.privacy import PrivacyGuard
 from server.roster import Roster, call_roll, failures_of, update_roster
 from server.sampling import Sample, sample_clients
 
@@ -53,6 +54,10 @@ class FedRecStrategy(Strategy):
     Args:
         config: of the run, with its output directory.
         setup: model and data sizes.
+
+    Raises:
+        ConfigError: if the configuration promises a privacy that cannot be kept.
+        MissingExtraError: if it asks for noise and dp-accounting is not installed.
     """
 
     def __init__(self, config: Config, setup: Setup) -> None:
@@ -61,6 +66,8 @@ class FedRecStrategy(Strategy):
         self._files = RunDirectory(output_directory(config))
         self._journal = Journal(self._files.rounds)
         self._roster = Roster({})
+        self._guard = PrivacyGuard(config, setup.population.num_clients)
+        self._stopped: str | None = None
         self._sample = Sample(np.zeros(0, np.int64), np.zeros(0, np.int64))
         self._total: PartialSum | None = None
         self._skipped: str | None = None
@@ -79,6 +86,8 @@ class FedRecStrategy(Strategy):
         """
         self._begin(grid)
         for server_round in range(self._state.round_number + 1, self._config.train.rounds + 1):
+            if not self._may_begin(grid):
+                break
             self._run_round(grid, server_round)
         return self._finish(grid)
 
@@ -97,8 +106,11 @@ class FedRecStrategy(Strategy):
         self._roster = call_roll(grid, num_clients, least)
         hosting = self._roster.digest()
         if saved is None:
-            self._set_state(ServerState(0, shared, None, os.urandom(8).hex(), hosting))
+            session, privacy = os.urandom(8).hex(), self._guard.begin()
+            self._set_state(ServerState(0, shared, None, session, hosting, privacy))
             self._journal.begin(None)
+            if privacy is not None:  # what began with one secret never begins with another
+                self._save(None)
             return
         complete = len(self._roster.clients) == num_clients
         if complete and saved.state.hosting != hosting:
@@ -120,7 +132,7 @@ class FedRecStrategy(Strategy):
         config, clock, valid = self._config, Stopwatch(), None
         with clock.phase("sample"):
             self._roster = update_roster(grid, self._roster, self._setup.population.num_clients)
-            self._sample = sample_clients(config, self._roster.clients, server_round)
+            self._sample = self._choose(server_round)
         with clock.phase("train"):
             messages = list(self.configure_train(server_round, self._arrays, ConfigRecord(), grid))
             replies = self._exchange(grid, messages)
@@ -135,6 +147,30 @@ class FedRecStrategy(Strategy):
                 self._save(line | clock.stamp())
         self._journal.append(line | clock.stamp())
 
+    def _may_begin(self, grid: Grid) -> bool:
+        """Return whether the privacy budget allows a round; if not, remember why."""
+        privacy = self._state.privacy
+        if privacy is None:
+            return True
+        self._roster = update_roster(grid, self._roster, self._setup.population.num_clients)
+        self._stopped = self._guard.refusal(privacy, len(self._roster.clients))
+        if self._stopped is None:
+            return True
+        self._state = replace(self._state, privacy=self._guard.close(privacy))
+        self._save(next(reversed(self._journal.lines()), None))
+        return False
+
+    def _choose(self, server_round: int) -> Sample:
+        """Sample the clients of a round, which begins here: its privacy is spent."""
+        clients, privacy = self._roster.clients, self._state.privacy
+        if privacy is None:
+            return sample_clients(self._config, clients, server_round)
+        privacy = self._guard.begin_round(privacy, len(clients))
+        self._state = replace(self._state, privacy=privacy)
+        everyone = self._setup.population.num_clients
+        lots = self._guard.lots(privacy, server_round)
+        return sample_clients(self._config, clients, server_round, population=everyone, lots=lots)
+
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
@@ -145,10 +181,11 @@ class FedRecStrategy(Strategy):
         state, due = self._state, self._checkpoint_due(server_round)
         saved = server_round if due else NO_ROUND
         moment = Moment(state.session, server_round - 1, state.selected_round, saved)
+        clip = 0.0 if state.privacy is None else state.privacy.clip
         for node, hosted in self._roster.hosted.items():
             clients = np.intersect1d(hosted, self._sample.training, assume_unique=True)
             if len(clients) or due:
-                request = TrainRequest(state.shared, server_round, clients, moment)
+                request = TrainRequest(state.shared, server_round, clients, moment, clip)
                 yield Message(request.pack(arrays), node, TRAIN, group_id=str(server_round))
 
     def aggregate_train(
@@ -165,15 +202,28 @@ class FedRecStrategy(Strategy):
         sums = [TrainReply.unpack(r.content).partial_sum for r in self._roster.good(replies)]
         present = [partial for partial in sums if partial is not None]
         total = reduce(lambda a, b: a + b, present) if present else None
+        self._total, self._skipped = total, self._reason_to_skip(total)
+        shared, privacy = self._state.shared, self._state.privacy
+        if self._skipped is None:
+            released, privacy = self._guard.release(total, privacy, shared, server_round)
+            shared = self._optimizer.apply(shared, mean_update(released, self._config.server.rows))
+        state = replace(self._state, round_number=server_round, shared=shared, privacy=privacy)
+        self._set_state(state)
+        metrics = None if self._total is None else MetricRecord(dict(self._total.metrics))
+        return self._arrays, metrics
+
+    def _reason_to_skip(self, total: PartialSum | None) -> str | None:
+        """Return why the round is skipped, or None.
+
+        With central noise a round may do without clients: noise on nothing looks like
+        any other round.
+        """
         count, least = 0 if total is None else total.num_clients, self._config.server.min_clients
-        shared, self._skipped = self._state.shared, None
+        if self._guard.central and least == 1:
+            return None
         if total is None or count < least:
-            self._skipped = f"{count} clients trained, server.min_clients = {least}"
-        else:
-            shared = self._optimizer.apply(shared, mean_update(total, self._config.server.rows))
-        self._total = total
-        self._set_state(replace(self._state, round_number=server_round, shared=shared))
-        return self._arrays, None if total is None else MetricRecord(dict(total.metrics))
+            return f"{count} clients trained, server.min_clients = {least}"
+        return None
 
     def _exchange(self, grid: Grid, messages: list[Message]) -> list[Message]:
         """Send messages and return the replies; failures are noted.
@@ -221,6 +271,8 @@ class FedRecStrategy(Strategy):
         metrics = means(self._evaluate(grid, server_round, self._arrays, "valid", 0))
         metric, best = selection_metric(self._config), self._state.best
         value = selection_value(metrics, metric)
+        if self._guard.private:  # to choose by exact metrics would not be private
+            return metrics
         if value is not None and better(value, best.value if best else None, metric):
             best = Best(server_round, value, self._state.shared)
             self._state = replace(self._state, best=best)
@@ -232,8 +284,11 @@ class FedRecStrategy(Strategy):
         every, last = self._config.server.checkpoint_every, self._config.train.rounds
         return server_round % every == 0 or server_round == last
 
-    def _save(self, line: Line) -> None:
-        checkpoint = Checkpoint(self._state, self._optimizer.state(), line)
+    def _save(self, line: Line | None) -> None:
+        state, privacy = self._state, self._state.privacy
+        if privacy is not None and state.round_number == self._config.train.rounds:
+            state = replace(state, privacy=self._guard.close(privacy))
+        checkpoint = Checkpoint(state, self._optimizer.state(), line)
         save_checkpoint(self._files.checkpoint, checkpoint, self._config.config_hash())
 
     def _line(self, server_round: int, valid: dict[str, float] | None) -> Line:
@@ -242,6 +297,8 @@ class FedRecStrategy(Strategy):
         metrics = {} if total is None else total.metrics
         weight = 0.0 if total is None else total.weight
         down = self._state.shared.num_bytes * len(self._sample.training)
+        privacy = self._state.privacy
+        told = {} if privacy is None else self._guard.line(privacy, total, costly=bool(valid))
         return {
             "round": server_round,
             "loss": metrics.get("loss", 0.0) / weight if weight > 0 else None,
@@ -252,6 +309,7 @@ class FedRecStrategy(Strategy):
             "bytes_up": metrics.get("bytes_up", 0.0),
             "bytes_down": float(down),
             "valid": valid,
+            **told,
         }
 
     def _finish(self, grid: Grid) -> Result:
@@ -261,8 +319,15 @@ class FedRecStrategy(Strategy):
         self._roster = update_roster(grid, self._roster, self._setup.population.num_clients)
         arrays, bootstrap = pack_shared(chosen.shared), self._config.evaluate.bootstrap
         sums = self._evaluate(grid, chosen.round_number, arrays, "test", bootstrap)
+        privacy = self._guard.entry(state.privacy, self._stopped)
         write_outcome(
-            self._config, self._setup.population, self._files, chosen, sums, self._journal.lines()
+            self._config,
+            self._setup.population,
+            self._files,
+            chosen,
+            sums,
+            self._journal.lines(),
+            privacy,
         )
         result = Result()
         result.arrays = arrays

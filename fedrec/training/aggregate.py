@@ -69,6 +69,8 @@ def partial_sum(updates: Iterable[CohortUpdate], shared: Shared, weighting: str)
         metrics["loss"] += float(weight @ update.loss)
         metrics["samples"] += float(update.samples.sum())
         metrics["bytes_up"] += bytes_up(update)
+        for name, value in update.metrics.items():
+            metrics[name] = metrics.get(name, 0.0) + float(value.sum())
     ids = {t: np.flatnonzero(hit) for t, hit in touched.items()}
     return PartialSum(
         {t: SparseRows(ids[t], tables[t][ids[t]]) for t in tables},

@@ -10,7 +10,7 @@ independent, so the gradient of the sum of their losses is each one's own.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -43,6 +43,7 @@ class CohortUpdate:
         samples: float64 [C], weighted samples of each client.
         loss: float64 [C], mean loss over the samples of the last phase.
         slots: optimiser state of the last phase, for a caller that goes on (centralised).
+        metrics: name -> float64 [C], more numbers of each client that are to be summed.
     """
 
     rows: dict[str, NDArray[np.float32]]
@@ -52,6 +53,7 @@ class CohortUpdate:
     samples: NDArray[np.float64]
     loss: NDArray[np.float64]
     slots: Slots
+    metrics: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 
 
 def train_cohort(

@@ -25,6 +25,7 @@ from fedrec.evaluation.sums import EvaluationSums
 from fedrec.models.build import build_model
 from fedrec.models.recommender import Recommender
 from fedrec.params import PartialSum, Personal, Shared
+from fedrec.privacy.policy import At, build_policy
 from fedrec.training.aggregate import partial_sum
 from fedrec.training.closed_form import solve_users
 from fedrec.training.local import CohortUpdate, train_cohort
@@ -156,8 +157,9 @@ def train_node(
     personal: Personal,
     clients: NDArray[np.int64],
     round_number: int,
+    at: At | None = None,
 ) -> tuple[PartialSum, Personal]:
-    """Train the chosen clients of a node for one round.
+    """Train the chosen clients of a node for one round, and bound their updates.
 
     Args:
         setup: the prepared configuration.
@@ -165,10 +167,14 @@ def train_node(
         personal: stacked like `personal_users(setup, clients)`.
         clients: int64 [C], ascending.
         round_number: the round, from 1.
+        at: clip norm and key of the privacy policy; None: as the configuration says,
+            with draws that follow from its seed.
 
     Returns:
         The partial sum of the clients' updates, and the new personal parameters.
     """
+    policy = build_policy(setup.config, setup.population.num_clients)
+    at = at or policy.at(round_number)
     users = personal_users(setup, clients)
     values = {name: value.copy() for name, value in personal.values.items()}
     now = Personal(values)
@@ -179,9 +185,10 @@ def train_node(
             update, new = train_block(setup, shared, now.take(mine), block, round_number)
             for name, value in new.values.items():
                 values[name][mine] = value
-            yield update
+            yield policy.on_update(update, block, at)
 
-    return partial_sum(updates(), shared, setup.config.server.weighting), now
+    total = partial_sum(updates(), shared, setup.config.server.weighting)
+    return policy.on_cohort(total, shared, clients, at), now
 
 
 def train_block(

@@ -1,0 +1,78 @@
+"""What a run may claim, in words: who is protected from whom, and what is not covered."""
+
+from __future__ import annotations
+
+from fedrec.privacy.ledger import Ledger
+from fedrec.privacy.policy import PrivacyPolicy
+
+CLEAR = (
+    "not private: interactions and personal parameters stay on the client, but its update "
+    "travels in clear and without noise, and shows which items it touched"
+)
+PSEUDO = (
+    "not private: interactions and personal parameters stay on the client; its update travels in "
+    "clear, {count} random items hide which items it touched, without any guarantee"
+)
+UNBOUNDED = (
+    "not private: each client's update is clipped to norm {clip:g}, but no noise is added, so "
+    "nothing is guaranteed"
+)
+CENTRAL = (
+    "({epsilon:.2f}, {delta:.1e})-differential privacy of every {unit} towards all who see the "
+    "models of all {rounds} rounds, but not towards the server, which sees the sums of nodes in "
+    "clear: each {unit}'s whole update is clipped ({clip}) and noise of {noise:.4g} times that "
+    "norm is added to the sum; {sampling}, accounted by privacy loss distributions. "
+)
+LOCAL = (
+    "({epsilon:.2f}, {delta:.1e})-local differential privacy of every {unit} towards everyone, "
+    "the server too, at most, as if it had trained in all {rounds} rounds: its whole update is "
+    "clipped ({clip}) and it adds noise of {noise:.4g} times that norm itself; one {unit}'s data "
+    "are replaced, accounted by privacy loss distributions. "
+)
+SAMPLING = {
+    "all": "one {unit} is added or removed, all train in every round",
+    "poisson": "one {unit} is added or removed, each trains with chance {rate:.3g}, in secret",
+    "fixed": "one {unit} is replaced, {drawn} of them train, in secret",
+}
+JOINT = (
+    "Personal parameters never leave a {unit}: what it is shown follows from its own data and "
+    "from the private model (joint differential privacy). Not covered: the loss and counts in the "
+    "log and all validation and test figures, which are exact; catalogue and sizes are public"
+)
+SEEDED = (
+    ". Noise and samples follow from run.seed, for repeatable research: whoever knows the seed can "
+    "take the noise away"
+)
+
+
+def statement(policy: PrivacyPolicy, ledger: Ledger, unit: str) -> str:
+    """Return what is claimed for a run that has spent `ledger`.
+
+    Args:
+        policy: of the run.
+        ledger: its rounds.
+        unit: what a client is, as "user".
+    """
+    section, clients = policy.config.privacy, policy.config.clients
+    if not policy.private:
+        return PSEUDO.format(count=section.pseudo_items) if section.pseudo_items else CLEAR
+    if policy.noise_multiplier == 0:
+        return UNBOUNDED.format(clip=section.clip)
+    clip = f"norm {section.clip:g}"
+    if policy.adaptive:
+        clip = f"at a norm that follows the {section.clip_quantile:g} quantile"
+    local = section.mechanism == "local"
+    drawn = min(clients.per_round, policy.num_clients)
+    words = SAMPLING[clients.sampling].format(
+        unit=unit, drawn=drawn, rate=drawn / policy.num_clients
+    )
+    text = (LOCAL if local else CENTRAL).format(
+        epsilon=ledger.epsilon(policy.delta),
+        delta=policy.delta,
+        unit=unit,
+        rounds=ledger.rounds,
+        clip=clip,
+        noise=policy.noise_multiplier,
+        sampling=words,
+    )
+    return text + JOINT.format(unit=unit) + (SEEDED if section.draws == "seeded" else "")
