@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 import tempfile
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from fedrec.config import Config, flatten, known_keys
@@ -80,6 +82,17 @@ def ready_output(directory: Path, *, overwrite: bool = False) -> Path:
             "choose an empty or a new directory with --out DIR"
         )
     return directory
+
+
+@contextmanager
+def discarded_if_empty(directory: Path) -> Iterator[None]:
+    """Remove a directory that has stayed empty because what was to fill it failed."""
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):  # not empty, or not ours to remove
+            directory.rmdir()
+        raise
 
 
 def is_run(directory: Path) -> bool:

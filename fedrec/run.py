@@ -17,10 +17,16 @@ from fedrec.errors import CheckpointError
 from fedrec.evaluation.selection import selection_metric
 from fedrec.evaluation.summary import system_name
 from fedrec.machine import describe_machine
-from fedrec.output import delete_run, output_directory, ready_output, write_atomically
+from fedrec.output import (
+    delete_run,
+    discarded_if_empty,
+    output_directory,
+    ready_output,
+    write_atomically,
+)
 from fedrec.results import Result, SystemResult, save_result
 from fedrec.storage import RunDirectory
-from fedrec.training.node import load_population
+from fedrec.training.node import load_population, prepare
 
 OnEvent = Callable[[dict[str, Any]], None]
 
@@ -103,9 +109,11 @@ def start_output(config: Config, out: str | Path | None, *, overwrite: bool) -> 
     Raises:
         OutputError: if it cannot be used.
         DataError: if the data cannot be had.
+        ModelError: if the model cannot be built.
     """
     directory = ready_output(output_directory(config, out), overwrite=overwrite)
-    load_population(config)
+    with discarded_if_empty(directory):
+        prepare(config)
     delete_run(directory)
     # The file may be moved and run elsewhere: it does not say where this run lies.
     write_atomically(directory / "config.toml", to_toml(config.with_({"run.out": ""})))

@@ -15,6 +15,7 @@ from fedrec.cli.quiet import import_tensorflow
 from fedrec.config import Config, load_config, parse_override
 from fedrec.errors import CheckpointError, ConfigError, MissingExtraError
 from fedrec.output import (
+    discarded_if_empty,
     is_comparison,
     output_directory,
     ready_output,
@@ -176,7 +177,7 @@ def _session(config: Config, directory: Path, command: str) -> Iterator[OnEvent]
 
     try:
         import_tensorflow()
-        with open_sinks(config, directory) as on_event:
+        with discarded_if_empty(directory), open_sinks(config, directory) as on_event:
             yield on_event
     except KeyboardInterrupt:
         again = f"resume with: fedrec {command} --resume {directory}"
