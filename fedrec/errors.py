@@ -40,6 +40,32 @@ class OutputError(FedrecError):
     """The output directory cannot be used."""
 
 
+class ProtocolError(FedrecError):
+    """A message of secure aggregation is malformed, forged, replayed or out of order.
+
+    The message has changed nothing; its sender counts as lost for the round.
+    """
+
+
+class SkippedRound(FedrecError):
+    """A round of secure aggregation ended without a sum: too few parties were left.
+
+    Attributes:
+        stage: the stage after which the round ended.
+        remaining: the parties that were left, among those whose shares were needed.
+        threshold: how many were needed.
+    """
+
+    def __init__(self, stage: str, remaining: int, threshold: int, reason: str) -> None:
+        super().__init__(
+            f"round skipped after the stage {stage!r}: {reason} "
+            "The model is unchanged; invite more clients, or lower the threshold"
+        )
+        self.stage = stage
+        self.remaining = remaining
+        self.threshold = threshold
+
+
 class MissingExtraError(FedrecError):
     """An optional dependency is needed and not installed."""
 

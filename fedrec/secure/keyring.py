@@ -1,0 +1,226 @@
+"""The secrets of one client in one session, and what is computed with them.
+
+Nothing here checks the order of messages (the party does) and nothing is written
+anywhere.  Python cannot overwrite immutable bytes: forgetting means that nothing
+refers to them any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from numpy.typing import NDArray
+
+from fedrec.errors import ProtocolError
+from fedrec.secure.agreement import (
+    KEY_BYTES,
+    TAG_BYTES,
+    check_tag,
+    commitment,
+    exchange,
+    extract,
+    load_public,
+    seal,
+    tag,
+    unseal,
+)
+from fedrec.secure.field import LIMBS, limbs
+from fedrec.secure.frames import HEADER_BYTES, SERVER, Frame, Kind
+from fedrec.secure.host import Host
+from fedrec.secure.masks import add_masks
+from fedrec.secure.messages import MASK_KEY, REVEALED, SEED, SHARE_BYTES, pack_sealed
+from fedrec.secure.session import Roster
+from fedrec.secure.shamir import Entropy, coefficients, split
+
+
+class Keyring:
+    """The secrets of one client in one session.
+
+    Args:
+        number: the client.
+        host: what it shares with other parties of its process.
+        entropy: source of secret bytes.
+    """
+
+    def __init__(self, number: int, host: Host, entropy: Entropy) -> None:
+        self._number = number
+        self._host = host
+        self._channel: X25519PrivateKey | None = _new_key(entropy)
+        self._mask: X25519PrivateKey | None = _new_key(entropy)
+        self._seed = b""
+        self._to_server = b""
+        self._from_server = b""
+        self._incoming: dict[int, bytes] = {}  # neighbour -> key of what it sends
+        self._held: dict[int, bytes] = {}  # owner -> shares of its seed and its mask key
+        self.channel_public = _public(self._channel)
+        self.mask_public = _public(self._mask)
+        host.join(self.channel_public, self.mask_public)
+
+    def __repr__(self) -> str:
+        return f"Keyring(number={self._number})"
+
+    @property
+    def held(self) -> frozenset[int]:
+        """The clients of whose secrets this client holds shares, itself among them."""
+        return frozenset(self._held)
+
+    @property
+    def neighbours(self) -> frozenset[int]:
+        """The clients from which shares may come."""
+        return frozenset(self._incoming)
+
+    def tag(self, kind: Kind, content: bytes | memoryview) -> bytes:
+        """Authenticate a message to the server."""
+        return tag(self._to_server, kind, content)
+
+    def check_tag(self, kind: Kind, frame: Frame) -> None:
+        """Check that a message comes from the server.
+
+        Raises:
+            ProtocolError: if it does not.
+        """
+        check_tag(self._from_server, kind, frame.content, frame.trailer)
+
+    def share(self, roster: Roster, holders: Sequence[int], entropy: Entropy) -> bytes:
+        """Draw the seed, and share seed and mask key among the holders.
+
+        Args:
+            roster: the session.
+            holders: positions of the holders in the roster, oneself among them.
+            entropy: source of secret bytes.
+
+        Returns:
+            The body of SHARES: a commitment to the seed and the sealed shares.
+        """
+        channel, mask = _present(self._channel), _present(self._mask)
+        secret = extract(exchange(channel, load_public(roster.plan.coordinator)))
+        self._to_server = roster.channel_key(secret, self._number, SERVER)
+        self._from_server = roster.channel_key(secret, SERVER, self._number)
+        self._seed = entropy(KEY_BYTES)
+        both = np.concatenate([limbs(self._seed), limbs(mask.private_bytes_raw())])
+        random = coefficients(roster.plan.threshold, 2 * LIMBS, entropy)
+        shares = split(both, random, len(holders)).astype("<u2")
+        sealed = self._seal(channel, roster, holders, [share.tobytes() for share in shares])
+        return commitment(roster.session, self._number, self._seed) + sealed
+
+    def _seal(
+        self,
+        channel: X25519PrivateKey,
+        roster: Roster,
+        holders: Sequence[int],
+        shares: Sequence[bytes],
+    ) -> bytes:
+        """Seal each neighbour's shares for it; keep one's own."""
+        numbers, sealed = [], []
+        for at, share in zip(holders, shares, strict=True):
+            peer = roster.members[at]
+            if peer.number == self._number:
+                self._held[peer.number] = share
+                continue
+            result = self._host.agree(
+                channel, self.channel_public, peer.channel, peer.channel_point
+            )
+            secret = extract(result)
+            self._incoming[peer.number] = roster.channel_key(secret, peer.number, self._number)
+            key = roster.channel_key(secret, self._number, peer.number)
+            numbers.append(peer.number)
+            sealed.append(seal(key, share, _bound(roster, self._number, peer.number)))
+        return pack_sealed(numbers, sealed)
+
+    def open_shares(self, roster: Roster, sealed: Mapping[int, bytes]) -> dict[int, bytes]:
+        """Open the shares of neighbours.
+
+        Args:
+            roster: the session.
+            sealed: neighbour -> sealed shares.
+
+        Returns:
+            Neighbour -> 72 bytes, the shares of its seed and its mask key.
+
+        Raises:
+            ProtocolError: if one was changed or belongs elsewhere.
+        """
+        return {
+            peer: unseal(self._incoming[peer], content, _bound(roster, peer, self._number))
+            for peer, content in sealed.items()
+        }
+
+    def mask(
+        self, roster: Roster, shares: Mapping[int, bytes], vectors: Mapping[str, NDArray]
+    ) -> bytearray:
+        """Build the MASKED message in one buffer, masks added in place.
+
+        Keeps the shares of the neighbours; forgets the client's own secrets, which only
+        its neighbours can recover from now on.
+
+        Args:
+            roster: the session.
+            shares: what `open_shares` gave: the neighbours with which masks are shared.
+            vectors: name -> unsigned integers, as the plan says.
+
+        Returns:
+            The message with its tag.
+        """
+        plan, number = roster.plan, self._number
+        own = roster.mask_keys(self._seed, number, number)
+        pairs = {peer: self._pair_keys(roster, peer) for peer in shares}
+        size = sum(vector.num_bytes for vector in plan.vectors)
+        message = bytearray(HEADER_BYTES + size + TAG_BYTES)
+        message[:HEADER_BYTES] = roster.address(Kind.MASKED, number, SERVER).header(size)
+        start = HEADER_BYTES
+        for at, vector in enumerate(plan.vectors):
+            part = np.frombuffer(message, vector.dtype, vector.length, start)
+            np.copyto(part, vectors[vector.name], casting="unsafe")
+            plus = [own[at]] + [keys[at] for peer, keys in pairs.items() if peer > number]
+            add_masks(part, plus, [keys[at] for peer, keys in pairs.items() if peer < number])
+            start += vector.num_bytes
+        message[-TAG_BYTES:] = self.tag(Kind.MASKED, memoryview(message)[:-TAG_BYTES])
+        self._held.update(shares)
+        self._incoming.clear()
+        self._seed, self._channel, self._mask = b"", None, None
+        return message
+
+    def _pair_keys(self, roster: Roster, peer: int) -> list[bytes]:
+        member = roster.members[roster.position[peer]]
+        result = self._host.agree(
+            _present(self._mask), self.mask_public, member.mask, member.mask_point
+        )
+        return roster.mask_keys(result, min(peer, self._number), max(peer, self._number))
+
+    def reveal(self, survivors: frozenset[int]) -> NDArray:
+        """Choose one share of each owner: of the seed if it survives, else of the mask key.
+
+        Args:
+            survivors: the owners whose input is in the sum.
+
+        Returns:
+            An array of dtype REVEALED, ascending by owner.
+        """
+        owners = sorted(self._held)
+        revealed = np.zeros(len(owners), REVEALED)
+        for at, owner in enumerate(owners):
+            secret = SEED if owner in survivors else MASK_KEY
+            share = self._held[owner][secret * SHARE_BYTES : (secret + 1) * SHARE_BYTES]
+            revealed[at] = (owner, secret, np.frombuffer(share, "<u2"))
+        return revealed
+
+
+def _new_key(entropy: Entropy) -> X25519PrivateKey:
+    return X25519PrivateKey.from_private_bytes(entropy(KEY_BYTES))
+
+
+def _public(key: X25519PrivateKey | None) -> bytes:
+    return _present(key).public_key().public_bytes_raw()
+
+
+def _present(key: X25519PrivateKey | None) -> X25519PrivateKey:
+    if key is None:
+        raise ProtocolError("the secrets of this session are forgotten")
+    return key
+
+
+def _bound(roster: Roster, sender: int, receiver: int) -> bytes:
+    """Return the associated data of sealed shares: session, round, sender, receiver."""
+    return roster.address(Kind.SHARES, sender, receiver).header(2 * SHARE_BYTES)
