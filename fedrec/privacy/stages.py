@@ -52,7 +52,7 @@ def clip_clients(
     norms = client_norms(update)
     finite = np.isfinite(norms)
     within = finite & (norms <= limit)
-    shorter = limit * (1.0 - _MARGIN) / np.maximum(norms, np.finfo(np.float64).tiny)
+    shorter = limit * (1.0 - _MARGIN) / np.maximum(norms, limit)
     factor = np.where(within, 1.0, np.where(finite, shorter, 0.0))
     return scale_clients(update, factor), norms, within
 
@@ -75,7 +75,7 @@ def clip_rows(update: CohortUpdate, limit: float) -> CohortUpdate:
     rows = {}
     for table, value in update.rows.items():
         norms = np.sqrt(np.square(value, dtype=np.float64).reshape(len(value), -1).sum(1))
-        shorter = limit * (1.0 - _MARGIN) / np.maximum(norms, np.finfo(np.float64).tiny)
+        shorter = limit * (1.0 - _MARGIN) / np.maximum(norms, limit)
         rows[table] = _times(value, np.where(norms <= limit, 1.0, shorter))
     return replace(update, rows=rows)
 
