@@ -54,6 +54,8 @@ def _seeded(seed: int) -> Iterator[None]:
     An initialiser without a seed takes one from Python's `random` and then draws
     statelessly from it.
     """
+    import keras  # noqa: F401  (its import draws from `random`, so it comes first)
+
     state = random.getstate()
     random.seed(seed)
     try:
