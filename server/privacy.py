@@ -207,4 +207,4 @@ class PrivacyGuard:
     def _epsilon(self, state: PrivacyState) -> float | None:
         if self.policy.noise_multiplier == 0:
             return None
-        return round(state.ledger.epsilon(self.policy.delta), 4)
+        return state.ledger.epsilon(self.policy.delta)

@@ -173,7 +173,7 @@ class PrivacyPolicy:
 
         A client without samples sends noise alone.  Draws are addressed by client, so
         the sum does not depend on how clients are spread; repeating a round with the
-        same parameters repeats its noise, other parameters give other noise.
+        same parameters repeats its noise, secret noise on other parameters is another.
 
         Args:
             total: the sum of the bounded updates.
@@ -186,7 +186,7 @@ class PrivacyPolicy:
         """
         if self.config.privacy.mechanism != "local":
             return total
-        state = digest([*shared.tables.values(), *shared.weights.values()])
+        state = self._bound([*shared.tables.values(), *shared.weights.values()])
         noisy = _dense(total, shared)
         scale = self.noise_multiplier * at.clip
         for client in clients if scale else ():
@@ -203,9 +203,11 @@ class PrivacyPolicy:
     def on_sum(self, total: PartialSum | None, shared: Shared, at: At) -> PartialSum:
         """Central mechanism: add noise to the sum of a round, and fix its divisor.
 
-        The noise is keyed by the sum itself, as deterministic signatures are by their
-        message: repeating a round exactly, after a crash, repeats its noise and
-        reveals nothing new; another sum never meets the same noise.
+        Secret noise is keyed by the sum itself, as deterministic signatures are by
+        their message: repeating a round exactly, after a crash, repeats its noise and
+        reveals nothing new; another sum (a node was lost in between) never meets the
+        same noise.  Seeded noise depends on the round alone, so that it is the same on
+        every engine, where sums differ in their last bits.
 
         Args:
             total: the sum of all bounded updates; None if no client trained, which
@@ -247,7 +249,11 @@ class PrivacyPolicy:
         """Return the key for noise on this very sum."""
         arrays = [*(t.rows for t in total.tables.values()), *total.weights.values()]
         count = np.array([total.metrics.get(WITHIN, 0.0), total.num_clients, at.clip])
-        return derive(at.key, purpose, at.round_number, digest([*arrays, count]))
+        return derive(at.key, purpose, at.round_number, self._bound([*arrays, count]))
+
+    def _bound(self, arrays: Sequence[NDArray]) -> bytes:
+        """Return what binds noise to the values that it hides; nothing for seeded draws."""
+        return digest(arrays) if self.config.privacy.draws == "secret" else b""
 
     # The accountant
 

@@ -89,6 +89,14 @@ def test_a_repeated_round_repeats_its_noise_and_nothing_else_does() -> None:
         assert (np.abs(other - base) > 1e-9).all()
 
 
+def test_seeded_noise_depends_on_the_round_alone() -> None:
+    """Sums of other engines differ in their last bits; their noise must not."""
+    seeded = {"privacy__draws": "seeded"}
+    base = noise_of(sum_of(1.0), At(1, 2.0, KEY), **seeded)
+    assert noise_of(sum_of(1.0 + 1e-12), At(1, 2.0, KEY), **seeded) == pytest.approx(base, abs=1e-9)
+    assert (np.abs(noise_of(sum_of(1.0), At(2, 2.0, KEY), **seeded) - base) > 1e-9).all()
+
+
 def test_the_divisor_is_the_expected_number_of_clients() -> None:
     for clients in (1, 4, 50):
         noisy = policy(clients__sampling="poisson", clients__per_round=20).on_sum(
