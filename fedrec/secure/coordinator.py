@@ -35,8 +35,7 @@ from fedrec.secure.agreement import (
     verify,
 )
 from fedrec.secure.field import LIMBS
-from fedrec.secure.frames import SERVER, Kind, parse, sender_of
-from fedrec.secure.host import require
+from fedrec.secure.frames import SERVER, Kind, parse, require, sender_of
 from fedrec.secure.messages import (
     DIGEST_BYTES,
     MASK_KEY,
@@ -115,6 +114,7 @@ class Coordinator:
         self._expected = set(self.plan.identities)
         self._arrived: set[int] = set()
         self._advertised: list[Advertised] = []
+        self._taken = {self.plan.coordinator}
         self._roster: Roster | None = None
         self._keys: dict[int, tuple[bytes, bytes]] = {}  # client -> keys to and from it
         self._recovery: Recovery | None = None
@@ -213,7 +213,13 @@ class Coordinator:
     # Messages in
 
     def _take_keys(self, number: int, message: object) -> None:
-        self._advertised.append(read_advertised(self.plan, message))
+        advertised = read_advertised(self.plan, message)
+        keys = {advertised.channel, advertised.mask}
+        require(
+            self._taken.isdisjoint(keys), f"client {number} advertises a key that is already in use"
+        )
+        self._taken |= keys
+        self._advertised.append(advertised)
 
     def _take_shares(self, number: int, message: object) -> None:
         body = self._read(number, message, Kind.SHARES)

@@ -86,6 +86,16 @@ class Frame:
     trailer: bytes
 
 
+def require(condition: bool, message: str) -> None:
+    """Refuse a message that breaks the protocol.
+
+    Raises:
+        ProtocolError: with `message`, if the condition does not hold.
+    """
+    if not condition:
+        raise ProtocolError(message)
+
+
 def view(raw: object) -> memoryview:
     """Return what came as a flat view of bytes.
 

@@ -16,9 +16,8 @@ from __future__ import annotations
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
-from fedrec.errors import ProtocolError
 from fedrec.secure.agreement import exchange, verify
-from fedrec.secure.frames import HEADER_BYTES, Kind, view
+from fedrec.secure.frames import HEADER_BYTES, Kind, require, view
 from fedrec.secure.messages import body_limits
 from fedrec.secure.plan import Plan
 from fedrec.secure.session import Roster, read_roster
@@ -95,13 +94,3 @@ class Host:
         self._waiting.clear()
         self._verified.clear()
         self._roster = None
-
-
-def require(condition: bool, message: str) -> None:
-    """Refuse a message that breaks the protocol.
-
-    Raises:
-        ProtocolError: with `message`, if the condition does not hold.
-    """
-    if not condition:
-        raise ProtocolError(message)

@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 
 from fedrec.errors import ConfigError, DataError, ProtocolError
 from fedrec.secure.agreement import SIGNATURE_BYTES, TAG_BYTES, Identity
-from fedrec.secure.frames import SERVER, Address, Kind, parse, sender_of
-from fedrec.secure.host import Host, require
+from fedrec.secure.frames import SERVER, Address, Kind, parse, require, sender_of
+from fedrec.secure.host import Host
 from fedrec.secure.keyring import Keyring
 from fedrec.secure.messages import (
     CONFIRM_BYTES,

@@ -29,7 +29,16 @@ from fedrec.secure.agreement import (
     load_public,
     verify,
 )
-from fedrec.secure.frames import EVERYBODY, HEADER_BYTES, SERVER, Address, Kind, parse, sender_of
+from fedrec.secure.frames import (
+    EVERYBODY,
+    HEADER_BYTES,
+    SERVER,
+    Address,
+    Kind,
+    parse,
+    require,
+    sender_of,
+)
 from fedrec.secure.messages import ADVERTISE_BYTES, body_limits, pack_list, read_whole_list
 from fedrec.secure.plan import Plan, Vector
 
@@ -139,6 +148,7 @@ def read_advertised(plan: Plan, message: object) -> Advertised:
     frame = parse(message, advertise_address(plan, number), *limits, SIGNATURE_BYTES)
     verify(plan.identities[number], frame.trailer, bytes(frame.content))
     channel, mask = bytes(frame.body[:KEY_BYTES]), bytes(frame.body[KEY_BYTES:])
+    require(channel != mask, f"client {number} advertises one key for two purposes")
     whole = bytes(frame.content) + frame.trailer
     return Advertised(number, channel, mask, whole, load_public(channel), load_public(mask))
 
