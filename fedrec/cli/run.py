@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -175,6 +176,7 @@ def _session(config: Config, directory: Path, command: str) -> Iterator[OnEvent]
     logging.getLogger("flwr").setLevel(logging.WARNING)
     from fedrec.report.sinks import open_sinks
 
+    before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         import_tensorflow()
         with discarded_if_empty(directory), open_sinks(config, directory) as on_event:
@@ -183,6 +185,13 @@ def _session(config: Config, directory: Path, command: str) -> Iterator[OnEvent]
         again = f"resume with: fedrec {command} --resume {directory}"
         typer.secho(f"\ninterrupted; {again}", fg=typer.colors.YELLOW, err=True)
         raise typer.Exit(130) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt(*_: object) -> None:
+    """End as Ctrl-C does, so that the processes of a SuperLink end with this one."""
+    raise KeyboardInterrupt
 
 
 def _conclude(result: Result, directory: Path) -> None:

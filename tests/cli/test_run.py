@@ -207,7 +207,8 @@ def test_interruption_says_how_to_go_on(calls, capsys, monkeypatch, tmp_path):
     assert f"interrupted; resume with: fedrec run --resume {tmp_path / 'runs' / 'a'}" in err
 
 
-def test_a_real_ctrl_c(tmp_path):
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_real_ctrl_c_or_termination(tmp_path, sent):
     script = tmp_path / "interrupted.py"
     script.write_text(
         textwrap.dedent(
@@ -235,7 +236,7 @@ def test_a_real_ctrl_c(tmp_path):
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     assert child.stderr.readline() == "ready\n"
-    child.send_signal(signal.SIGINT)
+    child.send_signal(sent)
     _, err = child.communicate(timeout=30)
     assert child.returncode == 130
     assert f"interrupted; resume with: fedrec run --resume {tmp_path / 'out'}" in err
