@@ -80,10 +80,10 @@ class Session:
         return self.server.finish().totals[NAME]
 
 
-def refused(action: Callable[[], object]) -> bool:
+def refused(action: Callable[..., object], *arguments: object) -> bool:
     """Whether an action raises ProtocolError, and nothing else."""
     try:
-        action()
+        action(*arguments)
     except ProtocolError:
         return True
     return False

@@ -83,9 +83,9 @@ def check(stage: str, up: bool, count: int) -> None:
     others += [m for s in session.to_party.values() for m in s.values() if m and m != raw][-4:]
     for number, changed in enumerate(mutations(raw, others, count, seed=hash(stage) % 97)):
         if changed != raw:
-            assert refused(lambda m=changed: take(m)), (stage, up, number)
+            assert refused(take, changed), (stage, up, number)
     take(raw)  # what was refused has changed nothing
-    assert refused(lambda: take(raw))
+    assert refused(take, raw)
 
 
 @pytest.mark.parametrize(("stage", "up"), CASES)
@@ -133,7 +133,7 @@ def test_things_that_are_not_bytes_are_refused() -> None:
             np.zeros(80),
             memoryview(np.zeros((9, 9), np.uint8)),
         ):
-            assert refused(lambda m=bad, t=take: t(m)), (stage, up, bad)
+            assert refused(take, bad), (stage, up, bad)
 
 
 def test_huge_lengths_allocate_nothing() -> None:
@@ -142,7 +142,7 @@ def test_huge_lengths_allocate_nothing() -> None:
     for at in (HEADER_BYTES - 8, HEADER_BYTES + 32):
         changed = bytearray(raw)
         changed[at : at + 4] = b"\xff\xff\xff\x7f"
-        assert refused(lambda m=bytes(changed): take(m))
+        assert refused(take, bytes(changed))
     content = raw[: HEADER_BYTES + 32] + b"\xff\xff\xff\xff" + raw[HEADER_BYTES + 36 : -16]
     assert refused(lambda: take(content + tag(session.server._keys[0][1], Kind.SHARES, content)))
     assert tracemalloc.get_traced_memory()[1] < 2**20
@@ -184,7 +184,7 @@ def test_a_garbled_party_costs_only_itself() -> None:
             answer = bytearray(session.answer(stage, number, raw))
             if (stage, number) in garbled:
                 answer[80] ^= 1
-                assert refused(lambda m=answer: session.server.receive(m))
+                assert refused(session.server.receive, answer)
             else:
                 session.server.receive(answer)
         if stage != "unmask":

@@ -1,0 +1,82 @@
+import dataclasses
+
+import pytest
+
+from fedrec.errors import ConfigError, ProtocolError
+from fedrec.secure import Plan, Vector
+from fedrec.secure.plan import check_overflow, check_plan, make_plan, ring_width
+
+REGISTRY = {i: bytes([i]) * 32 for i in (4, 9, 2, 7)}
+
+
+def plan(**changes: object) -> Plan:
+    good = make_plan(
+        REGISTRY, (Vector("u", 5, 32, 100),), round_number=3, coordinator=b"c" * 32, nonce=b"n" * 16
+    )
+    return dataclasses.replace(good, **changes)
+
+
+@pytest.mark.parametrize("width", [32, 64])
+@pytest.mark.parametrize("n", [3, 5, 17])
+def test_overflow_at_the_limit(n: int, width: int) -> None:
+    """n * bound < 2**width, where bound is (2**b - 1) * w_max."""
+    limit = (2**width - 1) // n
+    check_overflow(n, limit - 1, width)
+    check_overflow(n, limit, width)
+    with pytest.raises(ConfigError, match=f"does not fit into {width} bits"):
+        check_overflow(n, limit + 1, width)
+
+
+def test_the_narrower_ring_is_taken_where_it_is_wide_enough() -> None:
+    assert ring_width(3, (2**32 - 1) // 3) == 32
+    assert ring_width(3, (2**32 - 1) // 3 + 1) == 64
+    with pytest.raises(ConfigError, match="64 bits"):
+        ring_width(3, 2**63)
+
+
+def test_clients_ascend_and_bytes_come_back() -> None:
+    one = plan()
+    assert [number for number, _ in one.registry] == [2, 4, 7, 9]
+    assert one.complete
+    assert not one.malicious_server
+    assert Plan.from_bytes(one.to_bytes()) == one
+    wraps = plan(vectors=(Vector("u", 5, 64, None), Vector("v", 1, 32, 3)), mode="malicious-server")
+    assert Plan.from_bytes(wraps.to_bytes()) == wraps
+    with pytest.raises(ProtocolError, match="malformed"):
+        Plan.from_bytes(one.to_bytes()[:-1])
+
+
+def test_any_change_changes_the_digest() -> None:
+    changed = [
+        plan(round_number=4),
+        plan(threshold=2),
+        plan(mode="malicious-server"),
+        plan(nonce=b"m" * 16),
+        plan(coordinator=b"d" * 32),
+        plan(vectors=(Vector("w", 5, 32, 100),)),
+        plan(vectors=(Vector("u", 5, 32, 99),)),
+        plan(registry=plan().registry[:3]),
+    ]
+    assert len({one.digest for one in [plan(), *changed]}) == 9
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"mode": "off"}, "secure.mode must be one of"),
+        ({"registry": ((1, b"a" * 32), (2, b"b" * 32))}, "3 to 32770 clients, got 2"),
+        ({"registry": tuple((i, b"a" * 32) for i in (1, 3, 2))}, "distinct, ascending"),
+        ({"registry": tuple((i, b"a" * 31) for i in range(4))}, "32 bytes"),
+        ({"nonce": b""}, "nonce of a session 16"),
+        ({"threshold": 5}, "between 2 and 4"),
+        ({"vectors": ()}, "1 to 16 vectors, got 0"),
+        ({"vectors": (Vector("u", 5, 32, 1), Vector("u", 6, 32, 1))}, "different names"),
+        ({"vectors": (Vector("", 5, 32, 1),)}, "1 to 64 bytes"),
+        ({"vectors": (Vector("u", 0, 32, 1),)}, "got 0 of 32"),
+        ({"vectors": (Vector("u", 5, 16, 1),)}, "got 5 of 16"),
+        ({"vectors": (Vector("u", 5, 32, 2**31),)}, "does not fit into 32 bits"),
+    ],
+)
+def test_impossible_plans_are_refused(changes: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        check_plan(plan(**changes))
