@@ -257,6 +257,48 @@ class CompareSection(_Section):
     leak_guard: bool = Field(True, description="train without communication; must equal random")
 
 
+class RobustSection(_Section):
+    """Poisoning and defences of `fedrec audit`; a defence needs single updates."""
+
+    attacks: str = Field("random promote replace", description="poisoning attacks; empty: none")
+    defences: str = Field(
+        "off norm-bound row-clip median trimmed-mean krum multi-krum bulyan",
+        description="defences put against each attack, in order",
+    )
+    malicious: float = Field(0.05, ge=0, lt=0.5, description="share of clients that are malicious")
+    boost: float = Field(1.0, gt=0, description="norm of a poisoned row over an honest one")
+    target: int = Field(
+        -1, ge=-1, description="item to be promoted; -1: the least popular with an interaction"
+    )
+    norm: float = Field(
+        0.0, ge=0, description="norm-bound, row-clip: largest norm; 0: the median of the round"
+    )
+    trim: float = Field(
+        0.1, ge=0, lt=0.5, description="trimmed-mean: share of clients cut off at either end"
+    )
+    rounds: int = Field(20, ge=0, description="rounds, under attack from the first; 0: none")
+
+
+class AuditSection(_Section):
+    """What `fedrec audit` measures."""
+
+    rounds: str = Field("1 5 20", description="rounds in which the server's view is attacked")
+    threshold: int = Field(5, ge=2, description="contributors below which a row stays hidden")
+    noise: float = Field(
+        1.0, gt=0, description="noise multiplier of the noisy views; their clip is the median norm"
+    )
+    clients: int = Field(100, ge=2, description="clients whose interactions are guessed, at most")
+    shadow_passes: int = Field(
+        5, ge=1, description="interaction membership: passes of the shadow client"
+    )
+    shadows: int = Field(
+        0, ge=0, description="membership in the final model: shadow models, 64 or more; 0: skip it"
+    )
+    shadow_users: int = Field(200, ge=4, description="membership in the final model: users")
+    shadow_rounds: int = Field(20, ge=1, description="membership in the final model: rounds")
+    bootstrap: int = Field(1000, ge=1, description="bootstrap replicates over clients")
+
+
 class EngineSection(_Section):
     """How the clients are spread."""
 
@@ -280,6 +322,8 @@ class Config(_Section):
     evaluate: EvaluateSection = EvaluateSection()
     baseline: BaselineSection = BaselineSection()
     compare: CompareSection = CompareSection()
+    robust: RobustSection = RobustSection()
+    audit: AuditSection = AuditSection()
     engine: EngineSection = EngineSection()
 
     def flat(self) -> dict[str, Scalar]:
@@ -297,11 +341,13 @@ class Config(_Section):
     def config_hash(self) -> str:
         """Return 16 hex digits over all keys that can change a result.
 
-        Where the run is written, and how clients are spread over nodes, cannot.
+        Where the run is written, how clients are spread over nodes, and what is
+        audited cannot.
         """
         neutral = {"run.out", "run.name", "run.tensorboard", "data.cache"}
+        apart = ("engine.", "audit.", "robust.")
         keys = {
-            k: v for k, v in self.flat().items() if k not in neutral and not k.startswith("engine.")
+            k: v for k, v in self.flat().items() if k not in neutral and not k.startswith(apart)
         }
         return hashlib.sha256(json.dumps(keys, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -22,7 +22,7 @@ def check(config: Config) -> None:
     Raises:
         ConfigError: naming both keys and the way out.
     """
-    for key in ("evaluate.k", "model.mlp", "compare.seeds"):
+    for key in ("evaluate.k", "model.mlp", "compare.seeds", "audit.rounds"):
         integers(config, key)
     selection_metric(config)
     explicit = config.data.feedback == "explicit"

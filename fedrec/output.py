@@ -19,6 +19,7 @@ WRITTEN = (
     "system.json",
     "test_sums.npz",
     "report.html",
+    "audit.json",
     "checkpoint/server.ckpt",
     "checkpoint",
     "clients/*-of-*",

@@ -15,7 +15,7 @@ import click
 import typer
 
 from fedrec import __version__
-from fedrec.cli import calibrate, config, data, doctor, new, report, run
+from fedrec.cli import audit, calibrate, config, data, doctor, new, report, run
 from fedrec.errors import FedrecError
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ app = typer.Typer(
 )
 app.command("run")(run.run)
 app.command("compare")(run.compare)
+app.command("audit")(audit.audit)
 app.command("report")(report.report)
 app.add_typer(data.app, name="data", help="List, download and describe data sets.")
 app.command("config")(config.config)

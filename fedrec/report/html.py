@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from itertools import groupby
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 from fedrec.errors import MissingExtraError
 from fedrec.output import write_atomically
 from fedrec.report import plots, sections
+from fedrec.report.audit import audit_section, load_audit
 from fedrec.report.headline import headline
 from fedrec.report.history import Round, histories
 from fedrec.report.join import load_runs
@@ -19,6 +20,7 @@ from fedrec.report.view import SystemsTable, number, signed, systems_table
 from fedrec.results import Result
 
 TEMPLATE = "template.html"
+AUDIT_TEMPLATE = "audit.html"
 
 
 def write_report(directories: Sequence[Path], out: Path) -> Path:
@@ -36,17 +38,23 @@ def write_report(directories: Sequence[Path], out: Path) -> Path:
         MissingExtraError: if jinja2 or matplotlib is not installed.
     """
     result = load_runs(directories)
-    page = render(result, histories(result, Path(directories[0])))
+    audits = [found for directory in directories if (found := load_audit(Path(directory)))]
+    page = render(result, histories(result, Path(directories[0])), audits)
     write_atomically(out, page)
     return out
 
 
-def render(result: Result, rounds: dict[tuple[str, int], tuple[Round, ...]]) -> str:
+def render(
+    result: Result,
+    rounds: dict[tuple[str, int], tuple[Round, ...]],
+    audits: Sequence[Mapping[str, Any]] = (),
+) -> str:
     """Return the page.
 
     Args:
         result: the systems.
         rounds: their rounds, by (system, seed); empty for those not trained in rounds.
+        audits: contents of audit.json, a section each.
 
     Raises:
         MissingExtraError: if jinja2 or matplotlib is not installed.
@@ -59,8 +67,13 @@ def render(result: Result, rounds: dict[tuple[str, int], tuple[Round, ...]]) -> 
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"number": number, "signed": signed}
-    source = files("fedrec.report").joinpath(TEMPLATE).read_text(encoding="utf-8")
-    return environment.from_string(source).render(_context(result, rounds))
+
+    def fill(name: str, context: Mapping[str, Any]) -> str:
+        source = files("fedrec.report").joinpath(name).read_text(encoding="utf-8")
+        return environment.from_string(source).render(context)
+
+    told = [fill(AUDIT_TEMPLATE, audit_section(audit)) for audit in audits]
+    return fill(TEMPLATE, {**_context(result, rounds), "audits": told})
 
 
 def _context(result: Result, rounds: dict[tuple[str, int], tuple[Round, ...]]) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def convergence(result: Result, histories: Histories, select: str) -> str:
     """
     if not histories:
         return ""
-    with _figure(9.2, 3.7) as (figure, save):
+    with figure_of(9.2, 3.7) as (figure, save):
         left, right = figure.subplots(1, 2, width_ratios=(3, 2))
         colors = _colors(result)
         seen: set[str] = set()
@@ -100,7 +100,7 @@ def convergence(result: Result, histories: Histories, select: str) -> str:
 def systems(table: SystemsTable, columns: Sequence[int]) -> str:
     """Return dots with 95% intervals, a panel for each of the chosen columns of the table."""
     height = 0.6 + 0.34 * len(table.rows)
-    with _figure(9.2, height) as (figure, save):
+    with figure_of(9.2, height) as (figure, save):
         panels = figure.subplots(1, len(columns), sharey=True, squeeze=False)[0]
         for axes, column in zip(panels, columns, strict=True):
             _dots(axes, table, column)
@@ -125,7 +125,7 @@ def traffic(result: Result, histories: Histories, select: str, clients: int) -> 
     Returns:
         SVG, or "" if nothing was sent.
     """
-    with _figure(4.4, 2.9) as (figure, save):
+    with figure_of(4.4, 2.9) as (figure, save):
         axes = figure.subplots()
         colors, seen = _colors(result), set()
         for (name, _), rounds in histories.items():
@@ -152,7 +152,7 @@ def phases(seconds: Mapping[str, Mapping[str, float]]) -> str:
     names = [name for name, parts in seconds.items() if sum(parts.values()) > 0]
     if not names:
         return ""
-    with _figure(4.4, 1.3 + 0.4 * len(names)) as (figure, save):
+    with figure_of(4.4, 1.3 + 0.4 * len(names)) as (figure, save):
         axes = figure.subplots()
         labels = list(dict.fromkeys(phase for name in names for phase in seconds[name]))
         left = [0.0] * len(names)
@@ -209,7 +209,7 @@ def _colors(result: Result) -> dict[str, str]:
 
 
 @contextmanager
-def _figure(width: float, height: float) -> Iterator[tuple[Figure, Any]]:
+def figure_of(width: float, height: float) -> Iterator[tuple[Figure, Any]]:
     """Give a figure of some inches, and a function that turns it into SVG with a title."""
     try:
         import matplotlib

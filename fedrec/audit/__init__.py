@@ -1,0 +1,1 @@
+"""What an attacker gets: audits of what the server sees, and of poisoned updates."""

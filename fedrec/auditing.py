@@ -1,0 +1,219 @@
+"""What an attacker gets from a federation, put side by side: the call behind ``fedrec audit``."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fedrec.audit.defences import NEEDS_SINGLE, OWN
+from fedrec.audit.findings import findings
+from fedrec.audit.inspect import audit_round, scenes
+from fedrec.audit.membership import LEAST_SHADOWS, audit_membership
+from fedrec.audit.poisoning import audit_robustness, names_of
+from fedrec.audit.rounds import State, begin, play
+from fedrec.config import Config, integers
+from fedrec.engine.server_side import AppServer
+from fedrec.errors import ConfigError
+from fedrec.evaluation.summary import summarise, system_name
+from fedrec.machine import peak_memory_mib
+from fedrec.output import write_atomically
+from fedrec.results import SystemResult, save_result
+from fedrec.run import OnEvent, make_result, reproducing_command, start_output
+from fedrec.training.node import Setup, evaluate_node, prepare
+
+SCHEMA = 1
+AUDIT_FILE = "audit.json"
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Audit:
+    """A finished audit.
+
+    Attributes:
+        content: of audit.json.
+        directory: where its files lie.
+    """
+
+    content: dict[str, Any]
+    directory: Path
+
+
+def audit(
+    config: Config | None = None,
+    *,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    on_event: OnEvent | None = None,
+) -> Audit:
+    """Train a federation round by round, and attack what its server sees.
+
+    Args:
+        config: the configuration; `audit.*` and `robust.*` say what is measured.
+        out: output directory; None: run.out, else runs/<run.name>.
+        overwrite: replace a run that lies in the output directory.
+        on_event: called with progress.
+
+    Returns:
+        The audit, as also written to audit.json; result.json beside it holds the
+        federation that was attacked.
+
+    Raises:
+        FedrecError: whatever stops it, with one clear message.
+    """
+    config = config or Config()
+
+    def tell(text: str) -> None:
+        (on_event or (lambda event: None))({"event": "note", "text": text})
+
+    begun = time.perf_counter()
+    setup = check(config)
+    directory = start_output(config, out, overwrite=overwrite)
+    measurements, state = _watch(setup, tell)
+    outcomes = _robustness(setup, tell)
+    members = _membership(setup, tell)
+    content = {"measurements": measurements, "robustness": outcomes, "membership": members}
+    seconds = time.perf_counter() - begun
+    result = make_result(
+        config,
+        (_system(setup, state),),
+        command=reproducing_command("audit", "in-process"),
+        seconds=seconds,
+    )
+    save_result(result, directory)
+    told = findings(content, config)
+    keys = ("name", "fedrec", "config_hash", "data", "machine", "command", "created", "config")
+    known = result.to_json()
+    whole = {
+        "schema": SCHEMA,
+        **{key: known[key] for key in keys},
+        "seconds": round(seconds, 1),
+        "findings": told,
+        **content,
+    }
+    whole = _finite(whole)
+    write_atomically(directory / AUDIT_FILE, json.dumps(whole, indent=1, allow_nan=False) + "\n")
+    return Audit(whole, directory)
+
+
+def check(config: Config) -> Setup:
+    """Prepare a configuration to be audited.
+
+    Raises:
+        ConfigError: if it cannot be, naming the keys and what to change: for ratings,
+            too few shadow models, unknown attacks or defences, and a defence that needs
+            single updates together with secure aggregation.
+    """
+    if config.data.feedback == "explicit":
+        raise ConfigError(
+            "fedrec audit is about who interacted with what: set data.feedback = 'implicit'"
+        )
+    if 0 < config.audit.shadows < LEAST_SHADOWS:
+        raise ConfigError(
+            f"audit.shadows = {config.audit.shadows}: expected 0 (skip it) or at least "
+            f"{LEAST_SHADOWS}, or the tails of its error rates mean nothing"
+        )
+    if config.audit.shadows and config.clients.unit != "user":
+        raise ConfigError(
+            "audit.shadows asks for the membership of a user: set clients.unit = 'user', or "
+            "audit.shadows = 0"
+        )
+    setup = prepare(config)
+    attacks, defences = names_of(setup)
+    mode = config.flat().get("secure.mode", "off")
+    single = [name for name in defences if name in NEEDS_SINGLE]
+    if mode != "off" and len(attacks) > 1 and single:
+        raise ConfigError(
+            f"the defence {single[0]!r} in robust.defences compares single updates, and "
+            f"secure.mode = {mode!r} shows the server their sum alone: set secure.mode = 'off', "
+            f"or keep to defences that each client applies itself ({', '.join(OWN)})"
+        )
+    return setup
+
+
+def _watch(setup: Setup, tell: Tell) -> tuple[list[dict[str, object]], State]:
+    """Attack some rounds; returns the figures, and the federation after the last one."""
+    state = begin(setup)
+    server = AppServer(setup, state.shared)
+    found = []
+    for number in sorted(set(integers(setup.config, "audit.rounds"))):
+        state = play(setup, server, state, number - 1 - state.round_number)
+        for scene in scenes(setup, server, state):
+            tell(f"round {number}, samples {scene.samples}: attacking every protection")
+            found += [measured.to_json() for measured in audit_round(scene)]
+        state = play(setup, server, state, 1)
+    return found, state
+
+
+def _robustness(setup: Setup, tell: Tell) -> list[dict[str, object]]:
+    found: list[dict[str, object]] = []
+    if not setup.config.robust.attacks.strip() or not setup.config.robust.rounds:
+        return found
+    for outcome in audit_robustness(setup, AppServer):
+        tell(
+            f"attack {outcome.attack}, defence {outcome.defence}: ER@{outcome.k} "
+            f"{outcome.exposure:.3f}, NDCG@{outcome.k} {outcome.accuracy:.3f}"
+        )
+        found.append(outcome.to_json())
+    return found
+
+
+def _membership(setup: Setup, tell: Tell) -> list[dict[str, object]]:
+    section = setup.config.audit
+    if not section.shadows:
+        return []
+    return [
+        audit_membership(setup, AppServer, noise=noise, tell=tell).to_json()
+        for noise in (0.0, section.noise)
+    ]
+
+
+def _system(setup: Setup, state: State) -> SystemResult:
+    """Test the federation that was attacked, so that a reader knows what it has learnt."""
+    config, population = setup.config, setup.population
+    everyone = np.arange(population.num_clients)
+    sums = evaluate_node(
+        setup,
+        state.shared,
+        state.personal,
+        everyone,
+        "test",
+        bootstrap=config.evaluate.bootstrap,
+    )
+    metrics, ci95 = summarise(config, population, sums, "test")
+    return SystemResult(
+        name=system_name(config),
+        kind="federated",
+        seed=config.run.seed,
+        selected_round=state.round_number,
+        metrics={"test": metrics},
+        ci95={name: (low, high) for name, (low, high) in ci95.items()},
+        privacy={
+            "statement": "the federation that the audits attack; see there what a server sees",
+            "unit": None,
+            "epsilon": None,
+            "delta": None,
+            "secure_aggregation": "off",
+        },
+        cost={"peak_rss_mib": round(peak_memory_mib(), 1)},
+    )
+
+
+def _finite(value: Any) -> Any:
+    """Return JSON-like data with numbers that are not finite as null."""
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

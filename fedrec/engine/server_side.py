@@ -1,0 +1,47 @@
+"""The server's half of a round from the app, for those who play rounds without a wire."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedrec.engine.apps import app_dir, load_app
+from fedrec.params import PartialSum, Shared
+from fedrec.privacy.policy import build_policy
+from fedrec.training.node import Setup
+
+
+class AppServer:
+    """Sampling, mean update and optimisers of the server app.
+
+    Args:
+        setup: the prepared configuration.
+        shared: the parameters, for names and shapes.
+    """
+
+    def __init__(self, setup: Setup, shared: Shared) -> None:
+        load_app(app_dir())
+        self._setup = setup
+        self._sampling: Any = importlib.import_module("server.sampling")
+        self._aggregation: Any = importlib.import_module("server.aggregation")
+        optimizers: Any = importlib.import_module("server.optimizers")
+        self._optimizer = optimizers.ServerOptimizer(setup.config.server, shared)
+
+    def sample(self, round_number: int) -> NDArray[np.int64]:
+        """Return the clients that train in a round, int64 [C], ascending."""
+        everyone = np.arange(self._setup.population.num_clients)
+        chosen: NDArray[np.int64] = self._sampling.sample_clients(
+            self._setup.config, everyone, round_number
+        ).training
+        return chosen
+
+    def apply(self, shared: Shared, total: PartialSum, round_number: int) -> Shared:
+        """Return the shared parameters after the sum of a round has been applied."""
+        policy = build_policy(self._setup.config, self._setup.population.num_clients)
+        total = policy.on_sum(total, shared, policy.at(round_number))
+        rows = self._setup.config.server.rows
+        after: Shared = self._optimizer.apply(shared, self._aggregation.mean_update(total, rows))
+        return after
