@@ -86,6 +86,8 @@ def run(
     execute(config.with_({"run.out": str(directory)}), engine=engine, app=app, on_event=on_event)
     system = read_system(directory)
     tell(done_event(system, system.cost.get("total_s", 0.0)))
+    if system.privacy.get("stopped"):
+        tell({"event": "note", "text": system.privacy["stopped"]})
     command = reproducing_command("run", engine, app)
     seconds = None if resume else time.perf_counter() - start
     result = make_result(config, (system,), command=command, seconds=seconds)

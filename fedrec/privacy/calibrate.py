@@ -59,10 +59,9 @@ def noise_for(event: Event, rounds: int, epsilon: float, delta: float) -> float:
                 "raise epsilon, or lower the rounds or the clients a round"
             )
     low = high / 2
-    while low > _LOW and keeps(low):  # only below the first guess of 1
+    while low > _LOW and keeps(low):  # not if the first guess had to be raised
         low, high = low / 2, low
-    step = 10.0**-_DIGITS
-    while high - low > step / 2:
+    while high - low > 0.5 * 10.0**-_DIGITS:
         middle = (low + high) / 2
         low, high = (low, middle) if keeps(middle) else (middle, high)
-    return math.ceil(high / step - 1e-9) * step if keeps(high) else high + step
+    return math.ceil(high * 10**_DIGITS) / 10**_DIGITS

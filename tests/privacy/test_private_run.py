@@ -157,6 +157,17 @@ def test_the_budget_stops_a_run_saved_and_explained(small_run: Make) -> None:
     assert len(lines(config)) == 5
 
 
+def test_whoever_started_the_run_is_told(small_run: Make) -> None:
+    from fedrec.run import run
+
+    events: list[dict[str, Any]] = []
+    config = small_run(**CENTRAL, privacy__epsilon=1e-3)
+    run(config, on_event=events.append)
+    told = [event["text"] for event in events if event["event"] == "note"]
+    assert len(told) == 1
+    assert told[0].startswith("privacy budget spent: after 0 rounds")
+
+
 def test_a_budget_below_one_round_trains_nothing(small_run: Make) -> None:
     config = small_run(**CENTRAL, privacy__epsilon=1e-3)
     execute(config)
