@@ -6,8 +6,8 @@ Each case runs in a process of its own: first the primitives alone (the keystrea
 AES-256-CTR, the addition of a mask, X25519), then a whole session with serialisation,
 signatures and tags, then the primitives again.  The floor is the time that the
 primitives alone would take for the masks and agreements of that session; the ratio
-says how much the protocol adds.  Gates and ratio are of processor seconds, which other work on the machine
-disturbs less than the clock; both are printed.
+says how much the protocol adds.  Gates and ratio are of processor seconds, which other
+work on the machine disturbs less than the clock; both are printed.
 """
 
 from __future__ import annotations
@@ -148,12 +148,13 @@ def show(figures: dict[str, Any]) -> None:
     """Print one case."""
     stages = "  ".join(f"{name} {s:.2f}" for name, s in figures["seconds_by_stage"].items())
     parts = "  ".join(f"{name} {s:.2f}" for name, s in figures["floor_parts_s"].items())
+    clock = f"{figures['session_s']:.2f} s by the clock"
     within = figures["cpu_s"] <= figures["seconds"]
     print(
         f"{figures['case']}: {figures['clients']} x {figures['elements']}, k = "
         f"{figures['neighbours']}, t = {figures['threshold']}, {figures['dropout']:.0%} lost\n"
         f"  session {figures['cpu_s']:.2f} s (gate {figures['seconds']:.1f}: "
-        f"{'met' if within else 'missed'}; {figures['session_s']:.2f} s by the clock)   floor {figures['floor_s']:.2f} s   "
+        f"{'met' if within else 'missed'}; {clock})   floor {figures['floor_s']:.2f} s   "
         f"ratio {figures['over_floor']:.2f} (gate {figures['ratio'] or '-'})\n"
         f"  stages  {stages}\n  floor   {parts}\n"
         f"  bytes a client: {figures['bytes_up_per_client']:,} up, "

@@ -267,7 +267,7 @@ class Coordinator:
     # Stages
 
     def _end_advertise(self) -> dict[int, bytes]:
-        needed = max(3, self.plan.threshold)
+        needed = self.plan.quorum
         if len(self._arrived) < needed:
             self._skip(len(self._arrived), needed, "clients have sent their keys")
         self._roster = roster = make_roster(self.plan, self._advertised)
@@ -290,7 +290,7 @@ class Coordinator:
     def _end_share(self) -> dict[int, bytes]:
         roster, recovery = self._session(), self._recovered()
         recovery.start(self._arrived)
-        self._require_holders(self._arrived)
+        self._require_companions(set(roster.numbers[recovery.sharing].tolist()))
         self._stage = 2
         outgoing = {}
         for number in roster.numbers[recovery.sharing].tolist():
@@ -303,6 +303,7 @@ class Coordinator:
     def _end_mask(self) -> dict[int, bytes]:
         self._survivors = np.array(sorted(self._arrived), np.int64)
         self._recovered().keep(self._arrived)
+        self._require_companions(self._arrived)
         self._require_holders(self._arrived)
         if not self.plan.malicious_server:
             self._stage = 4
@@ -331,6 +332,12 @@ class Coordinator:
         fewest = self._recovered().fewest_holders(present)
         if fewest < self.plan.threshold:
             self._skip(fewest, self.plan.threshold, "holders of a client's secrets are left")
+
+    def _require_companions(self, present: set[int]) -> None:
+        """End the round if a client would be too alone to reveal anything."""
+        fewest, quorum = self._recovered().fewest_companions(present), self.plan.quorum
+        if fewest < quorum:
+            self._skip(fewest, quorum, "clients are left around one of them, itself included")
 
     def _skip(self, remaining: int, needed: int, what: str) -> None:
         stage = self.stage

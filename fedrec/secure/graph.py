@@ -231,7 +231,7 @@ def _default_threshold(
     if num_clients >= SMALL_GROUP:
         least = least_threshold(num_clients, neighbours, adversarial, malicious_server)
         return min(least, neighbours)
-    tolerant = max(2, holders - (ceil(num_clients / 3) - 1))
+    tolerant = max(2, neighbours - (ceil(num_clients / 3) - 1))
     return max(tolerant, holders // 2 + 1) if malicious_server else tolerant
 
 

@@ -7,6 +7,7 @@ refers to them any more.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -33,6 +34,11 @@ from fedrec.secure.masks import add_masks
 from fedrec.secure.messages import MASK_KEY, REVEALED, SEED, SHARE_BYTES, pack_sealed
 from fedrec.secure.session import Roster
 from fedrec.secure.shamir import Entropy, coefficients, split
+
+_NONE = bytes(KEY_BYTES)
+_STORED = struct.Struct("<32s32s32s32s32s32s32sII")
+_INCOMING = np.dtype([("peer", "<u4"), ("key", "u1", KEY_BYTES)])
+_HELD = np.dtype([("owner", "<u4"), ("shares", "u1", 2 * SHARE_BYTES)])
 
 
 class Keyring:
@@ -82,6 +88,50 @@ class Keyring:
             ProtocolError: if it does not.
         """
         check_tag(self._from_server, kind, frame.content, frame.trailer)
+
+    def store(self) -> bytes:
+        """Return all secrets as bytes, for a process that ends between two messages."""
+        channel, mask = (
+            _NONE if key is None else key.private_bytes_raw() for key in (self._channel, self._mask)
+        )
+        head = _STORED.pack(
+            channel,
+            mask,
+            self.channel_public,
+            self.mask_public,
+            self._seed or _NONE,
+            self._to_server,
+            self._from_server,
+            len(self._incoming),
+            len(self._held),
+        )
+        return head + _records(self._incoming) + _records(self._held)
+
+    @classmethod
+    def restore(cls, number: int, host: Host, stored: bytes) -> Keyring:
+        """Rebuild what `store` returned.
+
+        Args:
+            number: the client.
+            host: of the new process.
+            stored: the bytes.
+        """
+        channel, mask, channel_public, mask_public, seed, up, down, incoming, held = (
+            _STORED.unpack_from(stored)
+        )
+        self = cls.__new__(cls)
+        self._number, self._host = number, host
+        self._channel, self._mask = (_optional_key(raw) for raw in (channel, mask))
+        self.channel_public, self.mask_public = channel_public, mask_public
+        self._seed = b"" if seed == _NONE else seed
+        self._to_server, self._from_server = up, down
+        at = _STORED.size
+        first = np.frombuffer(stored, _INCOMING, incoming, at)
+        second = np.frombuffer(stored, _HELD, held, at + incoming * _INCOMING.itemsize)
+        self._incoming = {int(r["peer"]): r["key"].tobytes() for r in first}
+        self._held = {int(r["owner"]): r["shares"].tobytes() for r in second}
+        host.join(channel_public, mask_public)
+        return self
 
     def share(self, roster: Roster, holders: Sequence[int], entropy: Entropy) -> bytes:
         """Draw the seed, and share seed and mask key among the holders.
@@ -209,6 +259,14 @@ class Keyring:
 
 def _new_key(entropy: Entropy) -> X25519PrivateKey:
     return X25519PrivateKey.from_private_bytes(entropy(KEY_BYTES))
+
+
+def _optional_key(raw: bytes) -> X25519PrivateKey | None:
+    return None if raw == _NONE else X25519PrivateKey.from_private_bytes(raw)
+
+
+def _records(values: Mapping[int, bytes]) -> bytes:
+    return b"".join(struct.pack("<I", number) + value for number, value in values.items())
 
 
 def _public(key: X25519PrivateKey | None) -> bytes:

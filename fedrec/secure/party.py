@@ -144,7 +144,7 @@ class Party:
             f"the list of clients holds other keys of client {self.number} than its own",
         )
         holders = roster.holders[at].tolist()
-        require(len(holders) >= self._plan.threshold, "too few clients to recover a secret")
+        self._require_enough(len(holders))
         body = keyring.share(roster, holders, self._entropy)
         self._roster = roster
         self._step = Step.SHARED
@@ -232,6 +232,55 @@ class Party:
         self.wipe()
         return message
 
+    def sleep(self) -> bytes:
+        """Return what `wake` needs to go on, and forget it here: there is one of a party.
+
+        The bytes hold secrets: they stay on the client, and the next message replaces them.
+        """
+        keyring = self._secrets()
+        survivors = b"".join(n.to_bytes(4, "little") for n in sorted(self._survivors))
+        head = bytes([self._step, len(self._confirmed)]) + self._confirmed
+        stored = head + len(self._survivors).to_bytes(4, "little") + survivors + keyring.store()
+        self.wipe()
+        return stored
+
+    @classmethod
+    def wake(
+        cls,
+        plan: Plan,
+        number: int,
+        identity: Identity,
+        stored: bytes,
+        roster: bytes,
+        *,
+        host: Host | None = None,
+    ) -> Party:
+        """Rebuild a party from what `sleep` returned.
+
+        Args:
+            plan: what was agreed.
+            number: the client.
+            identity: its registered identity.
+            stored: the bytes.
+            roster: the ROSTER message that it has answered; empty before that.
+            host: what it shares with other parties of its process.
+
+        Raises:
+            ProtocolError: if the roster is another one.
+        """
+        self = cls(plan, number, identity, host=host)
+        size = stored[1]
+        self._step, self._confirmed = Step(stored[0]), stored[2 : 2 + size]
+        count, at = int.from_bytes(stored[2 + size : 6 + size], "little"), 6 + size
+        numbers = [
+            int.from_bytes(stored[at + 4 * i : at + 4 * i + 4], "little") for i in range(count)
+        ]
+        self._survivors = frozenset(numbers)
+        self._keyring = Keyring.restore(number, self._host, stored[at + 4 * count :])
+        if self._step >= Step.SHARED:
+            self._roster = self._host.roster(plan, roster)
+        return self
+
     def wipe(self) -> None:
         """Forget all secrets; the party answers nothing more."""
         self._keyring = None
@@ -277,9 +326,9 @@ class Party:
 
     def _require_enough(self, present: int) -> None:
         require(
-            present >= self._plan.threshold,
-            f"{present} holders of the secrets of client {self.number} are left, fewer than the "
-            f"threshold of {self._plan.threshold}",
+            present >= self._plan.quorum,
+            f"client {self.number} and its neighbours are {present}, fewer than the "
+            f"{self._plan.quorum} that the threshold asks for",
         )
 
     def _check_survivors(self, survivors: set[int]) -> None:

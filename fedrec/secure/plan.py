@@ -85,6 +85,15 @@ class Plan:
         """Whether clients sign the set of survivors before they unmask."""
         return self.mode == "malicious-server"
 
+    @property
+    def quorum(self) -> int:
+        """How many of a client's holders, itself among them, must take part with it.
+
+        In a sparse graph t neighbours, since t - 1 of them could all work with the server; in
+        any graph three clients, of two each would learn the other's input from the sum.
+        """
+        return max(self.threshold, 3) if self.complete else self.threshold + 1
+
     @cached_property
     def identities(self) -> dict[int, bytes]:
         """Client number -> registered Ed25519 public key."""

@@ -45,16 +45,16 @@ class Recovery:
     def start(self, present: set[int]) -> None:
         """Fix who takes part once secrets are shared.
 
-        A client with fewer than t holders left could not be unmasked: it is left out, which
-        may leave out others, until everybody has t.
+        A client with fewer neighbours left than it asks for is left out, which may leave out
+        others, until everybody has enough.
 
         Args:
             present: who has shared.
         """
         sharing = self._mark(present)
-        threshold = self._roster.plan.threshold
+        quorum = self._roster.plan.quorum
         while True:
-            kept = sharing & (sharing[self._roster.holders].sum(axis=1) >= threshold)
+            kept = sharing & (sharing[self._roster.holders].sum(axis=1) >= quorum)
             if kept.sum() == sharing.sum():
                 break
             sharing = kept
@@ -76,8 +76,15 @@ class Recovery:
 
     def fewest_holders(self, present: set[int]) -> int:
         """Return how many holders the needed secret with the fewest has among those present."""
+        return self._fewest(present, self.needed)
+
+    def fewest_companions(self, present: set[int]) -> int:
+        """Return how many the smallest group is of one of those present and its neighbours."""
+        return self._fewest(present, self._mark(present))
+
+    def _fewest(self, present: set[int], of: NDArray[np.bool_]) -> int:
         counts = self._mark(present)[self._roster.holders].sum(axis=1)
-        return int(counts[self.needed].min()) if self.needed.any() else 0
+        return int(counts[of].min()) if of.any() else 0
 
     def add(self, holder: int, owners: NDArray[np.int64], shares: NDArray[np.int64]) -> None:
         """Take the shares that one holder has revealed.

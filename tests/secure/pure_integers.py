@@ -57,8 +57,8 @@ ORDER = 2**252 + 27742317777372353535851937790883648493
 
 def add_points(p: tuple[int, int], q: tuple[int, int]) -> tuple[int, int]:
     cross = D * p[0] * q[0] * p[1] * q[1]
-    x = (p[0] * q[1] + p[1] * q[0]) * pow(1 + cross, P - 2, P)
-    y = (p[1] * q[1] + p[0] * q[0]) * pow(1 - cross, P - 2, P)
+    x = (p[0] * q[1] + p[1] * q[0]) * pow(1 + cross, -1, P)
+    y = (p[1] * q[1] + p[0] * q[0]) * pow(1 - cross, -1, P)
     return x % P, y % P
 
 

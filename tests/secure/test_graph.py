@@ -52,11 +52,11 @@ def test_larger_groups_are_sparse() -> None:
     )
     assert graph.choose(100, "semi-honest", neighbours=99) == GraphSize(99, 67)
     assert graph.choose(60, "semi-honest", neighbours=5).neighbours == 6
-    assert graph.choose(50, "malicious-server", adversarial=0.3, dropout=0.3) == GraphSize(49, 34)
+    assert graph.choose(50, "malicious-server", adversarial=0.45, dropout=0.45) == GraphSize(49, 34)
 
 
 def test_small_groups_with_few_neighbours_tolerate_what_complete_ones_do() -> None:
-    assert graph.choose(12, "semi-honest", neighbours=6) == GraphSize(6, 4)
+    assert graph.choose(12, "semi-honest", neighbours=6) == GraphSize(6, 3)
     assert graph.choose(12, "malicious-server", neighbours=4) == GraphSize(4, 3)
 
 

@@ -50,7 +50,7 @@ def test_a_party_reveals_one_share_of_each_neighbour_whatever_is_asked() -> None
         try:
             session.run_to("unmask", lost)
         except SkippedRound:
-            assert len(lost) == 5
+            assert len(lost) > 3  # of two, each would learn the other's input
             continue
         party, keys = session.parties[0], dict(session.server._keys)
         survivors = {i + 1 for i, word in enumerate(labelling) if word == "survives"}
@@ -64,7 +64,7 @@ def test_a_party_reveals_one_share_of_each_neighbour_whatever_is_asked() -> None
         impossible = [
             raw
             for asked, raw in zip(requests, crafted, strict=True)
-            if not asked or set(asked) - shared
+            if len(asked) < 2 or set(asked) - shared
         ]
         assert all(refused(party.unmask, raw) for raw in impossible)
         answer = revealed(party.unmask(session.to_party["unmask"][0]))
@@ -123,7 +123,7 @@ def test_a_party_left_out_or_called_lost_says_nothing() -> None:
     keys = session.server._keys
     for numbers in ([1, 2, 3, 4], [0, 1]):
         body = pack_numbers(np.array(numbers)) + pack_list([])
-        with pytest.raises(ProtocolError, match="called lost|fewer than the threshold"):
+        with pytest.raises(ProtocolError, match="called lost|fewer than the 3 that"):
             session.parties[0].unmask(from_server(session, Kind.REQUEST, 0, body, keys))
     partial = Session(5, threshold=3)
     for party in partial.parties[1:]:
