@@ -199,6 +199,35 @@ class PrivacySection(_Section):
     )
 
 
+class SecureSection(_Section):
+    """Secure aggregation: the server sees the sum of the clients' updates only."""
+
+    mode: Literal["off", "semi-honest", "malicious-server"] = Field(
+        "off", description="against which server single updates are hidden"
+    )
+    rows: Literal["dense", "threshold"] = Field(
+        "dense",
+        description="dense: all rows of a table; threshold: first count who touches a row, then "
+        "sum only those that secure.tau clients or more touch",
+    )
+    tau: int = Field(5, ge=2, description="threshold: clients that must touch a row")
+    neighbours: int = Field(
+        0, ge=0, description="clients with which each shares masks and secrets; 0: as is safe"
+    )
+    threshold: int = Field(
+        0, ge=0, description="clients whose shares recover a secret; 0: as is safe"
+    )
+    bits: int = Field(20, ge=2, le=32, description="bits of an element before it is weighted")
+    clip: float = Field(4.0, gt=0, description="largest element of a client's table rows")
+    weight_clip: float = Field(1024.0, gt=0, description="largest element of its dense weights")
+    max_weight: int = Field(
+        1000, ge=1, description="server.weighting = samples: largest weight of a client"
+    )
+    drop_stage: Literal["any", "advertise", "share", "mask", "consistency", "unmask"] = Field(
+        "any", description="before which message clients.dropout strikes; any: drawn"
+    )
+
+
 class CentralSection(_Section):
     """The centralised twin: same loss, step and sampler on pooled data."""
 
@@ -266,7 +295,7 @@ class RobustSection(_Section):
         description="defences put against each attack, in order",
     )
     malicious: float = Field(0.05, ge=0, lt=0.5, description="share of clients that are malicious")
-    boost: float = Field(1.0, gt=0, description="norm of a poisoned row over an honest one")
+    boost: float = Field(1.0, gt=0, description="factor on what malicious clients send")
     target: int = Field(
         -1, ge=-1, description="item to be promoted; -1: the least popular with an interaction"
     )
@@ -317,6 +346,7 @@ class Config(_Section):
     train: TrainSection = TrainSection()
     server: ServerSection = ServerSection()
     privacy: PrivacySection = PrivacySection()
+    secure: SecureSection = SecureSection()
     central: CentralSection = CentralSection()
     local: LocalSection = LocalSection()
     evaluate: EvaluateSection = EvaluateSection()

@@ -67,7 +67,7 @@ class Plot:
         malicious: bool [num_clients].
         target: item to be promoted.
         popular: int64, the most popular items; the attacker is given them.
-        boost: norm of a poisoned row over the median honest one.
+        boost: norm of what is sent over that of the attack's recipe.
     """
 
     attack: str
@@ -120,9 +120,10 @@ def poison(updates: Updates, plot: Plot, shared: Shared, seed: int, round_number
     """Replace what malicious clients send.
 
     random: noise of the usual norm in the rows that they would have sent.
-    promote: their honest rows, and a row that pushes the target to where popular items
-    lie (as in PIECK, Zhang et al., ICDE 2024).
-    replace: only that row, so large that the mean over all clients puts the target where
+    promote: one row alone, that pushes the target to where popular items lie (as in
+    PIECK, Zhang et al., ICDE 2024), with the norm of a usual client's whole update, so
+    that a bound on updates does not see it.
+    replace: that row so large that the mean over all clients puts the target where
     they want it, at twice the popular mean (model replacement, Bagdasaryan et al.,
     AISTATS 2020).
 
@@ -140,9 +141,9 @@ def poison(updates: Updates, plot: Plot, shared: Shared, seed: int, round_number
     if plot.attack == "none" or not len(bad):
         return updates
     of_bad = np.isin(updates.client, bad)
-    norms = np.linalg.norm(updates.rows, axis=1)
-    usual = plot.boost * (float(np.median(norms)) if len(norms) else 1.0)
     if plot.attack == "random":
+        norms = np.linalg.norm(updates.rows, axis=1)
+        usual = plot.boost * (float(np.median(norms)) if len(norms) else 1.0)
         rows = updates.rows.copy()
         noise = generator(seed, round_number, 0, Purpose.POISON)
         drawn = noise.standard_normal((int(of_bad.sum()), rows.shape[1]))
@@ -151,14 +152,14 @@ def poison(updates: Updates, plot: Plot, shared: Shared, seed: int, round_number
     table = np.concatenate(list(shared.tables.values()), 1)
     wanted = table[plot.popular].mean(0)
     if plot.attack == "promote":
+        usual = plot.boost * float(np.median(updates.norms))
         row = usual * wanted / max(float(np.linalg.norm(wanted)), 1e-30)
-        kept = ~(of_bad & (updates.ids == plot.target))
-        return _with_row(updates, kept, bad, plot.target, row)
-    share = len(updates.clients) / len(bad)
-    row = plot.boost * share * (2.0 * wanted - table[plot.target])
-    silent = np.where(np.isin(np.arange(len(updates.clients)), bad), 0.0, 1.0)
-    quiet = updates.scaled(silent)
-    return _with_row(quiet, ~of_bad, bad, plot.target, row)
+    else:
+        share = len(updates.clients) / len(bad)
+        row = plot.boost * share * (2.0 * wanted - table[plot.target])
+    honest = np.ones(len(updates.clients))
+    honest[bad] = 0.0
+    return _with_row(updates.scaled(honest), ~of_bad, bad, plot.target, row)
 
 
 def _with_row(
