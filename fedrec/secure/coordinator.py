@@ -290,7 +290,8 @@ class Coordinator:
     def _end_share(self) -> dict[int, bytes]:
         roster, recovery = self._session(), self._recovered()
         recovery.start(self._arrived)
-        self._require_companions(set(roster.numbers[recovery.sharing].tolist()))
+        sharing = set(roster.numbers[recovery.sharing].tolist())
+        self._require_companions(sharing or self._arrived)
         self._stage = 2
         outgoing = {}
         for number in roster.numbers[recovery.sharing].tolist():
