@@ -12,6 +12,7 @@ from fedrec.errors import ConfigError, ProtocolError
 from fedrec.secure import graph
 from fedrec.secure.agreement import KEY_BYTES, VERSION
 from fedrec.secure.field import PRIME
+from fedrec.secure.frames import view
 
 MODES = ("off", "semi-honest", "malicious-server")
 WIDTHS = (32, 64)
@@ -133,6 +134,7 @@ class Plan:
             ProtocolError: if it is malformed, or of another version.
             ConfigError: if it breaks a rule of `check_plan`.
         """
+        raw = bytes(view(raw))
         try:
             plan = _read(raw)
             whole = plan.to_bytes() == raw

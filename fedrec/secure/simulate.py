@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fedrec.errors import ConfigError, DataError, ProtocolError, nearest
 from fedrec.secure.agreement import Identity
-from fedrec.secure.coordinator import STAGES, Coordinator
+from fedrec.secure.coordinator import STAGES, Coordinator, Sums
 from fedrec.secure.frames import SERVER
 from fedrec.secure.host import Host
 from fedrec.secure.party import Party
@@ -200,16 +200,12 @@ class _Simulation:
 
     def run(self) -> SecureSum:
         """Run all stages."""
-        parties, outgoing = self._parties, dict.fromkeys(range(len(self._rows)), b"")
-        outgoing = self._stage("advertise", outgoing, lambda n, _: parties[n].advertise())
-        outgoing = self._stage("share", outgoing, lambda n, raw: parties[n].share(raw))
-        outgoing = self._stage("mask", outgoing, self._mask)
-        if self._mode == "malicious-server":
-            outgoing = self._stage("consistency", outgoing, lambda n, raw: parties[n].confirm(raw))
-        self._deliver("unmask", outgoing, lambda n, raw: parties[n].unmask(raw))
-        with self._clock("unmask"):
-            sums = self._server.finish()
-        self._host.wipe()
+        try:
+            sums = self._run_stages()
+        finally:
+            self._host.wipe()
+            for party in self._parties:
+                party.wipe()
         up = sum(sent.num_bytes for sent in self._sent if sent.receiver == SERVER)
         down = sum(sent.num_bytes for sent in self._sent if sent.sender == SERVER)
         return SecureSum(
@@ -223,6 +219,17 @@ class _Simulation:
             self._server.plan.neighbours,
             self._server.plan.threshold,
         )
+
+    def _run_stages(self) -> Sums:
+        parties, outgoing = self._parties, dict.fromkeys(range(len(self._rows)), b"")
+        outgoing = self._stage("advertise", outgoing, lambda n, _: parties[n].advertise())
+        outgoing = self._stage("share", outgoing, lambda n, raw: parties[n].share(raw))
+        outgoing = self._stage("mask", outgoing, self._mask)
+        if self._mode == "malicious-server":
+            outgoing = self._stage("consistency", outgoing, lambda n, raw: parties[n].confirm(raw))
+        self._deliver("unmask", outgoing, lambda n, raw: parties[n].unmask(raw))
+        with self._clock("unmask"):
+            return self._server.finish()
 
     def _mask(self, number: int, message: bytes) -> bytearray:
         return self._parties[number].mask(message, {VECTOR: self._rows[number]})

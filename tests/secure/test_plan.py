@@ -42,8 +42,14 @@ def test_clients_ascend_and_bytes_come_back() -> None:
     assert Plan.from_bytes(one.to_bytes()) == one
     wraps = plan(vectors=(Vector("u", 5, 64, None), Vector("v", 1, 32, 3)), mode="malicious-server")
     assert Plan.from_bytes(wraps.to_bytes()) == wraps
-    with pytest.raises(ProtocolError, match="malformed"):
-        Plan.from_bytes(one.to_bytes()[:-1])
+    for bad in (one.to_bytes()[:-1], b"", bytes(200), bytes([255]) * 300):
+        with pytest.raises(ProtocolError, match="malformed"):
+            Plan.from_bytes(bad)
+    with pytest.raises(ProtocolError, match="must be bytes, got str"):
+        Plan.from_bytes("plan")  # type: ignore[arg-type]
+    off = one.to_bytes()[:9] + b"\0" + one.to_bytes()[10:]
+    with pytest.raises(ConfigError, match="secure.mode"):
+        Plan.from_bytes(off)
 
 
 def test_any_change_changes_the_digest() -> None:
