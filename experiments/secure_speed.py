@@ -2,6 +2,8 @@
 
     python experiments/secure_speed.py [--case NAME ...] [--json FILE]
 
+The committed figures come from --json experiments/results/secure/speed.json.
+
 Each case runs in a process of its own: first the primitives alone (the keystream of
 AES-256-CTR, the addition of a mask, X25519), then a whole session with serialisation,
 signatures and tags, then the primitives again.  The floor is the time that the
