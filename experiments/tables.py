@@ -7,6 +7,7 @@ No figure in these files is typed by hand.  Each comes from experiments/results/
 
 * `<name>.json`, the result.json of ``fedrec compare experiments/<name>.toml``;
 * `speed.json`, from ``python experiments/speed.py --json experiments/results/speed.json``;
+* `audit.json`, the audit.json of ``fedrec audit experiments/audit.toml``;
 * `engines.json`, from ``python experiments/engines.py --json experiments/results/engines.json``.
 
 A generated part stands between ``<!-- NAME:begin -->`` and ``<!-- NAME:end -->``.
@@ -22,6 +23,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from fedrec.report.audit import markdown_audit
 from fedrec.report.headline import headline
 from fedrec.report.tables import markdown
 from fedrec.results import Result, load_result
@@ -29,7 +31,7 @@ from fedrec.results import Result, load_result
 ROOT = Path(__file__).resolve().parents[1]
 HERE = Path("experiments")
 RESULTS = HERE / "results"
-MEASUREMENTS = ("speed", "engines")
+MEASUREMENTS = ("audit", "engines", "speed")
 FIRST = "quickstart"
 
 Figures = dict[str, Any]
@@ -83,6 +85,8 @@ def experiments_table(root: Path = ROOT) -> str:
     for name in names:
         result = found.get(name)
         told = f"[{headline(result).title}](#{_anchor(name)})" if result else "not recorded"
+        if name in MEASUREMENTS and measurement(name, root) is not None:
+            told = f"[figures](#{_anchor(name)})"
         took = _duration(result) if result else ""
         lines.append(f"| [{name}]({name}.toml) | {question(name, root)} | {told} | {took} |")
     return "\n".join(lines)
@@ -121,6 +125,16 @@ def engines_table(root: Path = ROOT) -> str:
         f"Measured on {_machine(figures['machine'])}."
     )
     return "\n".join([*lines, "", told])
+
+
+def audit_table(root: Path = ROOT) -> str:
+    """Return what the committed audit has found: sentences, attacks, defences."""
+    found = measurement("audit", root)
+    if found is None:
+        return ""
+    minutes = float(found["seconds"]) / 60
+    told = f"Took {minutes:.0f} min on {_machine(found['machine'])}; fedrec {found['fedrec']}."
+    return f"{markdown_audit(found)}\n\n{told}"
 
 
 def _comparison(result: Result) -> str:
@@ -164,6 +178,7 @@ PARTS: dict[Path, dict[str, Callable[[Path], str]]] = {
         "details": details,
         "speed": speed_table,
         "engines": engines_table,
+        "audit": audit_table,
     },
 }
 """File -> name of a generated part -> what writes it."""

@@ -37,7 +37,7 @@ _SAMPLES_ROUND = 2**20  # a round of no run: the attacker draws negatives of its
 _REPLICATES = 200
 _FIT = (
     Phase(shared=False, batch=0, epochs=20, optimizer="adam", personal_lr=0.1),
-    Phase(shared=False, batch=0, epochs=1, optimizer="sgd", personal_lr=0.0),  # the loss left
+    Phase(shared=False, batch=0, epochs=1, optimizer="adam", personal_lr=0.0),  # the loss left
 )
 _RATES = (0.001, 0.01)
 

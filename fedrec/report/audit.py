@@ -92,6 +92,29 @@ def print_audit(audit: Mapping[str, Any]) -> None:
         to.print(table)
 
 
+def markdown_audit(audit: Mapping[str, Any]) -> str:
+    """Return the findings, the attacks of the last round and the defences as Markdown."""
+    shown = [m for m in audit["measurements"] if m["audit"] in TITLES and _headline(m)]
+    last = max((m["round_number"] for m in shown), default=0)
+    parts = ["\n".join(f"- {sentence}" for sentence in audit["findings"])]
+    grids = [attacks(_of(shown, round_number=last)), _robustness(audit["robustness"])]
+    if audit["membership"]:
+        grids.append(_membership(audit["membership"]))
+    for grid in grids:
+        if not grid.rows:
+            continue
+        lines = ["| " + " | ".join(grid.head) + " |", "|---" + "|---:" * (len(grid.head) - 1) + "|"]
+        for row in grid.rows:
+            lines.append("| " + " | ".join([row[0], *map(_marked, row[1:])]) + " |")  # type: ignore[arg-type]
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts)
+
+
+def _marked(cell: Cell) -> str:
+    text, better, small = cell
+    return f"{text}{' ▲' if better else ''}" + (f" ({small})" if small else "")
+
+
 def attacks(measured: Figures) -> Grid:
     """Return attacks by protections, each as a `Cell`."""
     protections = list(dict.fromkeys(m["protection"] for m in measured))

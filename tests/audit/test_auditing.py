@@ -1,14 +1,15 @@
 """fedrec audit from end to end: files, report, command and refusals."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from fedrec.auditing import audit, check
 from fedrec.cli import main
-from fedrec.config import from_flat
+from fedrec.config import from_flat, load_config
 from fedrec.errors import ConfigError, OutputError
-from fedrec.report.audit import load_audit
+from fedrec.report.audit import load_audit, markdown_audit
 from fedrec.report.html import write_report
 from fedrec.results import load_result
 
@@ -122,3 +123,34 @@ def test_the_command(capsys, tmp_path):
         main(["audit", *words, "audit.shadows=3", "--out", str(tmp_path / "b")])
     assert ended.value.code == 2
     assert "at least 64" in capsys.readouterr().err
+
+
+def test_an_audit_as_markdown(done):
+    text = markdown_audit(done[0].content)
+    assert text.startswith("- Without protection and without negatives")
+    assert "| which items: support, F1 (no negatives) | 1.000 ▲ (guessing" in text
+    assert "| defence | no attack | promote |" in text
+    assert "Membership" not in text
+
+
+COMMITTED = Path(__file__).resolve().parents[2] / "experiments" / "results" / "audit.json"
+
+
+@pytest.mark.skipif(not COMMITTED.is_file(), reason="no audit has been recorded")
+def test_the_recorded_audit_keeps_what_is_promised():
+    saved = json.loads(COMMITTED.read_text())
+    now = load_config(COMMITTED.parents[1] / "audit.toml")
+    assert saved["config_hash"] == now.config_hash(), "the experiment has changed: run it again"
+
+    def values(**wanted):
+        return [m for m in saved["measurements"] if all(m[k] == v for k, v in wanted.items())]
+
+    off = {"protection": "off"}
+    support = values(audit="support", samples="no negatives", metric="f1", **off)
+    signs = values(audit="sign", metric="auc", **off)
+    assert min(m["value"] for m in support) >= 0.95
+    assert min(m["value"] for m in signs) >= 0.95
+    closed = values(audit="support", protection="secure sum, threshold 5", metric="f1")
+    assert {m["verdict"] for m in closed} == {"no better than guessing"}
+    for found in saved["membership"]:
+        assert found["epsilon"] is None or found["epsilon_low"] <= found["epsilon"]
