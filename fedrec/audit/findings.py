@@ -96,9 +96,10 @@ def _leaks(figures: Figures) -> list[str]:
         if not better:
             said.append(f"Under {protection}, none of {len(tried)} attacks beats guessing.")
             continue
+        beat = "beats" if len(better) == 1 else "beat"
         worst = max(better, key=lambda f: f["value"] - f["guess"])
         said.append(
-            f"Under {protection}, {len(better)} of {len(tried)} attacks beat guessing; the "
+            f"Under {protection}, {len(better)} of {len(tried)} attacks {beat} guessing; the "
             f"strongest ({worst['audit']}, round {worst['round_number']}) has {worst['metric']} "
             f"{worst['value']:.3f} against {worst['guess']:.3f}."
         )
