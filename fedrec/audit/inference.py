@@ -154,22 +154,30 @@ def _spread(scores: Floats, target: Target, told: bool) -> tuple[Floats, Bools, 
     return np.broadcast_to(scores, among.shape), target.interactions & among, among
 
 
-def singletons(updates: Updates, view: View, target: Target) -> dict[str, Scores | float]:
+def singletons(
+    updates: Updates, view: View, pairs: tuple[NDArray[np.int64], NDArray[np.int32]]
+) -> dict[str, Scores | float]:
     """Measure rows in the sum that one client alone has contributed to.
 
     The server sees such a row of a single user unchanged, secure sum or not.
+
+    Args:
+        updates: of all clients of the round.
+        view: for the rows that a threshold hides.
+        pairs: int [T] each, position of the client and item of their interactions.
 
     Returns:
         "rows": share of the touched rows; "users": whether a client has such a row;
         "interactions": share of a client's interactions on such rows.
     """
-    counts = updates.counts
+    counts, everyone = updates.counts, len(updates.clients)
     alone = (counts == 1) & ~view.hidden
-    mine = target.touched & alone
-    of_client = np.maximum(target.interactions.sum(1), 1)
-    share = (mine & target.interactions).sum(1) / of_client
+    owner, items = pairs
+    has = np.bincount(updates.client, alone[updates.ids], everyone) > 0
+    hits = np.bincount(owner, alone[items], everyone)
+    share = hits / np.maximum(np.bincount(owner, minlength=everyone), 1)
     return {
         "rows": float(alone.sum() / max(1, (counts > 0).sum())),
-        "users": Scores(target.clients, mine.any(1).astype(np.float64)),
-        "interactions": Scores(target.clients, share.astype(np.float64)),
+        "users": Scores(updates.clients, has.astype(np.float64)),
+        "interactions": Scores(updates.clients, share),
     }

@@ -9,7 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedrec.audit.inference import Target, sign, singletons, support
-from fedrec.audit.rounds import Server, State, Updates, interactions, train_updates
+from fedrec.audit.rounds import (
+    Server,
+    State,
+    Updates,
+    interaction_pairs,
+    interactions,
+    train_updates,
+)
 from fedrec.audit.scoring import NONE, Measurement, Scores, compare
 from fedrec.audit.shadow import shadow_attack
 from fedrec.audit.views import View, protections, see
@@ -83,7 +90,7 @@ def _scene(setup: Setup, server: Server, state: State, samples: str) -> Scene:
         number,
         samples,
         updates,
-        _target(setup, updates).take(place),
+        _target(setup, updates.take(place)),
         place,
         _target(setup, others),
     )
@@ -164,8 +171,9 @@ def _measured(
 def _singletons(scene: Scene, view: View) -> Iterator[Measurement]:
     if not view.protection.secure or view.protection.noise:
         return  # single updates are all exposed; noise changes no count
-    everyone = _target(scene.setup, scene.updates)
-    for metric, found in singletons(scene.updates, view, everyone).items():
+    clients = scene.updates.clients
+    pairs = interaction_pairs(scene.setup, clients)
+    for metric, found in singletons(scene.updates, view, pairs).items():
         value, ends = (
             (found, NONE)
             if isinstance(found, float)
@@ -184,5 +192,5 @@ def _singletons(scene: Scene, view: View) -> Iterator[Measurement]:
             NONE,
             nothing,
             NONE,
-            len(everyone.clients),
+            len(clients),
         )

@@ -278,10 +278,18 @@ def sum_of_rows(
 
 def interactions(setup: Setup, clients: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Return which client's users have a training interaction with which item, bool [C, I]."""
+    owner, items = interaction_pairs(setup, clients)
+    table = np.zeros((len(clients), setup.population.num_items), bool)
+    table[owner, items] = True
+    return table
+
+
+def interaction_pairs(
+    setup: Setup, clients: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Return the training interactions of clients: position of the client, and item, [T]."""
     population = setup.population
     users = population.users_of(clients)
     owner = np.searchsorted(clients, population.client_of_user[users])
     lengths = np.diff(population.indptr)[users]
-    table = np.zeros((len(clients), population.num_items), bool)
-    table[np.repeat(owner, lengths), population.items[expand(population.indptr, users)]] = True
-    return table
+    return np.repeat(owner, lengths), population.items[expand(population.indptr, users)]

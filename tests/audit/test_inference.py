@@ -52,13 +52,12 @@ def test_with_one_negative_popular_rows_tell_the_side():
 
 def test_singletons_by_hand():
     updates = updates_of([{0: [1.0], 1: [1.0]}, {1: [1.0]}, {1: [1.0], 2: [1.0]}], 5)
-    truth = np.array([[1, 1, 0, 0, 0], [0, 1, 0, 0, 0], [0, 1, 0, 0, 0]], bool)
-    target = Target(np.arange(3), truth, updates.touched())
-    found = singletons(updates, look(updates, SUM), target)
+    pairs = np.array([0, 0, 1, 2]), np.array([0, 1, 1, 1], np.int32)
+    found = singletons(updates, look(updates, SUM), pairs)
     assert found["rows"] == pytest.approx(2 / 3)
     assert found["users"].values.tolist() == [1.0, 0.0, 1.0]
     assert found["interactions"].values.tolist() == [0.5, 0.0, 0.0]  # item 2 was a negative
-    closed = singletons(updates, look(updates, Protection("t", True, threshold=2)), target)
+    closed = singletons(updates, look(updates, Protection("t", True, threshold=2)), pairs)
     assert closed["rows"] == 0.0
     assert closed["users"].values.tolist() == [0.0, 0.0, 0.0]
 
