@@ -7,12 +7,15 @@ from flwr.clientapp import ClientApp
 
 from clients.evaluation import evaluate
 from clients.hosting import host
+from clients.secure import identities, secure
 from clients.training import train
 from fedrec.wire import RosterReply, RosterRequest
 
 app = ClientApp()
 app.train()(train)
+app.train("secure")(secure)
 app.evaluate()(evaluate)
+app.query("identities")(identities)
 
 
 @app.query("roster")

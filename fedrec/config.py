@@ -217,7 +217,7 @@ class SecureSection(_Section):
     threshold: int = Field(
         0, ge=0, description="clients whose shares recover a secret; 0: as is safe"
     )
-    bits: int = Field(20, ge=2, le=32, description="bits of an element before it is weighted")
+    bits: int = Field(20, ge=2, le=32, description="bits of an element of a table")
     clip: float = Field(4.0, gt=0, description="largest element of a client's table rows")
     weight_clip: float = Field(1024.0, gt=0, description="largest element of its dense weights")
     max_weight: int = Field(

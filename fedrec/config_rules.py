@@ -55,6 +55,7 @@ def check(config: Config) -> None:
     if config.data.name == "file" and not config.data.path:
         raise ConfigError("data.name = 'file' needs data.path, the file to read")
     _check_privacy(config)
+    _check_secure(config)
 
 
 def _check_privacy(config: Config) -> None:
@@ -110,6 +111,49 @@ def _check_privacy(config: Config) -> None:
         raise ConfigError(
             f"{mechanism} needs server.min_clients = 1 where chance decides how many clients "
             "train: their number is private, so no round may be skipped for it"
+        )
+
+
+def _check_secure(config: Config) -> None:
+    """Refuse secure aggregation that cannot work, or would not hide single updates.
+
+    Raises:
+        ConfigError: naming the keys and what to change.
+    """
+    secure, clients = config.secure, config.clients
+    if secure.mode == "off":
+        return
+    mode = f"secure.mode = {secure.mode!r}"
+    if config.server.rows == "touching":
+        raise ConfigError(
+            f"{mode} needs server.rows = 'sum' or 'mean', not 'touching': how many clients touch "
+            "a row stays hidden"
+        )
+    if config.privacy.mechanism == "local":
+        raise ConfigError(
+            f"{mode} with privacy.mechanism = 'local' is not offered: use 'central', whose noise "
+            "the server adds to the sum"
+        )
+    if secure.rows == "threshold" and config.privacy.pseudo_items:
+        raise ConfigError(
+            "secure.rows = 'threshold' counts who touches a row, and pseudo items falsify it: "
+            "set privacy.pseudo_items = 0, or secure.rows = 'dense'"
+        )
+    if secure.rows == "threshold" and config.privacy.mechanism != "off":
+        raise ConfigError(
+            "secure.rows = 'threshold' publishes counts without noise, which privacy.mechanism = "
+            f"{config.privacy.mechanism!r} does not account for: set secure.rows = 'dense'"
+        )
+    if clients.sampling != "all" and clients.per_round < 3:
+        raise ConfigError(
+            f"{mode} needs 3 clients a round or more, not clients.per_round = {clients.per_round}: "
+            "of two, each could subtract its own update from the sum and read the other's"
+        )
+    if secure.neighbours and secure.threshold > secure.neighbours:
+        raise ConfigError(
+            f"secure.threshold = {secure.threshold} is above secure.neighbours = "
+            f"{secure.neighbours}: no secret could be recovered. Lower the threshold or raise the "
+            "neighbours"
         )
 
 

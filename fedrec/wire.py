@@ -67,12 +67,13 @@ def _unpack_arrays(record: ArrayRecord) -> dict[str, NDArray]:
     return {name: array.numpy() for name, array in record.items()}
 
 
-def _seal(kind: str, head: Mapping[str, Any], records: Mapping[str, Any]) -> RecordDict:
+def seal_record(kind: str, head: Mapping[str, Any], records: Mapping[str, Any]) -> RecordDict:
+    """Return a message content: kind, version and head, and records."""
     config = ConfigRecord({"kind": kind, "version": VERSION, **head})
     return RecordDict({"head": config, **records})
 
 
-def _open(content: RecordDict, kind: str, *records: str) -> tuple[Any, ...]:
+def open_record(content: RecordDict, kind: str, *records: str) -> tuple[Any, ...]:
     """Return the head and the named records of a message.
 
     Raises:
@@ -104,12 +105,12 @@ class RosterRequest:
 
     def pack(self) -> RecordDict:
         """Return the message content."""
-        return _seal(self.KIND, {}, {})
+        return seal_record(self.KIND, {}, {})
 
     @classmethod
     def unpack(cls, content: RecordDict) -> RosterRequest:
         """Rebuild the request."""
-        _open(content, cls.KIND)
+        open_record(content, cls.KIND)
         return cls()
 
 
@@ -126,12 +127,12 @@ class RosterReply:
 
     def pack(self) -> RecordDict:
         """Return the message content."""
-        return _seal(self.KIND, {}, {"clients": _pack_arrays({"ids": narrow(self.clients)})})
+        return seal_record(self.KIND, {}, {"clients": _pack_arrays({"ids": narrow(self.clients)})})
 
     @classmethod
     def unpack(cls, content: RecordDict) -> RosterReply:
         """Rebuild the reply."""
-        _, clients = _open(content, cls.KIND, "clients")
+        _, clients = open_record(content, cls.KIND, "clients")
         return cls(_unpack_arrays(clients)["ids"].astype(np.int64))
 
 
@@ -193,12 +194,12 @@ class TrainRequest:
             "clients": _pack_arrays({"ids": narrow(self.clients)}),
         }
         head = {"round": self.round_number, "clip": self.clip, **self.moment.head()}
-        return _seal(self.KIND, head, records)
+        return seal_record(self.KIND, head, records)
 
     @classmethod
     def unpack(cls, content: RecordDict) -> TrainRequest:
         """Rebuild the request."""
-        head, shared, clients = _open(content, cls.KIND, "shared", "clients")
+        head, shared, clients = open_record(content, cls.KIND, "shared", "clients")
         ids = _unpack_arrays(clients)["ids"].astype(np.int64)
         moment, clip = Moment.from_head(head), float(head["clip"])
         return cls(restore_shared(_unpack_arrays(shared)), int(head["round"]), ids, moment, clip)
@@ -224,7 +225,7 @@ class TrainReply:
         """Return the message content."""
         total = self.partial_sum
         if total is None:
-            return _seal(self.KIND, {"empty": True}, {})
+            return seal_record(self.KIND, {"empty": True}, {})
         arrays: dict[str, NDArray] = {}
         for name, table in total.tables.items():
             arrays[f"ids.{name}"] = narrow(table.ids)
@@ -233,15 +234,15 @@ class TrainReply:
         arrays |= {f"weight.{name}": narrow(value) for name, value in total.weights.items()}
         head = {"empty": False, "weight": float(total.weight), "clients": int(total.num_clients)}
         metrics = MetricRecord({name: float(value) for name, value in total.metrics.items()})
-        return _seal(self.KIND, head, {"sum": _pack_arrays(arrays), "metrics": metrics})
+        return seal_record(self.KIND, head, {"sum": _pack_arrays(arrays), "metrics": metrics})
 
     @classmethod
     def unpack(cls, content: RecordDict) -> TrainReply:
         """Rebuild the reply; all sums are float64 again."""
-        (head,) = _open(content, cls.KIND)
+        (head,) = open_record(content, cls.KIND)
         if head["empty"]:
             return cls(None)
-        head, record, metrics = _open(content, cls.KIND, "sum", "metrics")
+        head, record, metrics = open_record(content, cls.KIND, "sum", "metrics")
         arrays = _unpack_arrays(record)
         ids = _with_prefix(arrays, "ids.")
         rows = _as_float64(_with_prefix(arrays, "rows."))
@@ -282,12 +283,12 @@ class EvaluateRequest:
         """Return the message content; `shared` may be packed once for all nodes."""
         record = pack_shared(self.shared) if shared is None else shared
         head = {"part": self.part, "bootstrap": self.bootstrap, **self.moment.head()}
-        return _seal(self.KIND, head, {"shared": record})
+        return seal_record(self.KIND, head, {"shared": record})
 
     @classmethod
     def unpack(cls, content: RecordDict) -> EvaluateRequest:
         """Rebuild the request."""
-        head, shared = _open(content, cls.KIND, "shared")
+        head, shared = open_record(content, cls.KIND, "shared")
         parameters = restore_shared(_unpack_arrays(shared))
         return cls(parameters, str(head["part"]), int(head["bootstrap"]), Moment.from_head(head))
 
@@ -306,12 +307,12 @@ class EvaluateReply:
     def pack(self) -> RecordDict:
         """Return the message content."""
         arrays = {name: narrow(array) for name, array in to_arrays(self.sums).items()}
-        return _seal(self.KIND, {}, {"sums": _pack_arrays(arrays)})
+        return seal_record(self.KIND, {}, {"sums": _pack_arrays(arrays)})
 
     @classmethod
     def unpack(cls, content: RecordDict) -> EvaluateReply:
         """Rebuild the reply."""
-        _, record = _open(content, cls.KIND, "sums")
+        _, record = open_record(content, cls.KIND, "sums")
         arrays = _unpack_arrays(record)
         wide = {n: a.astype(np.float64) if a.dtype == np.float32 else a for n, a in arrays.items()}
         return cls(from_arrays(wide))

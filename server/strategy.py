@@ -11,13 +11,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import replace
-from functools import reduce
+from functools import partial, reduce
 from typing import Any
 
 import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result, Strategy
+from numpy.typing import NDArray
 
 from fedrec.config import Config
 from fedrec.errors import CheckpointError, EngineError
@@ -46,6 +47,7 @@ from server.outcome import write_outcome
 from server.privacy import PrivacyGuard
 from server.roster import Roster, call_roll, failures_of, update_roster
 from server.sampling import Sample, sample_clients
+from server.secure import SecureRound, SecureServer
 
 
 class FedRecStrategy(Strategy):
@@ -67,6 +69,8 @@ class FedRecStrategy(Strategy):
         self._journal = Journal(self._files.rounds)
         self._roster = Roster({})
         self._guard = PrivacyGuard(config, setup.population.num_clients)
+        self._secure: SecureServer | None = None
+        self._session: SecureRound | None = None
         self._stopped: str | None = None
         self._sample = Sample(np.zeros(0, np.int64), np.zeros(0, np.int64))
         self._total: PartialSum | None = None
@@ -99,6 +103,8 @@ class FedRecStrategy(Strategy):
         config, num_clients = self._config, self._setup.population.num_clients
         shared = init_shared(self._setup)
         self._optimizer = ServerOptimizer(config.server, shared)
+        if config.secure.mode != "off":
+            self._secure = SecureServer(config, self._setup, shared)
         saved = None
         if self._files.checkpoint.exists():
             saved = load_checkpoint(self._files.checkpoint, config.config_hash())
@@ -133,11 +139,17 @@ class FedRecStrategy(Strategy):
         with clock.phase("sample"):
             self._roster = update_roster(grid, self._roster, self._setup.population.num_clients)
             self._sample = self._choose(server_round)
-        with clock.phase("train"):
-            messages = list(self.configure_train(server_round, self._arrays, ConfigRecord(), grid))
-            replies = self._exchange(grid, messages)
-        with clock.phase("aggregate"):
-            self.aggregate_train(server_round, replies)
+        if self._secure is None:
+            with clock.phase("train"):
+                asked = self.configure_train(server_round, self._arrays, ConfigRecord(), grid)
+                replies = self._exchange(grid, list(asked))
+            with clock.phase("aggregate"):
+                self.aggregate_train(server_round, replies)
+        else:
+            with clock.phase("train"):
+                self._session = self._train_securely(grid, self._secure, server_round)
+            with clock.phase("aggregate"):
+                self._apply(server_round, self._session.total, self._session.skipped)
         if server_round % config.evaluate.every == 0 or server_round == config.train.rounds:
             with clock.phase("evaluate"):
                 valid = self._validate(grid, server_round)
@@ -178,15 +190,30 @@ class FedRecStrategy(Strategy):
 
         When a checkpoint is due every node gets one, so that all save their state.
         """
+        due = self._checkpoint_due(server_round)
+        for node, hosted in self._roster.hosted.items():
+            clients = np.intersect1d(hosted, self._sample.training, assume_unique=True)
+            if len(clients) or due:
+                request = self._request(server_round, clients)
+                yield Message(request.pack(arrays), node, TRAIN, group_id=str(server_round))
+
+    def _request(self, server_round: int, clients: NDArray[np.int64]) -> TrainRequest:
+        """Return what some clients are asked to train in a round."""
         state, due = self._state, self._checkpoint_due(server_round)
         saved = server_round if due else NO_ROUND
         moment = Moment(state.session, server_round - 1, state.selected_round, saved)
         clip = 0.0 if state.privacy is None else state.privacy.clip
-        for node, hosted in self._roster.hosted.items():
-            clients = np.intersect1d(hosted, self._sample.training, assume_unique=True)
-            if len(clients) or due:
-                request = TrainRequest(state.shared, server_round, clients, moment, clip)
-                yield Message(request.pack(arrays), node, TRAIN, group_id=str(server_round))
+        return TrainRequest(state.shared, server_round, clients, moment, clip)
+
+    def _train_securely(self, grid: Grid, secure: SecureServer, server_round: int) -> SecureRound:
+        """Run a secure round; when a checkpoint is due every node saves its state."""
+        request = self._request(server_round, np.zeros(0, np.int64))
+        exchange = partial(self._exchange, grid)
+        done = secure.run(exchange, self._roster, self._sample, request, self._arrays)
+        if self._checkpoint_due(server_round):
+            rest = [node for node in self._roster.hosted if node not in done.trained]
+            self._exchange(grid, [Message(request.pack(self._arrays), n, TRAIN) for n in rest])
+        return done
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
@@ -201,16 +228,22 @@ class FedRecStrategy(Strategy):
         """
         sums = [TrainReply.unpack(r.content).partial_sum for r in self._roster.good(replies)]
         present = [partial for partial in sums if partial is not None]
-        total = reduce(lambda a, b: a + b, present) if present else None
-        self._total, self._skipped = total, self._reason_to_skip(total)
+        self._apply(server_round, reduce(lambda a, b: a + b, present) if present else None)
+        metrics = None if self._total is None else MetricRecord(dict(self._total.metrics))
+        return self._arrays, metrics
+
+    def _apply(
+        self, server_round: int, total: PartialSum | None, skipped: str | None = None
+    ) -> None:
+        """Apply the sum of a round, or skip it."""
+        reason = self._reason_to_skip(total)
+        self._total, self._skipped = total, reason and (skipped or reason)
         shared, privacy = self._state.shared, self._state.privacy
         if self._skipped is None:
             released, privacy = self._guard.release(total, privacy, shared, server_round)
             shared = self._optimizer.apply(shared, mean_update(released, self._config.server.rows))
         state = replace(self._state, round_number=server_round, shared=shared, privacy=privacy)
         self._set_state(state)
-        metrics = None if self._total is None else MetricRecord(dict(self._total.metrics))
-        return self._arrays, metrics
 
     def _reason_to_skip(self, total: PartialSum | None) -> str | None:
         """Return why the round is skipped, or None.
@@ -299,7 +332,7 @@ class FedRecStrategy(Strategy):
         down = self._state.shared.num_bytes * len(self._sample.training)
         privacy = self._state.privacy
         told = {} if privacy is None else self._guard.line(privacy, total, costly=bool(valid))
-        return {
+        line = {
             "round": server_round,
             "loss": metrics.get("loss", 0.0) / weight if weight > 0 else None,
             "clients": 0 if total is None else total.num_clients,
@@ -311,6 +344,16 @@ class FedRecStrategy(Strategy):
             "valid": valid,
             **told,
         }
+        if self._session is None:
+            return line
+        chosen = len(self._sample.training) + len(self._sample.dropped)
+        return {
+            **line,
+            "dropped": chosen - line["clients"],
+            "bytes_up": float(self._session.bytes_up),
+            "bytes_down": float(self._session.bytes_down),
+            **self._session.line(),
+        }
 
     def _finish(self, grid: Grid) -> Result:
         """Test the selected round once, export it, and describe the run."""
@@ -320,6 +363,8 @@ class FedRecStrategy(Strategy):
         arrays, bootstrap = pack_shared(chosen.shared), self._config.evaluate.bootstrap
         sums = self._evaluate(grid, chosen.round_number, arrays, "test", bootstrap)
         privacy = self._guard.entry(state.privacy, self._stopped)
+        if self._secure is not None:
+            privacy = self._secure.entry(privacy, self._roster)
         write_outcome(
             self._config,
             self._setup.population,

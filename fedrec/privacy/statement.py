@@ -19,7 +19,7 @@ UNBOUNDED = (
 )
 CENTRAL = (
     "({epsilon:.2f}, {delta:.1e})-differential privacy of every {unit} towards all who see the "
-    "models of all {rounds} rounds, but not towards the server, which sees the sums of nodes in "
+    "models of all {rounds} rounds, but not towards the server, which sees {sums} in "
     "clear: each {unit}'s whole update is clipped ({clip}) and noise of {noise:.4g} times that "
     "norm is added to the sum; {sampling}, accounted by privacy loss distributions. "
 )
@@ -69,6 +69,7 @@ def statement(policy: PrivacyPolicy, ledger: Ledger, unit: str) -> str:
     text = (LOCAL if local else CENTRAL).format(
         epsilon=ledger.epsilon(policy.delta),
         delta=policy.delta,
+        sums="the sums of nodes" if policy.config.secure.mode == "off" else "the sum of a round",
         unit=unit,
         rounds=ledger.rounds,
         clip=clip,

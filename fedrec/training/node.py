@@ -175,20 +175,34 @@ def train_node(
     """
     policy = build_policy(setup.config, setup.population.num_clients)
     at = at or policy.at(round_number)
+    updates, now = client_updates(setup, shared, personal, clients, round_number, at)
+    total = partial_sum((u for _, u in updates), shared, setup.config.server.weighting)
+    return policy.on_cohort(total, shared, clients, at), now
+
+
+def client_updates(
+    setup: Setup,
+    shared: Shared,
+    personal: Personal,
+    clients: NDArray[np.int64],
+    round_number: int,
+    at: At,
+) -> tuple[Iterator[tuple[NDArray[np.int64], CohortUpdate]], Personal]:
+    """Return blocks of clients and their bounded updates, and what becomes personal by and by."""
+    policy = build_policy(setup.config, setup.population.num_clients)
     users = personal_users(setup, clients)
     values = {name: value.copy() for name, value in personal.values.items()}
     now = Personal(values)
 
-    def updates() -> Iterator[CohortUpdate]:
+    def updates() -> Iterator[tuple[NDArray[np.int64], CohortUpdate]]:
         for block in training_blocks(setup, clients):
             mine = np.searchsorted(users, personal_users(setup, block))
             update, new = train_block(setup, shared, now.take(mine), block, round_number)
             for name, value in new.values.items():
                 values[name][mine] = value
-            yield policy.on_update(update, block, at)
+            yield block, policy.on_update(update, block, at)
 
-    total = partial_sum(updates(), shared, setup.config.server.weighting)
-    return policy.on_cohort(total, shared, clients, at), now
+    return updates(), now
 
 
 def train_block(

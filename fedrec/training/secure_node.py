@@ -1,0 +1,123 @@
+"""What a node contributes to secure aggregation: one vector after the other, for each client."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedrec.data.batches import draw_samples
+from fedrec.params import Personal, Shared
+from fedrec.privacy.policy import At, build_policy
+from fedrec.secure import Vector
+from fedrec.training.node import Setup, client_updates, training_blocks
+from fedrec.training.rows import entities, index_tables
+from fedrec.training.secure_update import (
+    INDICATORS,
+    Encoded,
+    encode_clients,
+    encode_nothing,
+    make_layout,
+    secure_norm,
+)
+
+Kept = dict[str, NDArray[np.int64]]
+
+
+def secure_vectors(
+    setup: Setup,
+    shared: Shared,
+    personal: Personal,
+    clients: NDArray[np.int64],
+    round_number: int,
+    at: At | None,
+    kept: Kept | None,
+) -> tuple[Iterator[tuple[int, Encoded]], Personal]:
+    """Train the chosen clients of a node, and encode each one's update.
+
+    Args:
+        setup: the prepared configuration.
+        shared: what the server sent.
+        personal: stacked like `personal_users(setup, clients)`.
+        clients: int64 [C], ascending.
+        round_number: the round, from 1.
+        at: clip norm and key of the privacy policy; None: as the configuration says.
+        kept: entity -> rows that take part; None for all.
+
+    Returns:
+        An iterator over (client, vectors), which trains as it goes, each client once; and
+        the personal parameters, which are complete when it has ended.
+    """
+    config = setup.config
+    at = at or build_policy(config, setup.population.num_clients).at(round_number)
+    layout = make_layout(config, shared, kept_tables(setup, kept))
+    updates, now = client_updates(setup, shared, personal, clients, round_number, at)
+    norm = secure_norm(config, at)
+
+    def each() -> Iterator[tuple[int, Encoded]]:
+        trained = [np.zeros(0, np.int64)]
+        for block, update in updates:
+            trained.append(block)
+            encoded = encode_clients(update, layout, config.server.weighting, norm)
+            yield from zip(block.tolist(), encoded, strict=True)
+        for client in np.setdiff1d(clients, np.concatenate(trained)).tolist():
+            yield client, encode_nothing(layout)
+
+    return each(), now
+
+
+def kept_tables(setup: Setup, kept: Kept | None) -> Kept | None:
+    """Return table name -> rows, from entity -> rows."""
+    if kept is None:
+        return None
+    return {table: kept[entity] for table, entity in entities(setup.model).items()}
+
+
+def indicator_vector(setup: Setup, shared: Shared) -> Vector:
+    """Describe the vector in which each client says which rows it touches."""
+    return Vector(INDICATORS, sum(entity_sizes(setup, shared).values()), 32, 1)
+
+
+def entity_sizes(setup: Setup, shared: Shared) -> dict[str, int]:
+    """Return entity -> number of rows, in the order of the indicators."""
+    sizes = {entity: len(shared.tables[table]) for table, entity in entities(setup.model).items()}
+    return dict(sorted(sizes.items()))
+
+
+def split_entities(setup: Setup, shared: Shared, flat: NDArray) -> dict[str, NDArray]:
+    """Cut a vector over all rows of all entities, [m], into one for each entity."""
+    sizes = entity_sizes(setup, shared)
+    ends = np.cumsum(list(sizes.values()))
+    return dict(zip(sizes, np.split(flat, ends[:-1]), strict=True))
+
+
+def indicators(
+    setup: Setup, shared: Shared, clients: NDArray[np.int64], round_number: int
+) -> Iterator[tuple[int, Encoded]]:
+    """Say for each client which rows its training of a round touches.
+
+    Args:
+        setup: the prepared configuration.
+        shared: what the server sent.
+        clients: int64 [C], ascending.
+        round_number: the round.
+
+    Yields:
+        (client, {"indicators": uint64 [m] of 0 and 1}), each client once.
+    """
+    sizes, seen = entity_sizes(setup, shared), [np.zeros(0, np.int64)]
+    starts = dict(zip(sizes, np.cumsum([0, *sizes.values()])[:-1], strict=True))
+    for block in training_blocks(setup, clients):
+        seen.append(block)
+        seed, sampling = setup.config.run.seed, setup.method.sampling
+        samples = draw_samples(setup.population, block, seed, round_number, sampling)
+        index = index_tables(setup.model, shared, samples, all_rows=False)
+        for at, client in enumerate(block.tolist()):
+            flat = np.zeros(sum(sizes.values()), np.uint64)
+            for entity, rows in index.items():
+                first, last = np.searchsorted(rows.client, (at, at + 1))
+                flat[starts[entity] + rows.ids[first:last]] = 1
+            yield client, {INDICATORS: flat}
+    for client in np.setdiff1d(clients, np.concatenate(seen)).tolist():
+        yield client, {INDICATORS: np.zeros(sum(sizes.values()), np.uint64)}
