@@ -78,7 +78,8 @@ class SecureRound:
         """Return what the journal keeps."""
         seconds = {stage: round(value, 6) for stage, value in self.seconds.items()}
         clipped = None if self.total is None else round(self.total.metrics["clipped"])
-        return {"secure": {"lost": self.lost, "seconds": seconds, "clipped": clipped}}
+        told = {"lost": self.lost, "seconds": seconds, "clipped": clipped}
+        return {"secure": {**told, "skipped": self.skipped}}
 
 
 class SecureServer:

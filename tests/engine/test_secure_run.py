@@ -19,6 +19,7 @@ from fedrec.storage import RunDirectory, read_arrays
 from fedrec.training.node import init_shared, prepare
 from fedrec.training.secure_update import make_layout
 from fedrec.wire import flatten_shared
+from tests.engine.test_resume import run_until_killed
 
 Make = Callable[..., Config]
 Keys = dict[str, Any]
@@ -93,6 +94,17 @@ def test_the_learning_goes_on_from_round_to_round(small_run: Make) -> None:
     assert np.abs(secure["table.item"] - plain["table.item"]).max() < 1e-3
 
 
+@pytest.mark.parametrize("deliveries", [6, 9, 17])
+def test_a_run_killed_in_the_middle_of_a_session_goes_on(small_run: Make, deliveries: int) -> None:
+    keys = {"train__rounds": 2, "evaluate__every": 2, "engine__nodes": 2}
+    config = small_run("killed", **{**SECURE, **keys})
+    assert run_until_killed(config, deliveries, after=True)
+    secure = run(config)
+    plain = run(small_run("plain", **{**PLAIN, **keys}))
+    assert np.abs(secure["table.item"] - plain["table.item"]).max() < 1e-4
+    assert [line["round"] for line in lines(config)] == [1, 2]
+
+
 @pytest.mark.parametrize("stage", ["advertise", "share", "mask", "consistency", "unmask"])
 def test_clients_lost_at_a_stage_cost_only_themselves(small_run: Make, stage: str) -> None:
     keys = {"clients__dropout": 0.15, "secure__mode": "malicious-server"}
@@ -115,6 +127,7 @@ def test_a_round_with_too_few_clients_is_skipped_and_recorded(small_run: Make) -
     assert all(np.array_equal(after[n], before[n]) for n in before)
     (line,) = lines(config)
     assert "skipped after the stage 'mask'" in line["skipped"]
+    assert line["secure"]["skipped"] == line["skipped"]
     assert (line["clients"], line["dropped"], line["loss"]) == (0, 50, None)
 
 
