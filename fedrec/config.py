@@ -1,4 +1,6 @@
-"""The one schema of a run: every key, its default, type, unit and meaning.
+"""The one schema of a run, read from experiment files and the command line.
+
+The keys themselves stand in `fedrec.config_sections`.
 
 An experiment file is TOML and is exactly a Flower run-config: scalars in dotted
 tables, lists written as space-separated strings.  `load_config` reads it,
@@ -12,330 +14,38 @@ import json
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from fedrec.config_rules import check as check
 from fedrec.config_rules import integers as integers
+from fedrec.config_sections import (
+    AuditSection,
+    BaselineSection,
+    CentralSection,
+    ClientsSection,
+    CompareSection,
+    DataSection,
+    EngineSection,
+    EvaluateSection,
+    LocalSection,
+    ModelSection,
+    PrivacySection,
+    RobustSection,
+    RunSection,
+    Section,
+    SecureSection,
+    ServerSection,
+    SplitSection,
+    TrainSection,
+)
 from fedrec.errors import ConfigError, nearest
 
 Scalar = str | int | float | bool
-OptimizerName = Literal["sgd", "momentum", "adam", "adagrad", "rmsprop", "adamw", "lion"]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
-
-
-class RunSection(_Section):
-    """What the run is called, and its seed."""
-
-    name: str = Field("run", pattern=r"^[A-Za-z0-9][\w.-]*$", description="name of the run")
-    seed: int = Field(0, ge=0, lt=2**31, description="seed of every draw except the split's")
-    out: str = Field("", description="output directory; empty: runs/<name>")
-    tensorboard: bool = Field(False, description="also write TensorBoard event files")
-
-
-class DataSection(_Section):
-    """Which interactions, and how they are cleaned."""
-
-    name: str = Field(
-        "ml-100k", description="a registered data set (fedrec data list), or 'file' with data.path"
-    )
-    path: str = Field("", description="own file: csv, tsv, parquet or RecBole .inter")
-    cache: str = Field("", description="download cache; empty: $FEDREC_CACHE or ~/.cache/fedrec")
-    user_column: str = Field("user", description="own file: column of user ids")
-    item_column: str = Field("item", description="own file: column of item ids")
-    rating_column: str = Field("", description="own file: column of ratings; empty: none")
-    time_column: str = Field("", description="own file: column of times; empty: row order")
-    merchant_column: str = Field("", description="own file: column of merchants; empty: none")
-    event_column: str = Field("", description="own file: column of view/cart/purchase")
-    item_file: str = Field("", description="own file: item attributes, first column the id")
-    user_file: str = Field("", description="own file: user attributes, first column the id")
-    feedback: Literal["implicit", "explicit"] = Field(
-        "implicit", description="implicit: an interaction counts; explicit: its rating counts"
-    )
-    min_rating: float = Field(0.0, description="implicit: drop interactions rated below this")
-    rating_low: float = Field(1.0, description="explicit: lowest valid rating")
-    rating_high: float = Field(5.0, description="explicit: highest valid rating")
-    user_core: int = Field(0, ge=0, description="drop users with fewer items, until stable")
-    item_core: int = Field(0, ge=0, description="drop items with fewer users, until stable")
-    max_events_per_day: int = Field(
-        0, ge=0, description="drop users with more events in a day (automated-looking); 0: keep"
-    )
-    level: Literal["product", "type", "category"] = Field(
-        "type", description="complete-journey: what an item is"
-    )
-    users: int = Field(2000, ge=2, description="marketplace: number of users")
-    items: int = Field(1000, ge=10, description="marketplace: number of items")
-    merchants: int = Field(5, ge=1, description="marketplace: number of merchants")
-    events_per_user: float = Field(40.0, gt=0, description="marketplace: mean events of a user")
-    data_seed: int = Field(0, ge=0, description="marketplace: seed of the generator")
-
-
-class SplitSection(_Section):
-    """Which interactions are held out."""
-
-    protocol: Literal["leave-last-out", "time", "cold-users", "cold-items"] = Field(
-        "leave-last-out", description="how interactions are held out"
-    )
-    fraction: float = Field(
-        0.1, gt=0, lt=0.5, description="time, cold: share held out for test, and for validation"
-    )
-    seed: int = Field(0, ge=0, description="cold: who is held out; dirichlet: who is grouped")
-
-
-class ClientsSection(_Section):
-    """Who is a client, and which clients take part in a round."""
-
-    unit: Literal["user", "merchant", "dirichlet"] = Field(
-        "user", description="a client is a user, a merchant, or a synthetic group of users"
-    )
-    num: int = Field(10, ge=2, description="dirichlet: number of clients")
-    alpha: float = Field(0.5, gt=0, description="dirichlet: concentration; small = unlike clients")
-    sampling: Literal["all", "fixed", "poisson"] = Field(
-        "all", description="all clients, a fixed number, or each with equal probability"
-    )
-    per_round: int = Field(100, ge=1, description="fixed, poisson: (expected) clients a round")
-    availability: float = Field(1.0, gt=0, le=1, description="chance that a client is reachable")
-    dropout: float = Field(
-        0.0, ge=0, lt=1, description="chance that a chosen client fails in a round"
-    )
-
-
-class ModelSection(_Section):
-    """The recommender."""
-
-    name: str = Field("mf", description="mf, ncf, or keras for a model of your own")
-    dim: int = Field(32, ge=1, description="embedding size d")
-    loss: Literal["logistic", "bpr", "squared"] = Field(
-        "logistic", description="squared is for ratings (data.feedback = explicit) and for FCF"
-    )
-    mlp: str = Field("64 32 16 8", description="ncf: widths of the hidden layers")
-    init: float = Field(0.01, gt=0, description="standard deviation of initial embeddings")
-    source: str = Field("", description="keras: package.module:function or file.py:function")
-
-
-class TrainSection(_Section):
-    """Local training, the same for federated, local-only and centralised systems."""
-
-    method: Literal["fedavg", "fedprox", "alternating", "fcf"] = Field(
-        "alternating", description="which parameters move when"
-    )
-    rounds: int = Field(50, ge=0, description="communication rounds")
-    epochs: int = Field(1, ge=1, description="passes over the local samples in a round")
-    batch: int = Field(256, ge=0, description="samples a step; 0: all local samples")
-    negatives: int = Field(4, ge=0, description="negatives drawn anew for each positive")
-    optimizer: Literal["sgd", "adam"] = Field("adam", description="the client's optimiser")
-    lr: float = Field(0.1, gt=0, description="learning rate of shared parameters on the client")
-    personal_lr: float = Field(0.05, gt=0, description="learning rate of personal parameters")
-    personal_steps: int = Field(3, ge=1, description="alternating: steps on personal parameters")
-    reduction: Literal["mean", "sum"] = Field("sum", description="loss of a batch")
-    l2: float = Field(0.01, ge=0, description="weight of the squared norm of rows and vectors used")
-    prox_mu: float = Field(0.01, ge=0, description="fedprox: pull towards the server's parameters")
-    alpha: float = Field(4.0, ge=0, description="fcf: confidence 1 + alpha of an interaction")
-    ridge: float = Field(10.0, gt=0, description="fcf: ridge of the closed-form user vectors")
-    negatives_from: Literal["train", "legacy-leaky"] = Field(
-        "train",
-        description="legacy-leaky never draws held-out items; only to reproduce published figures",
-    )
-
-
-class ServerSection(_Section):
-    """How the server applies the mean update."""
-
-    rows: Literal["touching", "mean", "sum"] = Field(
-        "sum", description="divide a row by the clients touching it, by all, or not at all"
-    )
-    weighting: Literal["samples", "equal"] = Field(
-        "equal", description="weight of a client: its training samples, or 1"
-    )
-    table_optimizer: OptimizerName = Field("adam", description="Keras optimiser of the tables")
-    table_lr: float = Field(0.05, gt=0, description="its learning rate")
-    weight_optimizer: OptimizerName = Field("adam", description="Keras optimiser of the weights")
-    weight_lr: float = Field(0.01, gt=0, description="its learning rate")
-    l2: float = Field(0.0, ge=0, description="weight decay: l2 * table is added to the gradient")
-    min_nodes: int = Field(1, ge=1, description="wait until so many nodes are connected")
-    min_clients: int = Field(1, ge=1, description="skip a round with fewer surviving clients")
-    checkpoint_every: int = Field(1, ge=1, description="rounds between checkpoints")
-
-
-class PrivacySection(_Section):
-    """Differential privacy of clients; with it the last round is exported, not the best."""
-
-    mechanism: Literal["off", "central", "local"] = Field(
-        "off", description="who adds noise: nobody, the server to the sum, each client to its own"
-    )
-    clip: float = Field(0.0, ge=0, description="largest L2 norm of a client's whole update")
-    clip_mode: Literal["fixed", "adaptive"] = Field(
-        "fixed", description="adaptive: follow a quantile of the norms, from privacy.clip on"
-    )
-    clip_quantile: float = Field(
-        0.5, ge=0, le=1, description="adaptive: share of clients whose norm shall stay as it is"
-    )
-    clip_rate: float = Field(0.2, gt=0, description="adaptive: learning rate of the norm's log")
-    count_noise: float = Field(
-        0.0, ge=0, description="adaptive: noise on the count of clients within; 0: a 20th of them"
-    )
-    row_clip: float = Field(
-        0.0, ge=0, description="largest L2 norm of one row of an update, before clip; 0: any"
-    )
-    noise_multiplier: float = Field(
-        0.0, ge=0, description="standard deviation of the noise over clip; 0: see privacy.epsilon"
-    )
-    epsilon: float = Field(
-        0.0,
-        ge=0,
-        description="budget: stop before a round that exceeds it; 0: none. Without "
-        "noise_multiplier the noise is such that train.rounds spend it",
-    )
-    delta: float = Field(0.0, ge=0, lt=1, description="of the guarantee; 0: clients ** -1.1")
-    draws: Literal["secret", "seeded"] = Field(
-        "secret", description="noise from a secret key, or from run.seed for repeatable research"
-    )
-    pseudo_items: int = Field(
-        0, ge=0, description="rows of random items that each client adds to its own; no guarantee"
-    )
-
-
-class SecureSection(_Section):
-    """Secure aggregation: the server sees the sum of the clients' updates only."""
-
-    mode: Literal["off", "semi-honest", "malicious-server"] = Field(
-        "off", description="against which server single updates are hidden"
-    )
-    rows: Literal["dense", "threshold"] = Field(
-        "dense",
-        description="dense: all rows of a table; threshold: first count who touches a row, then "
-        "sum only those that secure.tau clients or more touch",
-    )
-    tau: int = Field(5, ge=2, description="threshold: clients that must touch a row")
-    neighbours: int = Field(
-        0, ge=0, description="clients with which each shares masks and secrets; 0: as is safe"
-    )
-    threshold: int = Field(
-        0, ge=0, description="clients whose shares recover a secret; 0: as is safe"
-    )
-    bits: int = Field(20, ge=2, le=32, description="bits of an element of a table")
-    clip: float = Field(4.0, gt=0, description="largest element of a client's table rows")
-    weight_clip: float = Field(1024.0, gt=0, description="largest element of its dense weights")
-    max_weight: int = Field(
-        1000, ge=1, description="server.weighting = samples: largest weight of a client"
-    )
-    drop_stage: Literal["any", "advertise", "share", "mask", "consistency", "unmask"] = Field(
-        "any", description="before which message clients.dropout strikes; any: drawn"
-    )
-
-
-class CentralSection(_Section):
-    """The centralised twin: same loss, step and sampler on pooled data."""
-
-    epochs: int = Field(20, ge=0, description="passes over the pooled samples")
-    batch: int = Field(1024, ge=1, description="samples a step")
-    optimizer: Literal["sgd", "adam"] = Field("adam", description="its optimiser")
-    lr: float = Field(0.003, gt=0, description="its learning rate")
-    l2: float = Field(0.01, ge=0, description="weight of the squared norm of rows used in a batch")
-
-
-class LocalSection(_Section):
-    """Clients that train alone; also what the leak guard trains."""
-
-    epochs: int = Field(20, ge=1, description="passes over the own samples")
-    every: int = Field(5, ge=1, description="passes between validations, on the same negatives")
-    batch: int = Field(256, ge=0, description="samples a step; 0: all local samples")
-    optimizer: Literal["sgd", "adam"] = Field("adam", description="its optimiser")
-    lr: float = Field(0.05, gt=0, description="its learning rate")
-    l2: float = Field(0.0, ge=0, description="weight of the squared norm of rows used in a batch")
-
-
-class EvaluateSection(_Section):
-    """What is measured, and how often."""
-
-    k: str = Field("5 10 20", description="cut-offs K of the ranking metrics")
-    every: int = Field(5, ge=1, description="rounds between validations")
-    select: str = Field(
-        "",
-        description="validation metric that selects the round; empty: ndcg@10, or rmse for ratings",
-    )
-    sampled: int = Field(99, ge=0, description="negatives of the sampled protocol; 0: skip it")
-    bootstrap: int = Field(1000, ge=0, description="bootstrap replicates; 0: no intervals")
-    group: str = Field("", description="user attribute whose groups are compared; empty: none")
-
-
-class BaselineSection(_Section):
-    """Hyper-parameters of the non-federated baselines."""
-
-    ease_l2: float = Field(300.0, gt=0, description="EASE: ridge")
-    ials_dim: int = Field(32, ge=1, description="iALS: number of factors")
-    ials_alpha: float = Field(1.0, gt=0, description="iALS: confidence 1 + alpha")
-    ials_l2: float = Field(10.0, ge=0, description="iALS: ridge")
-    ials_epochs: int = Field(15, ge=1, description="iALS: sweeps")
-    knn_k: int = Field(20, ge=1, description="kNN: neighbours")
-    knn_shrink: float = Field(10.0, ge=0, description="kNN: shrinkage")
-    rating_knn_k: int = Field(400, ge=1, description="kNN for ratings: neighbours")
-
-
-class CompareSection(_Section):
-    """What `fedrec compare` puts side by side."""
-
-    systems: str = Field(
-        "federated centralised local-only popularity ease ials", description="systems, in order"
-    )
-    seeds: str = Field("0 1 2", description="seeds of the trained systems")
-    leak_guard: bool = Field(True, description="train without communication; must equal random")
-
-
-class RobustSection(_Section):
-    """Poisoning and defences of `fedrec audit`; a defence needs single updates."""
-
-    attacks: str = Field("random promote replace", description="poisoning attacks; empty: none")
-    defences: str = Field(
-        "off norm-bound row-clip median trimmed-mean krum multi-krum bulyan",
-        description="defences put against each attack, in order",
-    )
-    malicious: float = Field(0.05, ge=0, lt=0.5, description="share of clients that are malicious")
-    boost: float = Field(1.0, gt=0, description="factor on what malicious clients send")
-    target: int = Field(
-        -1, ge=-1, description="item to be promoted; -1: the least popular with an interaction"
-    )
-    norm: float = Field(
-        0.0, ge=0, description="norm-bound, row-clip: largest norm; 0: the median of the round"
-    )
-    trim: float = Field(
-        0.1, ge=0, lt=0.5, description="trimmed-mean: share of clients cut off at either end"
-    )
-    rounds: int = Field(20, ge=0, description="rounds, under attack from the first; 0: none")
-
-
-class AuditSection(_Section):
-    """What `fedrec audit` measures."""
-
-    rounds: str = Field("1 5 20", description="rounds in which the server's view is attacked")
-    threshold: int = Field(5, ge=2, description="contributors below which a row stays hidden")
-    noise: float = Field(
-        1.0, gt=0, description="noise multiplier of the noisy views; their clip is the median norm"
-    )
-    clients: int = Field(100, ge=2, description="clients whose interactions are guessed, at most")
-    shadow_passes: int = Field(
-        5, ge=1, description="interaction membership: passes of the shadow client"
-    )
-    shadows: int = Field(
-        0, ge=0, description="membership in the final model: shadow models, 64 or more; 0: skip it"
-    )
-    shadow_users: int = Field(200, ge=4, description="membership in the final model: users")
-    shadow_rounds: int = Field(20, ge=1, description="membership in the final model: rounds")
-    bootstrap: int = Field(1000, ge=1, description="bootstrap replicates over clients")
-
-
-class EngineSection(_Section):
-    """How the clients are spread."""
-
-    nodes: int = Field(1, ge=1, description="Flower nodes; each hosts users[p::nodes]")
-    block_mib: int = Field(256, ge=8, description="memory of one block of clients in training")
-
-
-class Config(_Section):
+class Config(Section):
     """The full configuration of a run."""
 
     run: RunSection = RunSection()

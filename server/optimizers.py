@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedrec.config import ServerSection
+from fedrec.config_sections import ServerSection
 from fedrec.errors import CheckpointError
 from fedrec.params import Shared
 from server.aggregation import MeanUpdate

@@ -19,7 +19,7 @@ from scipy.sparse import csr_matrix
 from fedrec.audit.rounds import Updates, as_partial_sum, sum_of_rows
 from fedrec.audit.scoring import Floats
 from fedrec.audit.views import clip
-from fedrec.config import RobustSection
+from fedrec.config_sections import RobustSection
 from fedrec.errors import ConfigError, nearest
 from fedrec.params import PartialSum
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fedrec.config import DataSection
+from fedrec.config_sections import DataSection
 from fedrec.data.attributes import to_category, to_number, to_tags, to_text
 from fedrec.data.frames import Columns, Table, from_frames
 from fedrec.data.interactions import Attribute, Dataset

@@ -8,7 +8,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fedrec.config import Config, DataSection
+from fedrec.config import Config
+from fedrec.config_sections import DataSection
 from fedrec.data import cache, directory, movielens, registry, sources
 from fedrec.data.clean import Rules, clean
 from fedrec.data.files import files_of, read_files

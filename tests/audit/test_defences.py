@@ -18,7 +18,7 @@ from fedrec.audit.defences import (
     trimmed_mean,
 )
 from fedrec.audit.rounds import as_partial_sum
-from fedrec.config import RobustSection
+from fedrec.config_sections import RobustSection
 from fedrec.errors import ConfigError
 from tests.audit.audit_cases import updates_of
 

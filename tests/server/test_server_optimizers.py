@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fedrec.config import ServerSection
+from fedrec.config_sections import ServerSection
 from fedrec.errors import CheckpointError
 from fedrec.params import Shared, SparseRows
 from server.aggregation import MeanUpdate
