@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -31,7 +31,7 @@ from fedrec.training.closed_form import solve_users
 from fedrec.training.local import CohortUpdate, train_cohort
 from fedrec.training.methods import Method, build_method
 from fedrec.training.pooled import PREFIX, Pooled
-from fedrec.training.scoring import Scorer, make_scorer
+from fedrec.training.scoring import Scorer, make_scorer, rating_predictor
 
 _COPIES = 6  # float32 copies of a sample's rows that a training step holds at once
 
@@ -364,7 +364,7 @@ def evaluate_scorer(
     held_out = population.held_out(part)
     if config.data.feedback == "explicit":
         return evaluate_ratings(
-            _predictor(scorer), held_out, users, seed=config.run.seed, bootstrap=bootstrap
+            rating_predictor(scorer), held_out, users, seed=config.run.seed, bootstrap=bootstrap
         )
     groups = None
     if config.evaluate.group:
@@ -381,20 +381,3 @@ def evaluate_scorer(
         bootstrap=bootstrap,
         groups=groups,
     )
-
-
-def _predictor(
-    scorer: Scorer,
-) -> Callable[[NDArray[np.int64], NDArray[np.int32]], NDArray[np.float32]]:
-    """Turn a scorer of all items into a predictor of single ratings."""
-
-    def predict(users: NDArray[np.int64], items: NDArray[np.int32]) -> NDArray[np.float32]:
-        out = np.zeros(len(users), np.float32)
-        unique, where = np.unique(users, return_inverse=True)
-        for at in range(0, len(unique), 256):
-            scores = scorer(unique[at : at + 256])
-            inside = np.flatnonzero((where >= at) & (where < at + 256))
-            out[inside] = scores[where[inside] - at, items[inside]]
-        return out
-
-    return predict

@@ -14,8 +14,7 @@ from fedrec.data.population import Population
 from fedrec.models.recommender import Recommender, Tensor, Tensors
 from fedrec.params import Personal, Shared
 from fedrec.training.compiled import compile_once
-
-Scorer = Callable[[NDArray[np.int64]], NDArray[np.float32]]
+from fedrec.training.scorer import RatingPredictor, Scorer
 
 
 @lru_cache(maxsize=64)
@@ -88,3 +87,18 @@ def histories(
     if not length or not len(population.items):
         return np.full((len(users), length), -1, np.int32)
     return np.where(real, population.items[np.where(real, position, 0)], -1).astype(np.int32)
+
+
+def rating_predictor(scorer: Scorer) -> RatingPredictor:
+    """Turn a scorer of all items into a predictor of single ratings."""
+
+    def predict(users: NDArray[np.int64], items: NDArray[np.int32]) -> NDArray[np.float32]:
+        out = np.zeros(len(users), np.float32)
+        unique, where = np.unique(users, return_inverse=True)
+        for at in range(0, len(unique), 256):
+            scores = scorer(unique[at : at + 256])
+            inside = np.flatnonzero((where >= at) & (where < at + 256))
+            out[inside] = scores[where[inside] - at, items[inside]]
+        return out
+
+    return predict
