@@ -234,6 +234,8 @@ def test_a_real_ctrl_c_or_termination(tmp_path, sent):
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
+        # As on a terminal: what is started in the background inherits an ignored SIGINT.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     assert child.stderr.readline() == "ready\n"
     child.send_signal(sent)
