@@ -47,7 +47,8 @@ from server.outcome import write_outcome
 from server.privacy import PrivacyGuard
 from server.roster import Roster, call_roll, failures_of, update_roster
 from server.sampling import Sample, sample_clients
-from server.secure import SecureRound, SecureServer
+from server.secure import SecureServer
+from server.secure_session import SecureRound
 
 
 class FedRecStrategy(Strategy):

@@ -26,7 +26,8 @@ from fedrec.wire_secure import (
 )
 from server.roster import Roster
 from server.sampling import Sample
-from server.secure import SecureRound, SecureServer
+from server.secure import SecureServer
+from server.secure_session import SecureRound
 
 Make = Callable[..., Config]
 HOSTED = {1: np.array([0, 2, 4, 6]), 2: np.array([1, 3, 5])}
