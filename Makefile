@@ -15,7 +15,7 @@ help:
 	@echo "make demo    federated against centralised on MovieLens-100K, with a report"
 	@echo "make test    set up, static checks, quick tests"
 	@echo "make check   static checks alone: ruff, mypy, import-linter"
-	@echo "make slow    tests that take minutes"
+	@echo "make slow    tests that take minutes, into experiments/results/slow/tests.json"
 	@echo "make bench   speed figures, into experiments/results/speed.json"
 	@echo "make format  format the code and sort imports"
 	@echo "make config  write the schema into pyproject.toml for flwr run"
@@ -54,7 +54,7 @@ config: $(VENV)/.dev-installed
 	$(BIN)/python -m fedrec.engine.apps --write pyproject.toml
 
 slow: $(VENV)/.dev-installed
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python experiments/slow_tests.py --json experiments/results/slow/tests.json
 
 bench: $(VENV)/.dev-installed
 	$(BIN)/python experiments/speed.py --json experiments/results/speed.json
