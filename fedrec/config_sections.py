@@ -54,11 +54,13 @@ class DataSection(Section):
     level: Literal["product", "type", "category"] = Field(
         "type", description="complete-journey: what an item is"
     )
-    users: int = Field(2000, ge=2, description="marketplace: number of users")
-    items: int = Field(1000, ge=10, description="marketplace: number of items")
+    users: int = Field(2000, ge=2, description="marketplace, zipf: number of users")
+    items: int = Field(1000, ge=10, description="marketplace, zipf: number of items")
     merchants: int = Field(5, ge=1, description="marketplace: number of merchants")
-    events_per_user: float = Field(40.0, gt=0, description="marketplace: mean events of a user")
-    data_seed: int = Field(0, ge=0, description="marketplace: seed of the generator")
+    events_per_user: float = Field(
+        40.0, gt=0, description="marketplace, zipf: mean events of a user"
+    )
+    data_seed: int = Field(0, ge=0, description="marketplace, zipf: seed of the generator")
 
 
 class SplitSection(Section):

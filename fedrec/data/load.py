@@ -17,6 +17,7 @@ from fedrec.data.frames import Columns, Table, from_frames
 from fedrec.data.interactions import Dataset
 from fedrec.data.journey import read_journey
 from fedrec.data.synthetic import make_marketplace
+from fedrec.data.zipf import as_generated, make_zipf
 from fedrec.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ def _stamp(section: DataSection) -> Stamp:
 
 @lru_cache(maxsize=4)
 def _load(section: DataSection, per_merchant: bool, stamp: Stamp) -> Dataset:
-    return clean(load_raw(section), _rules(section, per_merchant))
+    raw = load_raw(section)
+    return raw if as_generated(section) else clean(raw, _rules(section, per_merchant))
 
 
 def dataset_from_frame(
@@ -139,6 +141,8 @@ def load_raw(section: DataSection) -> Dataset:
             section.events_per_user,
             section.data_seed,
         )
+    if entry.name == "zipf":
+        return make_zipf(section)
     if entry.name == "file":
         return read_files(section)
     return _registered(entry, section)

@@ -42,6 +42,9 @@ class AppServer:
         """Return the shared parameters after the sum of a round has been applied."""
         policy = build_policy(self._setup.config, self._setup.population.num_clients)
         total = policy.on_sum(total, shared, policy.at(round_number))
-        rows = self._setup.config.server.rows
-        after: Shared = self._optimizer.apply(shared, self._aggregation.mean_update(total, rows))
+        after: Shared = self._optimizer.apply(shared, self.mean_update(total))
         return after
+
+    def mean_update(self, total: PartialSum) -> Any:
+        """Return the mean change of a sum, a `server.aggregation.MeanUpdate`."""
+        return self._aggregation.mean_update(total, self._setup.config.server.rows)

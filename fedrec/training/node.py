@@ -19,6 +19,7 @@ from fedrec.data.load import load_dataset
 from fedrec.data.partition import partition
 from fedrec.data.population import Population, build_population, expand
 from fedrec.data.split import split
+from fedrec.data.zipf import has_short_way, zipf_population
 from fedrec.evaluation.evaluator import evaluate_ratings, evaluate_users
 from fedrec.evaluation.groups import members
 from fedrec.evaluation.sums import EvaluationSums
@@ -105,6 +106,8 @@ def _load_population(keys: tuple[tuple[str, Scalar], ...]) -> Population:
         section, name = key.split(".", 1)
         nested.setdefault(section, {})[name] = value
     config = Config.model_validate(nested)
+    if has_short_way(config):
+        return zipf_population(load_dataset(config), config.data)
     parts = partition(load_dataset(config), config)
     explicit = config.data.feedback == "explicit"
     return build_population(parts, split(parts.dataset, config), explicit=explicit)

@@ -99,7 +99,7 @@ def test_a_slow_answer_is_a_failure_with_its_reason():
 
 
 def test_known_and_unknown_names():
-    assert list(ENTRIES) == ["ml-100k", "ml-1m", "complete-journey", "marketplace", "file"]
+    assert list(ENTRIES) == ["ml-100k", "ml-1m", "complete-journey", "marketplace", "zipf", "file"]
     with pytest.raises(DataError, match="unknown data set 'ml100k'. Did you mean 'ml-100k'"):
         find_entry("ml100k")
     for entry in ENTRIES.values():

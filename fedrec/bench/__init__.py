@@ -1,0 +1,1 @@
+"""How fast a round is, beside centralised training and the machine's own limits."""
