@@ -15,14 +15,27 @@ from numpy.typing import NDArray
 from fedrec.data.population import HeldOut, expand
 from fedrec.errors import ConfigError, DataError, ModelError, nearest
 from fedrec.evaluation.negatives import draw_negatives
-from fedrec.evaluation.ranking import count_recommended, full_ranks, sampled_ranks, user_metrics
-from fedrec.evaluation.rating import evaluate_ratings
-from fedrec.evaluation.reduction import check_finite, select, sum_up
+from fedrec.evaluation.ranking import (
+    full_ranks,
+    recommended_cells,
+    sampled_ranks,
+    user_metrics,
+)
+from fedrec.evaluation.rating import evaluate_ratings, rate_users
+from fedrec.evaluation.reduction import UserValues, check_finite, select, sum_up
 from fedrec.evaluation.sums import EvaluationSums
 from fedrec.rng import Purpose, keys
 from fedrec.training.scorer import Scorer
 
-__all__ = ["PARTS", "Scorer", "evaluate_ratings", "evaluate_users", "list_length"]
+__all__ = [
+    "PARTS",
+    "Scorer",
+    "evaluate_ratings",
+    "evaluate_users",
+    "list_length",
+    "rank_users",
+    "rate_users",
+]
 
 PARTS = {"valid": 1, "test": 2}
 """Parts that can be evaluated, with the address of their negatives and ties."""
@@ -82,11 +95,59 @@ def evaluate_users(
         DataError: if a held-out item is also one that the user has seen.
         ConfigError: for an unknown part or no cut-offs.
     """
+    values = rank_users(
+        score,
+        held_out,
+        users,
+        num_items=num_items,
+        ks=ks,
+        sampled=sampled,
+        seed=seed,
+        part=part,
+        block_mib=block_mib,
+    )
+    recommended = np.bincount(values.listed, minlength=num_items)
+    return sum_up(values.metrics, values.counts, values.users, bootstrap, recommended, groups or {})
+
+
+def rank_users(
+    score: Scorer,
+    held_out: HeldOut,
+    users: NDArray[np.int64] | None,
+    *,
+    num_items: int,
+    ks: Sequence[int],
+    sampled: int,
+    seed: int,
+    part: str,
+    block_mib: int = 32,
+) -> UserValues:
+    """Rank as `evaluate_users` does, and keep the values of each user apart.
+
+    Args:
+        score: as there.
+        held_out: as there.
+        users: as there.
+        num_items: as there.
+        ks: as there.
+        sampled: as there.
+        seed: as there.
+        part: as there.
+        block_mib: as there.
+
+    Returns:
+        The values of the E users with relevant items.
+
+    Raises:
+        ModelError: as there.
+        DataError: as there.
+        ConfigError: as there.
+    """
     _check_request(part, ks)
     chosen, indptr, items, _ = select(held_out, users)
     draws = _Draws(seed, PARTS[part], sampled, list_length(ks))
     full, few = np.empty(len(items), np.int64), np.empty(len(items), np.int64)
-    recommended = np.zeros(num_items, np.int64)
+    lists = [np.zeros(0, np.int64)]
     for begin, end in _blocks(len(chosen), num_items, block_mib):
         own = slice(indptr[begin], indptr[end])
         rows = np.repeat(np.arange(end - begin), np.diff(indptr[begin : end + 1]))
@@ -94,11 +155,12 @@ def evaluate_users(
         full[own], few[own], listed = _rank_block(
             scores, seen, chosen[begin:end], rows, items[own], draws
         )
-        recommended += listed
+        lists.append(begin * num_items + listed)
     ranks = {"full": full} | ({f"sampled{sampled}": few} if sampled else {})
     metrics = _prefixed({name: user_metrics(r, indptr, ks) for name, r in ranks.items()})
     counts = {protocol: np.ones(len(chosen)) for protocol in ranks}
-    return sum_up(metrics, counts, chosen, bootstrap, recommended, groups or {})
+    listed_by, items_listed = np.divmod(np.concatenate(lists), num_items)
+    return UserValues(chosen, metrics, counts, listed_by, items_listed)
 
 
 def list_length(ks: Sequence[int]) -> int:
@@ -148,13 +210,13 @@ def _rank_block(
     items: NDArray[np.int32],
     draws: _Draws,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Return full ranks [w], ranks among negatives [w] and counts of listed items [I]."""
+    """Return full ranks [w], ranks among negatives [w] and listed cells [L] of the block."""
     num_users, num_items = scores.shape
     relevant = scores[rows, items]
     _check_unseen(relevant, block[rows], items)
     ties = keys(draws.seed, draws.part, block, Purpose.TIES)
     full = full_ranks(scores, rows, items, ties)
-    listed = count_recommended(scores, draws.list_length, ties)
+    listed = recommended_cells(scores, draws.list_length, ties)
     if not draws.sampled:
         return full, full, listed
     cells = np.unique(np.concatenate([seen, rows * num_items + items]))

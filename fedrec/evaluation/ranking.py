@@ -99,10 +99,10 @@ def sampled_ranks(
     return ranks + (before & (negatives[rows] >= 0)).sum(axis=1)
 
 
-def count_recommended(
+def recommended_cells(
     scores: NDArray[np.float32], k: int, keys: NDArray[np.uint64]
 ) -> NDArray[np.int64]:
-    """Count how often each item stands in a user's list of the K best.
+    """Find the items that stand in each user's list of the K best.
 
     Args:
         scores: float32 [b, I]; minus infinity marks items that are no candidates.
@@ -110,7 +110,7 @@ def count_recommended(
         keys: uint64 [b], the random keys that order equal scores.
 
     Returns:
-        int64 [I].
+        int64 [L], ascending: row * I + item, at most K for each row.
     """
     num_users, num_items = scores.shape
     k = min(k, num_items)
@@ -128,7 +128,7 @@ def count_recommended(
         listed[crowded] = mine > at_end
         row, place = np.nonzero(np.arange(k) < room[:, None])
         listed[crowded[row], best[row, place]] = True
-    return listed.sum(axis=0, dtype=np.int64)
+    return np.flatnonzero(listed)
 
 
 def user_metrics(

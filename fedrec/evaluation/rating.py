@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from fedrec.data.population import HeldOut
 from fedrec.errors import ModelError
-from fedrec.evaluation.reduction import check_finite, select, sum_up
+from fedrec.evaluation.reduction import UserValues, check_finite, select, sum_up
 from fedrec.evaluation.sums import EvaluationSums
 from fedrec.training.scorer import RatingPredictor
 
@@ -36,6 +36,26 @@ def evaluate_ratings(
         ModelError: if predictions are not finite or have the wrong shape.
     """
     del seed
+    values = rate_users(predict, held_out, users)
+    return sum_up(values.metrics, values.counts, values.users, bootstrap, values.listed, {})
+
+
+def rate_users(
+    predict: RatingPredictor, held_out: HeldOut, users: NDArray[np.int64] | None
+) -> UserValues:
+    """Compare as `evaluate_ratings` does, and keep the errors of each user apart.
+
+    Args:
+        predict: as there.
+        held_out: as there.
+        users: as there.
+
+    Returns:
+        Sums of errors over the ratings of each of the E users; a user counts for its ratings.
+
+    Raises:
+        ModelError: as there.
+    """
     chosen, indptr, items, labels = select(held_out, users)
     rows = np.repeat(np.arange(len(chosen)), np.diff(indptr))
     predicted = np.asarray(predict(chosen[rows], items))
@@ -53,4 +73,5 @@ def evaluate_ratings(
         )
     }
     counts = {"rating": np.diff(indptr).astype(np.float64)}
-    return sum_up(metrics, counts, chosen, bootstrap, np.zeros(0, np.int64), {})
+    none = np.zeros(0, np.int64)
+    return UserValues(chosen, metrics, counts, none, none)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,30 @@ from fedrec.data.population import HeldOut, expand
 from fedrec.errors import ModelError
 from fedrec.evaluation.bootstrap import bootstrap_sums
 from fedrec.evaluation.sums import EvaluationSums
+
+
+@dataclass(frozen=True, eq=False)
+class UserValues:
+    """What an evaluation finds for each user; only sums of it leave a node.
+
+    Attributes:
+        users: int64 [E], local users, ascending.
+        metrics: "<protocol>.<metric>" -> float64 [E].
+        counts: protocol -> float64 [E], what a user counts for.
+        listed_by: int64 [L], position in `users` of whom an item is recommended to, ascending.
+        listed: int64 [L], these items; empty if nothing was ranked.
+    """
+
+    users: NDArray[np.int64]
+    metrics: Mapping[str, NDArray[np.float64]]
+    counts: Mapping[str, NDArray[np.float64]]
+    listed_by: NDArray[np.int64]
+    listed: NDArray[np.int64]
+
+    @property
+    def table(self) -> NDArray[np.float64]:
+        """All metrics, then all counts, float64 [M + P, E]."""
+        return np.stack([*self.metrics.values(), *self.counts.values()])
 
 
 def select(

@@ -8,7 +8,7 @@ import pytrec_eval
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedrec.evaluation.ranking import METRICS, count_recommended, full_ranks, user_metrics
+from fedrec.evaluation.ranking import METRICS, full_ranks, recommended_cells, user_metrics
 from fedrec.rng import Purpose, keys
 
 NO = -np.inf
@@ -92,15 +92,15 @@ def test_equal_scores_are_ordered_once_and_for_all(seed: int, num_items: int, le
         assert sorted(ranks[user]) == list(range(1, num_items + 1))
         assert np.all(np.diff(scores[user][np.argsort(ranks[user])]) <= 0)
     k = int(rng.integers(1, num_items + 1))  # lists of the K best follow the same order
-    np.testing.assert_array_equal(count_recommended(scores, k, _keys(3)), (ranks <= k).sum(axis=0))
+    cells = recommended_cells(scores, k, _keys(3))
+    np.testing.assert_array_equal(cells, np.flatnonzero(ranks <= k))
 
 
 def test_lists_are_shorter_where_candidates_are_few() -> None:
     scores = np.array([[1, NO, NO, 2], [7, 7, 7, 7]], np.float32)
-    counts = count_recommended(scores, 3, _keys(2))
-    assert counts.sum() == 2 + 3
-    assert count_recommended(scores[:1], 3, _keys(1)).tolist() == [1, 0, 0, 1]
-    assert count_recommended(scores, 9, _keys(2)).tolist() == [2, 1, 1, 2]
+    assert len(recommended_cells(scores, 3, _keys(2))) == 2 + 3
+    assert recommended_cells(scores[:1], 3, _keys(1)).tolist() == [0, 3]
+    assert recommended_cells(scores, 9, _keys(2)).tolist() == [0, 3, 4, 5, 6, 7]
 
 
 def test_ranks_do_not_depend_on_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
