@@ -46,6 +46,7 @@ class Purpose(IntEnum):
     PSEUDO_ITEMS = 16
     AUDIT = 17
     POISON = 18
+    EVALUATION_CLIENTS = 19
 
 
 def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
