@@ -42,11 +42,12 @@ class Case:
 
     Attributes:
         clients: n.
-        elements: m, 32-bit integers.
+        elements: m, integers below 2**16.
         neighbours: k.
         dropout: share of clients lost before they send their vector.
         seconds: gate on the processor seconds of the session.
         ratio: gate on these over the floor; None where there is none.
+        width: bits of the ring, and of an element on the wire.
     """
 
     clients: int
@@ -55,10 +56,12 @@ class Case:
     dropout: float
     seconds: float
     ratio: float | None = None
+    width: int = 32
 
 
 CASES = {
     "ml-100k": Case(100, 53_824, 32, 0.05, 1.6, 2.5),
+    "packed": Case(100, 53_824, 32, 0.05, 1.6, 2.5, width=23),
     "complete": Case(100, 53_824, 99, 0.10, 5.0),
     "many": Case(1_000, 53_824, 48, 0.10, 25.0),
     "large": Case(100, 3_200_000, 32, 0.0, 18.0, 1.6),
@@ -116,7 +119,8 @@ def measure(name: str) -> dict[str, Any]:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     first = primitive_seconds(case.elements)
     start, cpu = time.perf_counter(), time.process_time()
-    result = simulate(inputs, neighbours=case.neighbours, drops=dict.fromkeys(range(lost), "mask"))
+    drops = dict.fromkeys(range(lost), "mask")
+    result = simulate(inputs, neighbours=case.neighbours, drops=drops, width=case.width)
     seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
     second = primitive_seconds(case.elements)
     right = np.array_equal(result.total, inputs[lost:].sum(axis=0, dtype=np.uint64))
@@ -153,7 +157,8 @@ def show(figures: dict[str, Any]) -> None:
     clock = f"{figures['session_s']:.2f} s by the clock"
     within = figures["cpu_s"] <= figures["seconds"]
     print(
-        f"{figures['case']}: {figures['clients']} x {figures['elements']}, k = "
+        f"{figures['case']}: {figures['clients']} x {figures['elements']} of "
+        f"{figures['width']} bits, k = "
         f"{figures['neighbours']}, t = {figures['threshold']}, {figures['dropout']:.0%} lost\n"
         f"  session {figures['cpu_s']:.2f} s (gate {figures['seconds']:.1f}: "
         f"{'met' if within else 'missed'}; {clock})   floor {figures['floor_s']:.2f} s   "

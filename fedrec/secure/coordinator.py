@@ -47,6 +47,7 @@ from fedrec.secure.messages import (
     read_revealed,
     read_sealed,
 )
+from fedrec.secure.packing import chunks, clean, reduce
 from fedrec.secure.plan import NONCE_BYTES, Plan, Vector, make_plan
 from fedrec.secure.recovery import Recovery
 from fedrec.secure.session import Advertised, Roster, make_roster, read_advertised
@@ -199,6 +200,8 @@ class Coordinator:
         self._require_holders(self._arrived)
         try:
             recovery.unmask(self._totals, self._survivors)
+            for vector in self.plan.vectors:
+                reduce(self._totals[vector.name], vector.width)
         finally:
             self._wipe()
         return Sums(self._totals, self.survivors)
@@ -232,12 +235,17 @@ class Coordinator:
         self._recovered().commitments[number] = bytes(body[:DIGEST_BYTES])
 
     def _take_masked(self, number: int, message: object) -> None:
-        body = self._read(number, message, Kind.MASKED)
-        start = 0
+        body, parts, start = self._read(number, message, Kind.MASKED), [], 0
         for vector in self.plan.vectors:
-            part = np.frombuffer(body, vector.dtype, vector.length, start)
-            np.add(self._totals[vector.name], part, out=self._totals[vector.name])
+            raw = body[start : start + vector.num_bytes]
+            require(clean(raw, vector.length, vector.width), "bits follow the last element")
+            parts.append((vector, raw))
             start += vector.num_bytes
+        for vector, raw in parts:
+            total = self._totals[vector.name]
+            for at, part in chunks(raw, vector.length, vector.width):
+                own = total[at : at + len(part)]
+                np.add(own, part, out=own)
 
     def _take_confirmation(self, number: int, message: object) -> None:
         address = self._session().address(Kind.CONFIRM, number, SERVER)

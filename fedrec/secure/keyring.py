@@ -32,6 +32,8 @@ from fedrec.secure.frames import HEADER_BYTES, SERVER, Frame, Kind
 from fedrec.secure.host import Host
 from fedrec.secure.masks import add_masks
 from fedrec.secure.messages import MASK_KEY, REVEALED, SEED, SHARE_BYTES, pack_sealed
+from fedrec.secure.packing import pack, plain_words
+from fedrec.secure.plan import Vector
 from fedrec.secure.session import Roster
 from fedrec.secure.shamir import Entropy, coefficients, split
 
@@ -202,6 +204,9 @@ class Keyring:
     ) -> bytearray:
         """Build the MASKED message in one buffer, masks added in place.
 
+        In a ring of k bits masks are whole words all the same, and their sum is reduced
+        at the end: 2**k divides 2**32 and 2**64, so that is the sum of the reduced ones.
+
         Keeps the shares of the neighbours; forgets the client's own secrets, which only
         its neighbours can recover from now on.
 
@@ -221,10 +226,14 @@ class Keyring:
         message[:HEADER_BYTES] = roster.address(Kind.MASKED, number, SERVER).header(size)
         start = HEADER_BYTES
         for at, vector in enumerate(plan.vectors):
-            part = np.frombuffer(message, vector.dtype, vector.length, start)
+            place = memoryview(message)[start : start + vector.num_bytes]
+            whole = plain_words(vector.width)  # then masked where they stand
+            part = np.frombuffer(place, vector.dtype) if whole else _words(vector)
             np.copyto(part, vectors[vector.name], casting="unsafe")
             plus = [own[at]] + [keys[at] for peer, keys in pairs.items() if peer > number]
             add_masks(part, plus, [keys[at] for peer, keys in pairs.items() if peer < number])
+            if not whole:
+                pack(part, vector.width, place)
             start += vector.num_bytes
         message[-TAG_BYTES:] = self.tag(Kind.MASKED, memoryview(message)[:-TAG_BYTES])
         self._held.update(shares)
@@ -255,6 +264,10 @@ class Keyring:
             share = self._held[owner][secret * SHARE_BYTES : (secret + 1) * SHARE_BYTES]
             revealed[at] = (owner, secret, np.frombuffer(share, "<u2"))
         return revealed
+
+
+def _words(vector: Vector) -> NDArray:
+    return np.empty(vector.length, vector.dtype)
 
 
 def _new_key(entropy: Entropy) -> X25519PrivateKey:

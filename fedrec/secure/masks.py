@@ -26,7 +26,7 @@ def keystream(key: bytes, size: int) -> bytes:
 
 
 def add_masks(vector: NDArray, plus: Sequence[bytes], minus: Sequence[bytes]) -> None:
-    """Add and subtract masks in place, modulo 2**32 or 2**64.
+    """Add and subtract masks in place, modulo 2**32 or 2**64, and so modulo any 2**k below.
 
     Args:
         vector: uint32 or uint64 [m], little-endian, contiguous: changed.

@@ -7,7 +7,7 @@ content has one encoding only.
     ROSTER     list of whole ADVERTISE messages                             (each signed)
     SHARES     commitment to the seed 32 | list of (receiver 4, sealed 88)  (tag)
     INBOX      list of (sender 4, sealed 88)                                (tag)
-    MASKED     the masked vectors, one after another                        (tag)
+    MASKED     the masked vectors, one after another, each in whole bytes   (tag)
     SURVIVORS  list of client numbers                                       (tag)
     CONFIRM    SHA-256 of the survivors 32                                  (signed)
     REQUEST    list of surviving neighbours | list of whole CONFIRM messages (tag)

@@ -378,7 +378,7 @@ def _check_vector(vector: Vector, values: NDArray | None) -> None:
             f"vector {vector.name!r} must hold unsigned integers, got {values.dtype}: "
             "quantise it first"
         )
-    largest = 2**vector.width - 1 if vector.bound is None else vector.bound
+    largest = 2**vector.width - 1 if vector.bound is None else vector.bound  # modular: any
     if int(values.max()) > largest:
         raise DataError(
             f"vector {vector.name!r} holds an element above the agreed bound of {largest}"

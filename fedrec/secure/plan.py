@@ -13,9 +13,10 @@ from fedrec.secure import graph
 from fedrec.secure.agreement import KEY_BYTES, VERSION
 from fedrec.secure.field import PRIME
 from fedrec.secure.frames import view
+from fedrec.secure.packing import packed_bytes, word_type
 
 MODES = ("off", "semi-honest", "malicious-server")
-WIDTHS = (32, 64)
+MAX_WIDTH = 64
 NONCE_BYTES = 16
 MAX_ELEMENTS = 2**31
 MAX_VECTORS = 16
@@ -30,7 +31,8 @@ class Vector:
     Attributes:
         name: what it is called; part of the masks' keys.
         length: m, its number of elements.
-        width: bits of the ring: sums are exact below 2**width.  32 or 64.
+        width: k, bits of the ring: sums are exact below 2**k.  1 to 64; elements travel in
+            k bits each.
         bound: largest element of one client, or None where sums may wrap around (vectors of
             uniformly random elements, of which only "zero or not" matters).
     """
@@ -43,12 +45,17 @@ class Vector:
     @property
     def num_bytes(self) -> int:
         """Size of the masked vector on the wire."""
-        return self.length * (self.width // 8)
+        return packed_bytes(self.length, self.width)
 
     @property
     def dtype(self) -> str:
-        """Its numpy dtype on the wire."""
-        return f"<u{self.width // 8}"
+        """The numpy dtype in which it is masked and summed."""
+        return word_type(self.width)
+
+    @property
+    def modular(self) -> bool:
+        """Whether its sums may wrap around: the one exception to the overflow rule."""
+        return self.bound is None
 
 
 @dataclass(frozen=True)
@@ -119,8 +126,8 @@ class Plan:
         parts = [head, self.coordinator, self.nonce]
         for vector in self.vectors:
             name = vector.name.encode()
-            wraps = vector.bound is None
-            numbers = struct.pack("<QBBQ", vector.length, vector.width, wraps, vector.bound or 0)
+            bounds = (vector.modular, vector.bound or 0)
+            numbers = struct.pack("<QBBQ", vector.length, vector.width, *bounds)
             parts += [bytes([len(name)]), name, numbers]
         parts.append(struct.pack("<I", len(self.registry)))
         parts += [struct.pack("<I", number) + key for number, key in self.registry]
@@ -232,23 +239,24 @@ def check_overflow(num_clients: int, bound: int, width: int) -> None:
 
 
 def ring_width(num_clients: int, bound: int) -> int:
-    """Return the narrower ring, 32 or 64 bits, that holds the largest possible sum.
+    """Return k of the smallest ring that holds the largest possible sum.
+
+    Returns:
+        ceil(log2(num_clients * bound + 1)), at least 1.
 
     Raises:
-        ConfigError: if neither does.
+        ConfigError: if that is more than 64.
     """
-    if num_clients * bound < 2**32:
-        return 32
-    check_overflow(num_clients, bound, 64)
-    return 64
+    check_overflow(num_clients, bound, MAX_WIDTH)
+    return max(1, (num_clients * bound).bit_length())
 
 
 def _check_vector(vector: Vector, num_clients: int) -> None:
     if not 0 < len(vector.name.encode()) <= _MAX_NAME:
         raise ConfigError(f"the name of a vector takes 1 to {_MAX_NAME} bytes: {vector.name!r}")
-    if vector.width not in WIDTHS or not 0 < vector.length <= MAX_ELEMENTS:
+    if not 1 <= vector.width <= MAX_WIDTH or not 0 < vector.length <= MAX_ELEMENTS:
         raise ConfigError(
-            f"a vector has 1 to {MAX_ELEMENTS} elements of 32 or 64 bits, "
+            f"a vector has 1 to {MAX_ELEMENTS} elements of 1 to {MAX_WIDTH} bits, "
             f"got {vector.length} of {vector.width}"
         )
     if vector.bound is not None:

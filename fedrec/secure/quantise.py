@@ -67,7 +67,7 @@ class FixedPoint:
             name: its name.
             length: m, number of real elements.
             num_clients: n, the most clients in a sum.
-            width: bits of the ring; None for the narrower one that is wide enough.
+            width: bits of the ring; None for the fewest that are enough.
 
         Returns:
             A vector of m + 1 elements.

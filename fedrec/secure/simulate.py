@@ -17,8 +17,9 @@ from fedrec.secure.agreement import Identity
 from fedrec.secure.coordinator import STAGES, Coordinator, Sums
 from fedrec.secure.frames import SERVER
 from fedrec.secure.host import Host
+from fedrec.secure.packing import reduce
 from fedrec.secure.party import Party
-from fedrec.secure.plan import MODES, Vector, ring_width
+from fedrec.secure.plan import MAX_WIDTH, MODES, Vector, check_overflow
 from fedrec.secure.shamir import Entropy
 
 KEPT_BYTES = 2**26
@@ -99,12 +100,15 @@ def simulate(
     mode: str = "semi-honest",
     drops: Mapping[int, str] = {},  # noqa: B006 - read only
     seed: int | None = None,
+    width: int | None = None,
+    modular: bool = False,
 ) -> SecureSum:
     """Run the protocol among n clients in this process, message by message.
 
-    The ring is the narrower of 32 and 64 bits in which n times the largest input does not
-    wrap around.  Clients share results of key agreement as `Host` describes; the messages are
-    those of n separate processes, byte by byte.
+    Without a width the ring is the narrower of 32 and 64 bits in which n times the largest
+    input does not wrap around: whole words, the fastest.  Clients share results of key
+    agreement as `Host` describes; the messages are those of n separate processes, byte by
+    byte.
 
     Args:
         inputs: unsigned integers [n, m], a row for each client.
@@ -114,6 +118,8 @@ def simulate(
         drops: client -> the stage before whose message it vanishes: "advertise", "share",
             "mask", "consistency" or "unmask".
         seed: makes keys repeatable, for tests only; None draws from the operating system.
+        width: bits of the ring, and of an element on the wire, 1 to 64; None: 32 or 64.
+        modular: let sums wrap around, so that `total` is modulo 2**width.
 
     Returns:
         The sum over the clients that sent their vector, and what it cost.
@@ -129,9 +135,24 @@ def simulate(
         array([ 9, 12], dtype=uint64)
     """
     rows = _checked(inputs, mode, drops)
+    vector = _vector(rows, width, modular=modular)
     if mode == "off":
-        return _plain(rows, drops)
-    return _Simulation(rows, threshold, neighbours, mode, drops, seed).run()
+        return _plain(rows, drops, vector)
+    return _Simulation(rows, vector, threshold, neighbours, mode, drops, seed).run()
+
+
+def _vector(rows: NDArray, width: int | None, *, modular: bool) -> Vector:
+    """Describe the summed vector."""
+    bound = int(rows.max(initial=0))
+    if width is None:
+        width = 32 if modular or len(rows) * bound < 2**32 else 64
+    if not 1 <= width <= MAX_WIDTH:
+        raise ConfigError(f"width must be between 1 and {MAX_WIDTH} bits, got {width}")
+    if modular and bound >= 2**width:
+        raise DataError(f"inputs must be below 2**{width}, the size of the ring, got {bound}")
+    if not modular:
+        check_overflow(len(rows), bound, width)
+    return Vector(VECTOR, rows.shape[1], width, None if modular else bound)
 
 
 def _checked(inputs: NDArray, mode: str, drops: Mapping[int, str]) -> NDArray:
@@ -151,10 +172,11 @@ def _checked(inputs: NDArray, mode: str, drops: Mapping[int, str]) -> NDArray:
     return rows
 
 
-def _plain(rows: NDArray, drops: Mapping[int, str]) -> SecureSum:
+def _plain(rows: NDArray, drops: Mapping[int, str], vector: Vector) -> SecureSum:
     alive = [n for n in range(len(rows)) if drops.get(n, "unmask") in ("consistency", "unmask")]
     start = time.perf_counter()
     total = rows[alive].sum(axis=0, dtype=np.uint64)
+    reduce(total, vector.width)
     seconds = {"mask": time.perf_counter() - start}
     size = rows[0].nbytes
     sent = tuple(Sent("mask", n, SERVER, size, rows[n].tobytes()) for n in alive)
@@ -167,6 +189,7 @@ class _Simulation:
     def __init__(
         self,
         rows: NDArray,
+        vector: Vector,
         threshold: int | None,
         neighbours: int | None,
         mode: str,
@@ -178,8 +201,6 @@ class _Simulation:
         self._sent: list[Sent] = []
         self._seconds: dict[str, float] = {}
         self._mode = mode
-        bound = int(rows.max(initial=0))
-        vector = Vector(VECTOR, rows.shape[1], ring_width(len(rows), bound), bound)
         self._keep = len(rows) * vector.num_bytes <= KEPT_BYTES
         sources = [_entropy(seed, n) for n in range(len(rows))]
         identities = [Identity.generate(source) for source in sources]

@@ -163,7 +163,7 @@ def test_bytes_are_those_of_the_messages(small_run: Make) -> None:
     config = small_run(**{**SECURE, "engine__nodes": 2})
     run(config)
     (line,) = lines(config)
-    masked = 60 * 4 * 4 + 4 * 8  # 60 rows of 4 elements in 32 bits; 3 metrics and the weight
+    masked = 60 * 4 * 26 // 8 + 4 * 38 // 8  # 50 * (2**20 - 1) < 2**26, 50 * (2**32 - 1) < 2**38
     per_client = line["bytes_up"] / 50
     shares = per_client - (64 + masked + 32)  # frame, vectors, tag
     assert 0 < shares < 4096

@@ -15,7 +15,14 @@ CASES = {
     "early_losses": ("semi-honest", 6, 3, 3, None, {0: "advertise", 4: "share"}, 2**40),
     "malicious_server": ("malicious-server", 5, 3, 3, None, {2: "mask", 4: "consistency"}, 2**20),
     "sparse_graph": ("semi-honest", 8, 6, 3, 4, {5: "mask"}, 2**16),
+    "packed": ("semi-honest", 4, 9, None, None, {2: "mask"}, 2**8),
+    "packed_wide": ("malicious-server", 4, 7, None, None, {1: "share"}, 2**37),
+    "modular": ("semi-honest", 4, 5, None, None, {3: "mask"}, 2**32),
+    "modular_packed": ("semi-honest", 3, 11, None, None, {}, 2**13),
 }
+RINGS = {"packed": (10, False), "packed_wide": (39, False)}
+RINGS |= {"modular": (32, True), "modular_packed": (13, True)}
+"""Width of the ring, and whether sums may wrap around; of the others 32 or 64, and no."""
 
 
 def make(name: str) -> dict:
@@ -23,6 +30,7 @@ def make(name: str) -> dict:
     mode, n, m, threshold, neighbours, drops, top = CASES[name]
     inputs = np.random.default_rng(len(name)).integers(0, top, (n, m), dtype=np.uint64)
     inputs[0, 0] = top - 1
+    width, modular = RINGS.get(name, (32 if n * (top - 1) < 2**32 else 64, False))
     drawn: dict[bytes, list[str]] = {}
     original = SeededEntropy.__call__
 
@@ -34,17 +42,24 @@ def make(name: str) -> dict:
     SeededEntropy.__call__ = noted  # type: ignore[method-assign]
     try:
         result = simulate(
-            inputs, threshold=threshold, neighbours=neighbours, mode=mode, drops=drops, seed=1
+            inputs,
+            threshold=threshold,
+            neighbours=neighbours,
+            mode=mode,
+            drops=drops,
+            seed=1,
+            width=width,
+            modular=modular,
         )
     finally:
         SeededEntropy.__call__ = original  # type: ignore[method-assign]
-    width = 32 if n * (top - 1) < 2**32 else 64
+    bound = None if modular else top - 1
     return {
         "mode": mode,
         "round": 1,
         "threshold": result.threshold,
         "neighbours": result.neighbours,
-        "vector": {"name": "input", "length": m, "width": width, "bound": top - 1},
+        "vector": {"name": "input", "length": m, "width": width, "bound": bound},
         "inputs": inputs.tolist(),
         "drops": {str(i): stage for i, stage in drops.items()},
         "draws": [drawn[SeededEntropy(1, i)._key] for i in range(n)],

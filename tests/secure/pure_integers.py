@@ -247,13 +247,20 @@ def plan_bytes(case: dict, publics: list[bytes], coordinator: bytes, nonce: byte
     out += le(case["neighbours"], 4) + bytes([1]) + coordinator + nonce
     name = case["vector"]["name"].encode()
     out += bytes([len(name)]) + name + le(case["vector"]["length"], 8)
-    out += bytes([case["vector"]["width"], 0]) + le(case["vector"]["bound"], 8)
+    bound = case["vector"]["bound"]  # none: sums may wrap around
+    out += bytes([case["vector"]["width"], bound is None]) + le(bound or 0, 8)
     out += le(len(publics), 4)
     return out + b"".join(le(i, 4) + key for i, key in enumerate(publics))
 
 
 def counted(entries: list[bytes]) -> bytes:
     return le(len(entries), 4) + b"".join(entries)
+
+
+def bit_string(elements: list[int], width: int) -> bytes:
+    """Element i in the bits from i * width on, lowest first, and zeros to the full byte."""
+    size = (len(elements) * width + 7) // 8
+    return le(sum(x << i * width for i, x in enumerate(elements)), size)
 
 
 class Replay:
@@ -302,7 +309,7 @@ class Replay:
 
     def mask_words(self, secret: bytes, a: int, b: int) -> list[int]:
         v = self.case["vector"]
-        size = v["width"] // 8
+        size = 4 if v["width"] <= 32 else 8
         bound = info(
             b"mask", self.session, self.turn, a, b, v["name"].encode(), v["length"], v["width"]
         )
@@ -375,7 +382,6 @@ class Replay:
             [i for i in self.sharing if i in self.present("mask")],
             2 ** self.case["vector"]["width"],
         )
-        size = self.case["vector"]["width"] // 8
         self.total = [0] * self.case["vector"]["length"]
         for i in self.sharing:
             peers = [j for j in self.holders[i] if j in self.sharing and j != i]
@@ -396,7 +402,7 @@ class Replay:
                 masked = [x + (y if j > i else -y) for x, y in zip(masked, words, strict=True)]
             masked = [x % ring for x in masked]
             self.total = [(x + y) % ring for x, y in zip(self.total, masked, strict=True)]
-            body = b"".join(le(x, size) for x in masked)
+            body = bit_string(masked, self.case["vector"]["width"])
             self.sent.append(("mask", i, SERVER, self.tagged(5, i, SERVER, body)))
         return survivors
 

@@ -22,14 +22,19 @@ class Session:
         mode: str = "semi-honest",
         seed: int = 7,
         share_host: bool = True,
+        width: int = 32,
+        second: int = 0,
         **options,
     ) -> None:
         self.inputs = np.random.default_rng(seed).integers(0, 100, (n, m), dtype=np.uint32)
+        self.second = np.zeros(second, np.uint32)  # a vector of zeros besides, if not empty
+        more = (Vector("second", second, 7, 0),) if second else ()
+        self.vectors = (Vector(NAME, m, width, 99), *more)
         sources = [SeededEntropy(seed, i) for i in range(n)]
         self.identities = [Identity.generate(source) for source in sources]
         self.server = Coordinator(
             {i: identity.public for i, identity in enumerate(self.identities)},
-            (Vector(NAME, m, 32, 99),),
+            self.vectors,
             round_number=3,
             mode=mode,
             entropy=SeededEntropy(seed, 2**32),
@@ -43,13 +48,17 @@ class Session:
         self.to_party: dict[str, dict[int, bytes]] = {"advertise": dict.fromkeys(range(n), b"")}
         self.to_server: dict[str, dict[int, bytes]] = {}
 
+    def given(self, number: int) -> dict[str, np.ndarray]:
+        """The vectors of one party."""
+        return {NAME: self.inputs[number], "second": self.second}
+
     def answer(self, stage: str, number: int, message: bytes) -> bytes:
         """Let one party answer a message of the server."""
         party = self.parties[number]
         steps: Mapping[str, Callable[[], bytes]] = {
             "advertise": party.advertise,
             "share": lambda: party.share(message),
-            "mask": lambda: party.mask(message, {NAME: self.inputs[number]}),
+            "mask": lambda: party.mask(message, self.given(number)),
             "consistency": lambda: party.confirm(message),
             "unmask": lambda: party.unmask(message),
         }

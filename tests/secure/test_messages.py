@@ -57,13 +57,15 @@ def mutations(raw: bytes, others: list[bytes], count: int, seed: int) -> Iterato
             yield bytes(changed)
 
 
-def reach(stage: str) -> Session:
+def reach(stage: str, width: int) -> Session:
     """A session whose parties 0 and 1 have still to answer, or be heard, at a stage."""
-    return Session(4, 3, mode="malicious-server", seed=11).run_to(stage)
+    return Session(4, 3, mode="malicious-server", seed=11, width=width).run_to(stage)
 
 
-def target(stage: str, up: bool) -> tuple[Session, bytes, list[bytes], Callable[[bytes], object]]:
-    session = reach(stage)
+def target(
+    stage: str, up: bool, width: int = 32
+) -> tuple[Session, bytes, list[bytes], Callable[[bytes], object]]:
+    session = reach(stage, width)
     if not up:
         raw = session.to_party[stage]
         return (
@@ -77,8 +79,8 @@ def target(stage: str, up: bool) -> tuple[Session, bytes, list[bytes], Callable[
     return session, answers[0], [answers[1]], session.server.receive
 
 
-def check(stage: str, up: bool, count: int) -> None:
-    session, raw, others, take = target(stage, up)
+def check(stage: str, up: bool, count: int, width: int = 32) -> None:
+    session, raw, others, take = target(stage, up, width)
     others += [bytes(m) for s in session.to_server.values() for m in s.values()][-4:]
     others += [m for s in session.to_party.values() for m in s.values() if m and m != raw][-4:]
     for number, changed in enumerate(mutations(raw, others, count, seed=hash(stage) % 97)):
@@ -91,6 +93,41 @@ def check(stage: str, up: bool, count: int) -> None:
 @pytest.mark.parametrize(("stage", "up"), CASES)
 def test_mutated_messages_are_refused(stage: str, up: bool) -> None:
     check(stage, up, 300)
+
+
+def test_mutated_messages_of_a_packed_ring_are_refused() -> None:
+    check("mask", True, 300, width=9)
+
+
+def test_padding_and_a_wrong_width_are_refused_behind_a_right_tag() -> None:
+    """3 elements of 9 bits are 27 bits: the last 5 of 4 bytes must be zero."""
+    session, raw, _, take = target("mask", up=True, width=9)
+    key = session.server._keys[0][1]
+
+    def sealed(body: bytes) -> bytes:
+        head = raw[: HEADER_BYTES - 8] + len(body).to_bytes(8, "little")
+        return head + body + tag(key, Kind.MASKED, head + body)
+
+    body = bytes(raw[HEADER_BYTES:-16])
+    assert len(body) == 4
+    before = session.server._totals["x"].copy()
+    for bit in range(3, 8):
+        with pytest.raises(ProtocolError, match="bits follow the last element"):
+            take(sealed(body[:-1] + bytes([body[-1] | 1 << bit])))
+    for other in (b"", body[:-1], body + b"\0", body * 3):
+        assert refused(take, sealed(other))
+    assert np.array_equal(session.server._totals["x"], before)
+    take(sealed(body))
+
+
+def test_a_second_vector_with_padding_spoils_the_first_one_too() -> None:
+    """Nothing of a refused message is added."""
+    session = Session(4, 3, seed=2, width=9, second=5).run_to("mask")
+    raw = bytes(session.answer("mask", 0, session.to_party["mask"][0]))
+    content = raw[:-17] + bytes([raw[-17] | 0x80])
+    with pytest.raises(ProtocolError, match="bits follow"):
+        session.server.receive(content + tag(session.server._keys[0][1], Kind.MASKED, content))
+    assert not any(total.any() for total in session.server._totals.values())
 
 
 @pytest.mark.slow
@@ -214,22 +251,23 @@ def test_one_wrong_share_is_outvoted_and_too_many_skip_the_round() -> None:
                 session.server.finish()
 
 
-def test_only_what_the_protocol_needs_is_on_the_wire() -> None:
+@pytest.mark.parametrize(("width", "masked"), [(32, 36), (11, 13), (63, 71), (64, 72)])
+def test_only_what_the_protocol_needs_is_on_the_wire(width: int, masked: int) -> None:
     """Every byte that leaves a client belongs to a field that is named here."""
     n, m = 6, 9
-    session = Session(n, m, mode="malicious-server", seed=1).run_to("finish")
+    session = Session(n, m, mode="malicious-server", seed=1, width=width).run_to("finish")
     header, signature, gmac, sealed = 64, 64, 16, 2 * 36 + 16
     sizes = {
         "advertise": header + 32 + 32 + signature,
         "share": header + 32 + 4 + (n - 1) * (4 + sealed) + gmac,
-        "mask": header + 4 * m + gmac,
+        "mask": header + masked + gmac,
         "consistency": header + 32 + signature,
         "unmask": header + 4 + n * (4 + 1 + 36) + gmac,
     }
     assert {s: {len(x) for x in raw.values()} for s, raw in session.to_server.items()} == {
         stage: {size} for stage, size in sizes.items()
     }
-    same = Session(n, m, mode="malicious-server", seed=1)
+    same = Session(n, m, mode="malicious-server", seed=1, width=width)
     same.inputs = np.zeros_like(same.inputs)
     same.run_to("finish")
     differing = [s for s in sizes if same.to_server[s] != session.to_server[s]]

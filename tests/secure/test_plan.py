@@ -16,7 +16,7 @@ def plan(**changes: object) -> Plan:
     return dataclasses.replace(good, **changes)
 
 
-@pytest.mark.parametrize("width", [32, 64])
+@pytest.mark.parametrize("width", [7, 15, 32, 41, 64])
 @pytest.mark.parametrize("n", [3, 5, 17])
 def test_overflow_at_the_limit(n: int, width: int) -> None:
     """n * bound < 2**width, where bound is (2**b - 1) * w_max."""
@@ -27,11 +27,27 @@ def test_overflow_at_the_limit(n: int, width: int) -> None:
         check_overflow(n, limit + 1, width)
 
 
-def test_the_narrower_ring_is_taken_where_it_is_wide_enough() -> None:
+def test_the_smallest_ring_that_is_wide_enough_is_taken() -> None:
+    """k = ceil(log2(n * bound + 1))."""
+    assert ring_width(100, 255) == 15  # 25,500 < 2**15
     assert ring_width(3, (2**32 - 1) // 3) == 32
-    assert ring_width(3, (2**32 - 1) // 3 + 1) == 64
+    assert ring_width(3, (2**32 - 1) // 3 + 1) == 33
+    assert ring_width(4, 2**13 - 1) == 15
+    assert ring_width(4, 2**13) == 16
+    assert ring_width(100, 0) == 1
     with pytest.raises(ConfigError, match="64 bits"):
         ring_width(3, 2**63)
+
+
+def test_only_a_modular_vector_may_wrap_around_and_the_plan_says_so() -> None:
+    exact, modular = Vector("u", 5, 32, 2**31), Vector("u", 5, 32, None)
+    assert (exact.modular, modular.modular) == (False, True)
+    with pytest.raises(ConfigError, match="does not fit into 32 bits"):
+        check_plan(plan(vectors=(exact,)))
+    check_plan(plan(vectors=(modular,)))
+    bounded = plan(vectors=(Vector("u", 5, 32, 2**20),))
+    assert plan(vectors=(modular,)).digest != bounded.digest
+    assert Plan.from_bytes(plan(vectors=(modular,)).to_bytes()).vectors == (modular,)
 
 
 def test_clients_ascend_and_bytes_come_back() -> None:
@@ -79,7 +95,9 @@ def test_any_change_changes_the_digest() -> None:
         ({"vectors": (Vector("u", 5, 32, 1), Vector("u", 6, 32, 1))}, "different names"),
         ({"vectors": (Vector("", 5, 32, 1),)}, "1 to 64 bytes"),
         ({"vectors": (Vector("u", 0, 32, 1),)}, "got 0 of 32"),
-        ({"vectors": (Vector("u", 5, 16, 1),)}, "got 5 of 16"),
+        ({"vectors": (Vector("u", 5, 0, 0),)}, "got 5 of 0"),
+        ({"vectors": (Vector("u", 5, 65, 1),)}, "got 5 of 65"),
+        ({"vectors": (Vector("u", 5, 15, 2**13),)}, "does not fit into 15 bits"),
         ({"vectors": (Vector("u", 5, 32, 2**31),)}, "does not fit into 32 bits"),
     ],
 )

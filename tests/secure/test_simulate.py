@@ -74,6 +74,37 @@ def test_a_sum_over_two_clients_is_not_given_out() -> None:
     assert late.total.tolist() == [5, 5]
 
 
+@pytest.mark.parametrize("width", [1, 9, 32, 33, 64])
+def test_modular_sums_wrap_around_and_exact_ones_may_not(width: int) -> None:
+    draw = np.random.default_rng(width)
+    inputs = draw.integers(0, 2**width, (5, 40), dtype=np.uint64)
+    inputs[:, 0] = 2**width - 1
+    result = simulate(inputs, width=width, modular=True, drops={1: "mask"})
+    alive = [sum(int(x) for x in column) for column in np.delete(inputs, 1, axis=0).T]
+    assert result.total.tolist() == [total % 2**width for total in alive]
+    plain = simulate(inputs, width=width, modular=True, drops={1: "mask"}, mode="off")
+    assert np.array_equal(plain.total, result.total)
+    with pytest.raises(ConfigError, match=f"does not fit into {width} bits"):
+        simulate(inputs, width=width)
+
+
+def test_a_smaller_ring_costs_fewer_bytes() -> None:
+    """1,000 elements below 256 of four clients: 10 bits instead of 32."""
+    inputs = np.full((4, 1000), 255, np.uint32)
+    small, wide = simulate(inputs, width=10), simulate(inputs)
+    assert small.total.tolist() == wide.total.tolist() == [1020] * 1000
+    assert wide.bytes_up - small.bytes_up == 4 * (4000 - 1250)
+
+
+def test_impossible_rings_are_refused() -> None:
+    inputs = np.full((3, 2), 200, np.uint32)
+    for width in (0, 65):
+        with pytest.raises(ConfigError, match="between 1 and 64 bits"):
+            simulate(inputs, width=width)
+    with pytest.raises(DataError, match=r"below 2\*\*7"):
+        simulate(inputs, width=7, modular=True)
+
+
 def random_sums(count: int, seed: int) -> None:
     draw = np.random.default_rng(seed)
     for _ in range(count):
@@ -86,7 +117,10 @@ def random_sums(count: int, seed: int) -> None:
         if mode == "malicious-server" and 2 * threshold <= holders:
             mode = "semi-honest"
         inputs = draw.integers(0, 2**bits, (n, m), dtype=np.uint64)
-        result = simulate(inputs, threshold=threshold, neighbours=neighbours, mode=mode)
+        fewest = (n * int(inputs.max())).bit_length()
+        width = int(draw.integers(max(fewest, 1), 65)) if draw.integers(2) else None
+        options = {"threshold": threshold, "neighbours": neighbours, "mode": mode}
+        result = simulate(inputs, width=width, **options)
         assert np.array_equal(result.total, inputs.sum(axis=0)), (n, m, bits, neighbours, threshold)
 
 

@@ -119,7 +119,7 @@ def test_a_private_update_keeps_its_norm_after_rounding(small_run: Make) -> None
 def test_vectors_name_no_single_number(small_run: Make) -> None:
     layout = make_layout(small_run(**BASE), SHARED)
     described = {v.name: (v.length, v.width) for v in layout.vectors(100)}
-    assert described == {"tables": (12, 32), "weights": (3, 64), "metrics": (4, 64)}
+    assert described == {"tables": (12, 27), "weights": (3, 39), "metrics": (4, 39)}
 
 
 def test_a_diverged_update_is_refused(small_run: Make) -> None:
