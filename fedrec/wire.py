@@ -59,11 +59,13 @@ def narrow(array: NDArray) -> NDArray:
     return narrower if same else array
 
 
-def _pack_arrays(arrays: Arrays) -> ArrayRecord:
+def pack_arrays(arrays: Arrays) -> ArrayRecord:
+    """Return arrays as a record of a message."""
     return ArrayRecord({name: Array(np.asarray(a, order="C")) for name, a in arrays.items()})
 
 
-def _unpack_arrays(record: ArrayRecord) -> dict[str, NDArray]:
+def unpack_arrays(record: ArrayRecord) -> dict[str, NDArray]:
+    """Return what `pack_arrays` has packed."""
     return {name: array.numpy() for name, array in record.items()}
 
 
@@ -127,13 +129,13 @@ class RosterReply:
 
     def pack(self) -> RecordDict:
         """Return the message content."""
-        return seal_record(self.KIND, {}, {"clients": _pack_arrays({"ids": narrow(self.clients)})})
+        return seal_record(self.KIND, {}, {"clients": pack_arrays({"ids": narrow(self.clients)})})
 
     @classmethod
     def unpack(cls, content: RecordDict) -> RosterReply:
         """Rebuild the reply."""
         _, clients = open_record(content, cls.KIND, "clients")
-        return cls(_unpack_arrays(clients)["ids"].astype(np.int64))
+        return cls(unpack_arrays(clients)["ids"].astype(np.int64))
 
 
 @dataclass(frozen=True)
@@ -178,6 +180,7 @@ class TrainRequest:
         clients: int64 [C], chosen clients of this node, ascending.
         moment: which personal parameters to start from and to keep.
         clip: largest norm of a client's update, where the server adapts it.
+        single: whether the reply shall hold every client's own update, not their sum.
     """
 
     shared: Shared
@@ -185,29 +188,32 @@ class TrainRequest:
     clients: NDArray[np.int64]
     moment: Moment
     clip: float = 0.0
+    single: bool = False
     KIND: ClassVar[str] = "train-request"
 
     def pack(self, shared: ArrayRecord | None = None) -> RecordDict:
         """Return the message content; `shared` may be packed once for all nodes."""
         records = {
             "shared": pack_shared(self.shared) if shared is None else shared,
-            "clients": _pack_arrays({"ids": narrow(self.clients)}),
+            "clients": pack_arrays({"ids": narrow(self.clients)}),
         }
-        head = {"round": self.round_number, "clip": self.clip, **self.moment.head()}
+        head = {"round": self.round_number, "clip": self.clip, "single": self.single}
+        head |= self.moment.head()
         return seal_record(self.KIND, head, records)
 
     @classmethod
     def unpack(cls, content: RecordDict) -> TrainRequest:
         """Rebuild the request."""
         head, shared, clients = open_record(content, cls.KIND, "shared", "clients")
-        ids = _unpack_arrays(clients)["ids"].astype(np.int64)
+        ids = unpack_arrays(clients)["ids"].astype(np.int64)
         moment, clip = Moment.from_head(head), float(head["clip"])
-        return cls(restore_shared(_unpack_arrays(shared)), int(head["round"]), ids, moment, clip)
+        parameters, single = restore_shared(unpack_arrays(shared)), bool(head["single"])
+        return cls(parameters, int(head["round"]), ids, moment, clip, single)
 
 
 def pack_shared(shared: Shared) -> ArrayRecord:
     """Return shared parameters as a record that several messages may carry."""
-    return _pack_arrays(flatten_shared(shared))
+    return pack_arrays(flatten_shared(shared))
 
 
 @dataclass(frozen=True, eq=False)
@@ -234,7 +240,7 @@ class TrainReply:
         arrays |= {f"weight.{name}": narrow(value) for name, value in total.weights.items()}
         head = {"empty": False, "weight": float(total.weight), "clients": int(total.num_clients)}
         metrics = MetricRecord({name: float(value) for name, value in total.metrics.items()})
-        return seal_record(self.KIND, head, {"sum": _pack_arrays(arrays), "metrics": metrics})
+        return seal_record(self.KIND, head, {"sum": pack_arrays(arrays), "metrics": metrics})
 
     @classmethod
     def unpack(cls, content: RecordDict) -> TrainReply:
@@ -243,7 +249,7 @@ class TrainReply:
         if head["empty"]:
             return cls(None)
         head, record, metrics = open_record(content, cls.KIND, "sum", "metrics")
-        arrays = _unpack_arrays(record)
+        arrays = unpack_arrays(record)
         ids = _with_prefix(arrays, "ids.")
         rows = _as_float64(_with_prefix(arrays, "rows."))
         return cls(
@@ -264,33 +270,41 @@ def _as_float64(arrays: Arrays) -> dict[str, NDArray]:
 
 @dataclass(frozen=True, eq=False)
 class EvaluateRequest:
-    """Asks a node to evaluate all clients that it hosts.
+    """Asks a node to evaluate clients that it hosts.
 
     Attributes:
         shared: the parameters to evaluate.
         part: "valid" or "test".
         bootstrap: number of bootstrap replicates.
         moment: which personal parameters to use.
+        clients: int64 [C], ascending; None for all that the node hosts.
     """
 
     shared: Shared
     part: str
     bootstrap: int
     moment: Moment
+    clients: NDArray[np.int64] | None = None
     KIND: ClassVar[str] = "evaluate-request"
 
     def pack(self, shared: ArrayRecord | None = None) -> RecordDict:
         """Return the message content; `shared` may be packed once for all nodes."""
-        record = pack_shared(self.shared) if shared is None else shared
+        records = {"shared": pack_shared(self.shared) if shared is None else shared}
+        if self.clients is not None:
+            records["clients"] = pack_arrays({"ids": narrow(self.clients)})
         head = {"part": self.part, "bootstrap": self.bootstrap, **self.moment.head()}
-        return seal_record(self.KIND, head, {"shared": record})
+        return seal_record(self.KIND, head, records)
 
     @classmethod
     def unpack(cls, content: RecordDict) -> EvaluateRequest:
         """Rebuild the request."""
         head, shared = open_record(content, cls.KIND, "shared")
-        parameters = restore_shared(_unpack_arrays(shared))
-        return cls(parameters, str(head["part"]), int(head["bootstrap"]), Moment.from_head(head))
+        parameters = restore_shared(unpack_arrays(shared))
+        clients = None
+        if "clients" in content:
+            clients = unpack_arrays(content.array_records["clients"])["ids"].astype(np.int64)
+        part, bootstrap = str(head["part"]), int(head["bootstrap"])
+        return cls(parameters, part, bootstrap, Moment.from_head(head), clients)
 
 
 @dataclass(frozen=True, eq=False)
@@ -307,13 +321,13 @@ class EvaluateReply:
     def pack(self) -> RecordDict:
         """Return the message content."""
         arrays = {name: narrow(array) for name, array in to_arrays(self.sums).items()}
-        return seal_record(self.KIND, {}, {"sums": _pack_arrays(arrays)})
+        return seal_record(self.KIND, {}, {"sums": pack_arrays(arrays)})
 
     @classmethod
     def unpack(cls, content: RecordDict) -> EvaluateReply:
         """Rebuild the reply."""
         _, record = open_record(content, cls.KIND, "sums")
-        arrays = _unpack_arrays(record)
+        arrays = unpack_arrays(record)
         wide = {n: a.astype(np.float64) if a.dtype == np.float32 else a for n, a in arrays.items()}
         return cls(from_arrays(wide))
 
@@ -333,7 +347,7 @@ class PersonalState:
 
 def store_state(state: RecordDict, slot: str, value: PersonalState) -> None:
     """Put personal parameters into a slot of a node's context state."""
-    state[f"personal.{slot}"] = _pack_arrays(value.personal.values)
+    state[f"personal.{slot}"] = pack_arrays(value.personal.values)
     state[f"personal.{slot}.tag"] = ConfigRecord({"round": value.round_number})
 
 
@@ -341,5 +355,5 @@ def stored_state(state: RecordDict, slot: str) -> PersonalState | None:
     """Return what `store_state` put into a slot, or None."""
     if f"personal.{slot}" not in state:
         return None
-    values = _unpack_arrays(state[f"personal.{slot}"])
+    values = unpack_arrays(state[f"personal.{slot}"])
     return PersonalState(int(state[f"personal.{slot}.tag"]["round"]), Personal(values))

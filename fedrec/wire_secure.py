@@ -14,7 +14,7 @@ import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 from numpy.typing import NDArray
 
-from fedrec.wire import TrainRequest, open_record, seal_record
+from fedrec.wire import EvaluateRequest, TrainRequest, open_record, seal_record
 
 SECURE = "train.secure"
 IDENTITIES = "query.identities"
@@ -89,9 +89,10 @@ class SecureRequest:
         stage: "advertise", "share", "mask", "consistency", "unmask", or FORGET.
         messages: client number -> message of the server; empty bytes at the first stage.
         plan: the agreement, at the first stage.
-        vectors: "update" or "indicators": what is to be masked.
+        vectors: "update", "indicators" or "evaluation": what is to be masked.
         train: at the stage "mask": parameters, round and moment of the training.
         kept: at the stage "mask": entity -> int64, the rows that take part; None for all.
+        evaluate: at the stage "mask" of an evaluation: parameters, part and moment.
     """
 
     stage: str
@@ -100,14 +101,16 @@ class SecureRequest:
     vectors: str = "update"
     train: TrainRequest | None = None
     kept: dict[str, NDArray[np.int64]] | None = None
+    evaluate: EvaluateRequest | None = None
     KIND: ClassVar[str] = "secure-request"
 
     def pack(self, shared: ArrayRecord | None = None) -> RecordDict:
         """Return the message content; `shared` may be packed once for all nodes."""
         records: dict[str, ArrayRecord | ConfigRecord] = dict(_pack(self.messages))
-        if self.train is not None:
-            for name, record in self.train.pack(shared).items():
-                records[f"train.{name}"] = record  # type: ignore[assignment]
+        for prefix, inner in (("train", self.train), ("evaluate", self.evaluate)):
+            if inner is not None:
+                for name, record in inner.pack(shared).items():
+                    records[f"{prefix}.{name}"] = record  # type: ignore[assignment]
         if self.kept is not None:
             arrays = {name: Array(rows) for name, rows in self.kept.items()}
             records["kept"] = ArrayRecord(arrays)
@@ -118,12 +121,7 @@ class SecureRequest:
     def unpack(cls, content: RecordDict) -> SecureRequest:
         """Rebuild the request."""
         head, parties, messages = open_record(content, cls.KIND, "parties", "messages")
-        inner = {
-            name.removeprefix("train."): record
-            for name, record in content.items()
-            if name.startswith("train.")
-        }
-        train = TrainRequest.unpack(RecordDict(inner)) if inner else None
+        train, evaluate = _inner(content, "train."), _inner(content, "evaluate.")
         kept = None
         if "kept" in content:
             kept = {n: a.numpy() for n, a in content.array_records["kept"].items()}
@@ -132,9 +130,16 @@ class SecureRequest:
             _unpack(parties, messages),
             bytes(head["plan"]),
             str(head["vectors"]),
-            train,
+            TrainRequest.unpack(train) if train else None,
             kept,
+            EvaluateRequest.unpack(evaluate) if evaluate else None,
         )
+
+
+def _inner(content: RecordDict, prefix: str) -> RecordDict:
+    """Return the message that travels inside another one; empty if there is none."""
+    inner = {n.removeprefix(prefix): r for n, r in content.items() if n.startswith(prefix)}
+    return RecordDict(inner)
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,7 @@ from fedrec.errors import ConfigError, ProtocolError, SkippedRound
 from fedrec.params import PartialSum
 from fedrec.secure import STAGES, Coordinator, Sums, Vector
 from fedrec.training.secure_node import INDICATORS, Kept
-from fedrec.wire import TrainRequest
+from fedrec.wire import EvaluateRequest, TrainRequest
 from fedrec.wire_secure import FORGET, SECURE, Messages, SecureReply, SecureRequest
 from server.roster import Roster
 
@@ -28,7 +28,7 @@ class SecureRound:
     """What a round of secure aggregation did.
 
     Attributes:
-        total: the sum; None if the round was skipped.
+        total: the sum of updates; None if the round was skipped.
         skipped: why, or None.
         lost: stage -> clients whose message did not come.
         seconds: stage -> seconds of nodes and server together.
@@ -62,14 +62,17 @@ class Session:
         exchange: Exchange,
         roster: Roster,
         done: SecureRound,
-        train: TrainRequest,
+        work: TrainRequest | EvaluateRequest,
         arrays: ArrayRecord,
     ) -> None:
         self._config = config
         self._exchange = exchange
         self._roster = roster
         self._done = done
-        self._train = train
+        self._work = work
+        self._round = (
+            work.round_number if isinstance(work, TrainRequest) else work.moment.base_round
+        )
         self._arrays = arrays
         self.answered: tuple[int, ...] = ()
 
@@ -98,7 +101,7 @@ class Session:
             coordinator = Coordinator(
                 registry,
                 vectors,
-                round_number=self._train.round_number,
+                round_number=self._round,
                 mode=mode,
                 neighbours=neighbours,
                 threshold=threshold,
@@ -107,7 +110,7 @@ class Session:
             least = max(3, threshold or 0)
             raise SkippedRound("sampling", len(registry), least, f"{error}.") from None
         self._plan = coordinator.plan.to_bytes()
-        self._vectors = "indicators" if vectors[0].name == INDICATORS else "update"
+        self._vectors = self._kind(vectors)
         outgoing: Messages = dict.fromkeys(registry, b"")
         touched: set[int] = set()
         stage = coordinator.stage
@@ -132,20 +135,20 @@ class Session:
     ) -> set[int]:
         """Send a stage's messages to the nodes, and take what comes back."""
         done, first, masks = self._done, stage == "advertise", stage == "mask"
-        update = masks and self._vectors == "update"
-        each = (len(self._plan) if first else 0) + (self._train.shared.num_bytes if update else 0)
+        update = masks and self._vectors != "indicators"
+        each = (len(self._plan) if first else 0) + (self._work.shared.num_bytes if update else 0)
         done.bytes_down += sum(len(message) + each for message in asked.values())
         requests = []
         for node, hosted in self._roster.hosted.items():
             mine = {int(n): asked[int(n)] for n in hosted if int(n) in asked}
             if not mine:
                 continue
-            train = replace(self._train, clients=np.array(list(mine))) if masks else None
             plan = self._plan if first else b""
-            request = SecureRequest(
-                stage, mine, plan, self._vectors, train, kept if masks else None
-            ).pack(self._arrays)
-            requests.append(Message(request, node, SECURE, group_id=str(self._train.round_number)))
+            request = SecureRequest(stage, mine, plan, self._vectors)
+            if masks:
+                request = self._with_work(request, kept)
+            content = request.pack(self._arrays)
+            requests.append(Message(content, node, SECURE, group_id=str(self._round)))
         nodes = {request.metadata.dst_node_id for request in requests}
         if update:
             done.trained |= nodes
@@ -160,6 +163,18 @@ class Session:
         self.answered = tuple(answered)
         done.lost[stage] = done.lost.get(stage, 0) + len(coordinator.expected)
         return nodes
+
+    def _kind(self, vectors: tuple[Vector, ...]) -> str:
+        if isinstance(self._work, EvaluateRequest):
+            return "evaluation"
+        return "indicators" if vectors[0].name == INDICATORS else "update"
+
+    def _with_work(self, request: SecureRequest, kept: Kept | None) -> SecureRequest:
+        """Say at the stage "mask" what is to be trained or evaluated."""
+        work = replace(self._work, clients=np.array(list(request.messages), np.int64))
+        if isinstance(work, EvaluateRequest):
+            return replace(request, evaluate=work)
+        return replace(request, train=work, kept=kept)
 
     def _clock(self, stage: str, start: float) -> None:
         spent = time.perf_counter() - start

@@ -34,6 +34,11 @@ def _poisson_table() -> NDArray[np.uint8]:
     return table
 
 
+def largest_weight() -> int:
+    """Return the largest bootstrap weight that a user can have."""
+    return int(_poisson_table()[-1])
+
+
 def poisson_weights(users: NDArray[np.int64], replicates: int) -> NDArray[np.float64]:
     """Return the bootstrap weights of users.
 
