@@ -11,6 +11,10 @@ client is replaced, and as its place goes to another client the sum moves by up 
 twice the clip norm: at equal noise this costs far more than Poisson sampling
 (Lebeda et al., "Avoiding pitfalls for privacy accounting of subsampled mechanisms
 under composition", 2024).
+
+Distributed Skellam noise has no privacy loss distribution in many dimensions; its rounds
+are composed by Rényi divergences (see `fedrec.privacy.renyi`).  The data of one client
+are taken away, and it takes part with an update of zero.
 """
 
 from __future__ import annotations
@@ -21,10 +25,11 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from fedrec.errors import CheckpointError, MissingExtraError
+from fedrec.privacy.renyi import skellam_epsilon
 
 _INTERVAL = 1e-3  # width of the grid of privacy losses; coarser is faster, never too low
 
-Kind = Literal["gaussian", "replace", "poisson", "fixed"]
+Kind = Literal["gaussian", "replace", "poisson", "fixed", "skellam"]
 _REPLACING = ("replace", "fixed")
 
 
@@ -35,16 +40,20 @@ class Event:
     Attributes:
         kind: "gaussian" (all clients; one is added or removed), "replace" (all
             clients, or a client on its own; its data are replaced), "poisson" (each
-            client with the same chance) or "fixed" (a sample without replacement).
-        noise_multiplier: standard deviation of the noise over the clip norm.
+            client with the same chance), "fixed" (a sample without replacement) or
+            "skellam" (any sample; noise of the clients inside the secure sum).
+        noise_multiplier: standard deviation of the noise over the clip norm; "skellam": of
+            the fewest clients with whom a round is accepted.
         population: clients among whom the sample was drawn.
         per_round: clients drawn, for "poisson" on average.
+        steps: "skellam": the clip norm in steps of the grid; else 0.
     """
 
     kind: Kind
     noise_multiplier: float
     population: int
     per_round: int
+    steps: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -72,7 +81,8 @@ class Ledger:
         """Return the epsilon spent so far at `delta`; infinite without noise.
 
         Raises:
-            MissingExtraError: if dp-accounting is not installed.
+            MissingExtraError: if dp-accounting is needed and not installed.
+            CheckpointError: if distributed noise and other noise are mixed.
         """
         return spent(self, delta)
 
@@ -105,12 +115,27 @@ def spent(ledger: Ledger, delta: float) -> float:
     """Return the epsilon of a ledger at `delta`, cached.
 
     Raises:
-        MissingExtraError: if dp-accounting is not installed.
+        MissingExtraError: if dp-accounting is needed and not installed.
+        CheckpointError: if distributed noise and other noise are mixed.
     """
     if not ledger.rounds:
         return 0.0
     if any(event.noise_multiplier == 0 for event, _ in ledger.entries):
         return float("inf")
+    kinds = {event.kind for event, _ in ledger.entries}
+    if kinds == {"skellam"}:
+        return skellam_epsilon(
+            (
+                (e.noise_multiplier, e.steps, e.per_round / e.population, count)
+                for e, count in ledger.entries
+            ),
+            delta,
+        )
+    if "skellam" in kinds:
+        raise CheckpointError(
+            "a ledger holds rounds with distributed noise and with other noise, whose neighbouring "
+            "data sets differ: their epsilon cannot be added up. Start a run of its own for each"
+        )
     require_accountant()
     from dp_accounting import NeighboringRelation
     from dp_accounting.pld import PLDAccountant

@@ -9,7 +9,8 @@ clipped, the server adds Gaussian noise to the sum, to all rows of all tables an
 all weights, touched or not, and divides by the expected, not the actual, number of
 clients.  The clip norm may follow a quantile of the norms (Andrew et al.,
 "Differentially private learning with adaptive clipping", NeurIPS 2021).  With local
-noise every client adds noise of the same size to its own update.
+noise every client adds noise of the same size to its own update.  With distributed noise
+every client adds a share of it inside the secure sum (see `fedrec.privacy.ring`).
 """
 
 from __future__ import annotations
@@ -67,6 +68,11 @@ class PrivacyPolicy:
     def private(self) -> bool:
         """Whether updates are bounded, for noise to hide them."""
         return self.config.privacy.mechanism != "off"
+
+    @property
+    def distributed(self) -> bool:
+        """Whether clients add shares of the noise inside the secure sum."""
+        return self.config.privacy.mechanism == "distributed"
 
     @property
     def adaptive(self) -> bool:
@@ -129,6 +135,21 @@ class PrivacyPolicy:
                 f"{noise:g} allows: raise it above {noise / 2:g}, or set it to 0"
             )
         return float(left**-0.5)
+
+    @property
+    def steps(self) -> float:
+        """Distributed noise: the clip norm in steps of the grid of secure aggregation."""
+        section = self.config.secure
+        return self.config.privacy.clip * (2**section.bits - 1) / (2.0 * section.clip)
+
+    @property
+    def share_variance(self) -> float:
+        """Distributed noise: variance of one client's share, in squared steps.
+
+        As many shares as `server.min_clients` make the whole noise of a round.
+        """
+        least = self.config.server.min_clients
+        return (self.noise_multiplier * self.steps) ** 2 / least
 
     def at(self, round_number: int, clip: float | None = None, key: bytes = b"") -> At:
         """Return a moment; without a key, draws follow from the seed of the run.
@@ -273,6 +294,10 @@ class PrivacyPolicy:
         section = self.config.clients
         if self.config.privacy.mechanism == "local":
             return Event("replace", noise, 1, 1)
+        if self.distributed:
+            population = present if section.sampling == "fixed" else self.num_clients
+            drawn = population if section.sampling == "all" else section.per_round
+            return Event("skellam", noise, population, min(drawn, population), self.steps)
         kinds: dict[str, Kind] = {"all": "gaussian", "poisson": "poisson", "fixed": "fixed"}
         if section.sampling == "all":
             return Event("gaussian", noise, self.num_clients, self.num_clients)

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fedrec.config import Config
 from fedrec.data.batches import draw_samples
 from fedrec.params import Personal, Shared
 from fedrec.privacy.policy import At, build_policy
+from fedrec.privacy.ring import noise_key, rounding
 from fedrec.secure import Vector
+from fedrec.secure.shamir import Entropy
 from fedrec.training.node import Setup, client_updates, training_blocks
 from fedrec.training.rows import entities, index_tables
 from fedrec.training.secure_update import (
     INDICATORS,
     Encoded,
+    Layout,
+    client_noise,
     encode_clients,
     encode_nothing,
     make_layout,
@@ -51,7 +57,8 @@ def secure_vectors(
     """
     config = setup.config
     at = at or build_policy(config, setup.population.num_clients).at(round_number)
-    layout = make_layout(config, shared, kept_tables(setup, kept))
+    noise = client_noise(config, shared, setup.population.num_clients)
+    layout = make_layout(config, shared, kept_tables(setup, kept), noise)
     updates, now = client_updates(setup, shared, personal, clients, round_number, at)
     norm = secure_norm(config, at)
 
@@ -59,12 +66,31 @@ def secure_vectors(
         trained = [np.zeros(0, np.int64)]
         for block, update in updates:
             trained.append(block)
-            encoded = encode_clients(update, layout, config.server.weighting, norm)
-            yield from zip(block.tolist(), encoded, strict=True)
+            keys = partial(_rounding, config, at, block)
+            encoded = encode_clients(update, layout, config.server.weighting, norm, keys)
+            for client, vectors in zip(block.tolist(), encoded, strict=True):
+                yield client, _with_noise(vectors, layout, config, at, client)
         for client in np.setdiff1d(clients, np.concatenate(trained)).tolist():
-            yield client, encode_nothing(layout)
+            yield client, _with_noise(encode_nothing(layout), layout, config, at, client)
 
     return each(), now
+
+
+def _rounding(config: Config, at: At, block: NDArray[np.int64], position: int) -> Entropy:
+    """Return the source of the keys of the roundings of one client of a block."""
+    return rounding(config, at, int(block[position]))
+
+
+def _with_noise(vectors: Encoded, layout: Layout, config: Config, at: At, client: int) -> Encoded:
+    """Return a client's vectors with its share of distributed noise, if it adds one."""
+    if layout.noise is None:
+        return vectors
+    return {
+        name: own
+        if name == "metrics"
+        else layout.noise.add(own, noise_key(config, at, client, name))
+        for name, own in vectors.items()
+    }
 
 
 def kept_tables(setup: Setup, kept: Kept | None) -> Kept | None:

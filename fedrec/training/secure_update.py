@@ -11,6 +11,11 @@ secure.weight_clip.  Rounding is
 stochastic and keyed by the operating system; zero is a point of the grid, so a row that
 nobody touches stays exactly where it is.
 
+A private update keeps within its clip norm after rounding too (see `fedrec.secure.bounded`).
+With distributed noise all vectors but the metrics share one grid, carry
+noise in a ring made wide enough for it, and "metrics" is the weight alone, 1 for every
+client: no loss or count leaves a client without noise.
+
 Bound: as long as no element is clipped (their number is the metric "clipped"), each
 element of the decoded sum differs from the plain sum by less than step * (sum of the
 weights), with expectation zero and a standard deviation of at most step / 2 times the
@@ -19,7 +24,8 @@ root of the sum of squared weights.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,7 +35,10 @@ from fedrec.config import Config
 from fedrec.errors import ConfigError
 from fedrec.params import PartialSum, Shared, SparseRows
 from fedrec.privacy.policy import WITHIN, At, build_policy
+from fedrec.privacy.ring import RingNoise, ring_noise
 from fedrec.secure import FixedPoint, Vector, encode
+from fedrec.secure.bounded import room, round_vectors, shorten
+from fedrec.secure.shamir import Entropy
 from fedrec.training.aggregate import client_weights
 from fedrec.training.local import CohortUpdate
 
@@ -57,6 +66,7 @@ class Layout:
         scheme: of the tables' elements.
         weight_scheme: of the weights' elements.
         max_weight: largest weight of a client.
+        noise: what each client adds to tables and weights; None if it adds none.
     """
 
     rows: dict[str, NDArray[np.int64]]
@@ -66,6 +76,7 @@ class Layout:
     scheme: FixedPoint
     weight_scheme: FixedPoint
     max_weight: int
+    noise: RingNoise | None = None
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -101,13 +112,34 @@ class Layout:
         """
         described = []
         for name, size in self.sizes.items():
+            if self.noise is not None and name != "metrics":
+                described.append(Vector(name, size, self.noise.width, None))
+                continue
             whole = self.schemes[name].vector(name, size, num_clients)
             described.append(Vector(name, size, whole.width, whole.bound))
         return tuple(described)
 
+    def centred(self, name: str, total: NDArray, weight: int) -> NDArray[np.float64]:
+        """Return the real sum of a vector's elements.
+
+        Args:
+            name: of the vector.
+            total: unsigned integers [m], the sum of encoded elements.
+            weight: the sum of their weights.
+        """
+        scheme = self.schemes[name]
+        middle = weight * 2 ** (scheme.bits - 1)
+        if self.noise is not None and name != "metrics":
+            return self.noise.centred(total, middle) * np.float64(scheme.step)
+        away: NDArray[np.float64] = (total.astype(np.int64) - middle) * np.float64(scheme.step)
+        return away
+
 
 def make_layout(
-    config: Config, shared: Shared, kept: dict[str, NDArray[np.int64]] | None = None
+    config: Config,
+    shared: Shared,
+    kept: dict[str, NDArray[np.int64]] | None = None,
+    noise: RingNoise | None = None,
 ) -> Layout:
     """Return the layout of a run.
 
@@ -115,6 +147,7 @@ def make_layout(
         config: of the run.
         shared: the parameters, for names and shapes.
         kept: table name -> rows that take part; None for all.
+        noise: what each client adds, from `client_noise`.
 
     Raises:
         ConfigError: if secure.bits or a range is unusable.
@@ -122,19 +155,43 @@ def make_layout(
     section = config.secure
     heaviest = section.max_weight if config.server.weighting == "samples" else 1
     within = (WITHIN,) if config.privacy.mechanism != "off" else ()
+    tables = FixedPoint(section.bits, section.clip, heaviest)
+    fine = FixedPoint(FINE_BITS, section.weight_clip, heaviest)
     return Layout(
         kept or {t: np.arange(len(v), dtype=np.int64) for t, v in shared.tables.items()},
         {name: value.shape for name, value in shared.tables.items()},
         {name: value.shape for name, value in shared.weights.items()},
-        (*METRIC_SCALES, *within),
-        FixedPoint(section.bits, section.clip, heaviest),
-        FixedPoint(FINE_BITS, section.weight_clip, heaviest),
+        (*METRIC_SCALES, *within) if noise is None else (),
+        tables,
+        fine if noise is None else tables,
         heaviest,
+        noise,
     )
 
 
+def client_noise(config: Config, shared: Shared, num_clients: int) -> RingNoise | None:
+    """Return the noise that each client adds; None if the mechanism is another.
+
+    Args:
+        config: of the run.
+        shared: the parameters, for their sizes.
+        num_clients: all clients of the data set.
+
+    Raises:
+        ConfigError: if it cannot be drawn, or does not fit into the ring.
+    """
+    most = config.clients.per_round if config.clients.sampling == "fixed" else num_clients
+    elements = sum(v.size for v in (*shared.tables.values(), *shared.weights.values()))
+    policy = build_policy(config, num_clients)
+    return ring_noise(policy, min(most, num_clients), elements, config.secure.bits)
+
+
 def encode_clients(
-    update: CohortUpdate, layout: Layout, weighting: str, norm: float | None = None
+    update: CohortUpdate,
+    layout: Layout,
+    weighting: str,
+    norm: float | None = None,
+    entropy: Callable[[int], Entropy] | None = None,
 ) -> Iterator[Encoded]:
     """Turn a cohort's updates into integers, one client after the other.
 
@@ -143,6 +200,8 @@ def encode_clients(
         layout: of the vectors.
         weighting: "samples" or "equal".
         norm: largest L2 norm of what is encoded, rounding included; None for any.
+        entropy: position of a client -> source of the keys of its roundings; None for the
+            operating system.
 
     Yields:
         Vector name -> uint64 [m], C times.
@@ -164,21 +223,25 @@ def encode_clients(
             if n in real
         )
         if norm is not None:
-            _fit(real, layout, norm)
+            shorten(real, _room(layout, norm))
         metrics = {
             "loss": float(weight * update.loss[client]),
             "samples": float(update.samples[client]),
             "clipped": float(clipped),
             **{name: float(value[client]) for name, value in update.metrics.items()},
         }
-        yield _encode(real, metrics, int(weight), layout)
+        own = os.urandom if entropy is None else entropy(client)
+        yield _encode(real, metrics, int(weight), layout, norm, own)
 
 
 def encode_nothing(layout: Layout) -> Encoded:
-    """Return the vectors of a client that has nothing to train on: its weight is zero."""
-    sizes = layout.sizes
+    """Return the vectors of a client that has nothing to train on.
+
+    Its weight is zero; with distributed noise one, as if it had something.
+    """
+    sizes, weight = layout.sizes, 0 if layout.noise is None else 1
     real = {name: np.zeros(size) for name, size in sizes.items() if name != "metrics"}
-    return _encode(real, dict.fromkeys(layout.metrics, 0.0), 0, layout)
+    return _encode(real, dict.fromkeys(layout.metrics, 0.0), weight, layout)
 
 
 def decode_sum(
@@ -199,13 +262,13 @@ def decode_sum(
     metrics = _metrics(totals["metrics"][:-1], layout, num_clients)
     weight = int(totals["metrics"][-1])
     tables, weights, at = {}, {}, 0
-    flat = _centred(totals.get("tables", np.zeros(0, np.uint64)), layout.scheme, weight)
+    flat = layout.centred("tables", totals.get("tables", np.zeros(0, np.uint64)), weight)
     for name, rows in layout.rows.items():
         size = len(rows) * layout.width(name)
         shape = (len(rows), *layout.tables[name][1:])
         tables[name] = SparseRows(rows, flat[at : at + size].reshape(shape))
         at += size
-    flat = _centred(totals.get("weights", np.zeros(0, np.uint64)), layout.weight_scheme, weight)
+    flat = layout.centred("weights", totals.get("weights", np.zeros(0, np.uint64)), weight)
     at = 0
     for name, shape in layout.weights.items():
         size = int(np.prod(shape))
@@ -225,9 +288,10 @@ def check_secure_run(config: Config, shared: Shared, num_clients: int) -> None:
         num_clients: all clients: no round has more.
 
     Raises:
-        ConfigError: if sums could overflow, or rounding does not fit into the clip norm.
+        ConfigError: if sums could overflow, rounding does not fit into the clip norm, or
+            noise of the clients cannot be drawn.
     """
-    layout = make_layout(config, shared)
+    layout = make_layout(config, shared, noise=client_noise(config, shared, num_clients))
     most = config.clients.per_round if config.clients.sampling == "fixed" else num_clients
     layout.vectors(min(most, num_clients))
     norm = secure_norm(config, build_policy(config, num_clients).at(1))
@@ -267,47 +331,27 @@ def _room(layout: Layout, norm: float) -> float:
     Raises:
         ConfigError: if there is none.
     """
-    error = np.sqrt(sum(layout.schemes[n].step ** 2 * m for n, m in layout.sizes.items()))
-    if error >= norm:
-        raise ConfigError(
-            f"rounding to secure.bits = {layout.scheme.bits} can change an update by {error:.3g}, "
-            f"and privacy.clip = {norm:g} bounds all of it: raise secure.bits, or lower "
-            "secure.clip and secure.weight_clip"
-        )
-    return float(norm - error)
-
-
-def _fit(real: dict[str, NDArray[np.float64]], layout: Layout, norm: float) -> None:
-    """Scale an update in place so that it keeps within the norm after rounding."""
-    size = np.sqrt(sum(float(part @ part) for part in real.values()))
-    factor = _room(layout, norm) / max(size, np.finfo(np.float64).tiny)
-    if factor < 1.0:
-        for part in real.values():
-            part *= factor
+    sizes = {name: size for name, size in layout.sizes.items() if name != "metrics"}
+    return room(layout.schemes, sizes, norm)
 
 
 def _encode(
-    real: dict[str, NDArray[np.float64]], metrics: dict[str, float], weight: int, layout: Layout
+    real: dict[str, NDArray[np.float64]],
+    metrics: dict[str, float],
+    weight: int,
+    layout: Layout,
+    norm: float | None = None,
+    entropy: Entropy = os.urandom,
 ) -> Encoded:
+    out = round_vectors(real, weight, layout.schemes, norm, entropy)
     told = np.array([metrics[name] for name in layout.metrics])
-    values = {**real, "metrics": told / layout.metric_scales}
-    out = {}
-    for name, scheme in layout.schemes.items():
-        if name in values:
-            own = 1 if name == "metrics" else weight
-            # half a step further, zero is a point of the grid
-            out[name] = encode(values[name] + scheme.step / 2, own, scheme)
+    scheme = layout.schemes["metrics"]
+    scaled = told / layout.metric_scales + scheme.step / 2
+    out["metrics"] = encode(scaled, 1, scheme, entropy=entropy)
     out["metrics"][-1] = weight
-    return {name: integers[: layout.sizes[name]] for name, integers in out.items()}
-
-
-def _centred(total: NDArray, scheme: FixedPoint, weight: int) -> NDArray[np.float64]:
-    """Return the real sum of elements that were encoded with weights summing to `weight`."""
-    middle = np.int64(weight * 2 ** (scheme.bits - 1))
-    centred: NDArray[np.float64] = (total.astype(np.int64) - middle) * np.float64(scheme.step)
-    return centred
+    return out
 
 
 def _metrics(total: NDArray, layout: Layout, num_clients: int) -> dict[str, float]:
-    values = _centred(total, layout.schemes["metrics"], num_clients) * layout.metric_scales
+    values = layout.centred("metrics", total, num_clients) * layout.metric_scales
     return dict(zip(layout.metrics, values.tolist(), strict=True))
