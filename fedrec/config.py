@@ -20,12 +20,14 @@ from pydantic import ValidationError
 
 from fedrec.config_rules import check as check
 from fedrec.config_rules import integers as integers
+from fedrec.config_rules import positive_numbers as positive_numbers
 from fedrec.config_sections import (
     AuditSection,
     BaselineSection,
     CentralSection,
     ClientsSection,
     CompareSection,
+    CompressSection,
     DataSection,
     EngineSection,
     EvaluateSection,
@@ -57,6 +59,7 @@ class Config(Section):
     server: ServerSection = ServerSection()
     privacy: PrivacySection = PrivacySection()
     secure: SecureSection = SecureSection()
+    compress: CompressSection = CompressSection()
     central: CentralSection = CentralSection()
     local: LocalSection = LocalSection()
     evaluate: EvaluateSection = EvaluateSection()
@@ -85,7 +88,8 @@ class Config(Section):
         audited cannot.
         """
         neutral = {"run.out", "run.name", "run.tensorboard", "data.cache"}
-        apart = ("engine.", "audit.", "robust.")
+        neutral |= {"robust.attacks", "robust.defences", "robust.rounds"}
+        apart = ("engine.", "audit.")
         keys = {
             k: v for k, v in self.flat().items() if k not in neutral and not k.startswith(apart)
         }

@@ -39,6 +39,7 @@ class SystemResult:
             Beside "full", "sampled99" and "rating" stand "beyond" and "groups".
         ci95: dotted metric ("test.full.hr@10") -> 95% interval over users.
         privacy: "statement", "unit", "epsilon", "delta", "secure_aggregation".
+        robust: "attack", "defence", "malicious", "target", "statement"; empty without.
         cost: "round_s_median", "clients_per_s", "bytes_up_per_client" and
             "bytes_down_per_client" (of a round), "peak_rss_mib"; optionally "total_s".
         history: `rounds.jsonl` of the system, relative to the output directory.
@@ -53,6 +54,7 @@ class SystemResult:
     metrics: Json = field(default_factory=dict)
     ci95: dict[str, Interval] = field(default_factory=dict)
     privacy: Json = field(default_factory=dict)
+    robust: Json = field(default_factory=dict)
     cost: Json = field(default_factory=dict)
     history: str | None = None
     bootstrap: str | None = None

@@ -25,6 +25,7 @@ from fedrec.output import (
     write_atomically,
 )
 from fedrec.results import Result, SystemResult, save_result
+from fedrec.robust.checks import check_robust_run
 from fedrec.storage import RunDirectory
 from fedrec.training.node import load_population, prepare
 
@@ -112,10 +113,11 @@ def start_output(config: Config, out: str | Path | None, *, overwrite: bool) -> 
         OutputError: if it cannot be used.
         DataError: if the data cannot be had.
         ModelError: if the model cannot be built.
+        ConfigError: if an attack or a defence does not fit these data.
     """
     directory = ready_output(output_directory(config, out), overwrite=overwrite)
     with discarded_if_empty(directory):
-        prepare(config)
+        check_robust_run(config, prepare(config).population)
     delete_run(directory)
     # The file may be moved and run elsewhere: it does not say where this run lies.
     write_atomically(directory / "config.toml", to_toml(config.with_({"run.out": ""})))

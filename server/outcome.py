@@ -28,6 +28,7 @@ def write_outcome(
     sums: EvaluationSums,
     lines: list[Line],
     privacy: dict[str, Any],
+    robust: dict[str, Any],
 ) -> None:
     """Write everything that the end of a run leaves behind.
 
@@ -39,6 +40,7 @@ def write_outcome(
         sums: test sums of the selected round.
         lines: of rounds.jsonl.
         privacy: what the run may claim.
+        robust: attack and defence of the run; empty without.
 
     Raises:
         OutputError: if the directory cannot be written.
@@ -53,6 +55,7 @@ def write_outcome(
         "metrics": {"test": metrics, "valid": nest(valid or {})},
         "ci95": ci95,
         "privacy": privacy,
+        "robust": robust,
         "cost": cost(lines),
         "history": files.rounds.name,
         "bootstrap": files.bootstrap.name,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fedrec.audit.poisoning import left_out
 from fedrec.config import Config
 
 Figures = Sequence[Mapping[str, Any]]
@@ -14,7 +15,7 @@ def findings(content: Mapping[str, Figures], config: Config) -> list[str]:
     """Return one sentence for each thing that a reader must know.
 
     Args:
-        content: "measurements", "robustness" and "membership" of audit.json.
+        content: "measurements", "masks", "robustness" and "membership" of audit.json.
         config: that was audited.
     """
     measurements = content["measurements"]
@@ -24,7 +25,10 @@ def findings(content: Mapping[str, Figures], config: Config) -> list[str]:
         _sign(measurements),
         _singletons(measurements),
         *_leaks(measurements),
+        *_sums(measurements),
+        *_masks(content["masks"]),
         _exposure(content["robustness"]),
+        _left_out(content["robustness"], config),
         *_epsilon(content["membership"]),
     ]
     return [sentence for sentence in said if sentence]
@@ -83,25 +87,71 @@ def _singletons(figures: Figures) -> str:
 
 
 def _leaks(figures: Figures) -> list[str]:
-    """Say for each protection which attacks beat guessing; attackers that are told more last."""
+    """Say for each protection which attacks beat guessing, which means: what is individual."""
     said = []
     for protection in dict.fromkeys(f["protection"] for f in figures):
         if protection == "off":
             continue
         tried = [f for f in pick(figures, protection=protection) if f["verdict"]]
-        tried = [f for f in tried if f["metric"] in ("f1", "auc")]
+        tried = [f for f in tried if f["metric"].split(",")[0] in ("f1", "auc")]
         better = [f for f in tried if f["verdict"] == "better than guessing"]
+        against = "guessing" if not _of_sum(protection) else "the same sum without the client"
         if not tried:
             continue
         if not better:
-            said.append(f"Under {protection}, none of {len(tried)} attacks beats guessing.")
+            said.append(f"Under {protection}, none of {len(tried)} attacks beats {against}.")
             continue
         beat = "beats" if len(better) == 1 else "beat"
         worst = max(better, key=lambda f: f["value"] - f["guess"])
         said.append(
-            f"Under {protection}, {len(better)} of {len(tried)} attacks {beat} guessing; the "
+            f"Under {protection}, {len(better)} of {len(tried)} attacks {beat} {against}; the "
             f"strongest ({worst['audit']}, round {worst['round_number']}) has {worst['metric']} "
             f"{worst['value']:.3f} against {worst['guess']:.3f}."
+        )
+    return said
+
+
+def _of_sum(protection: str) -> bool:
+    return protection.startswith("secure sum")
+
+
+def _sums(figures: Figures) -> list[str]:
+    """Say what the values of a sum add to its counts, and how much of that is individual."""
+    said = []
+    for protection in dict.fromkeys(f["protection"] for f in figures):
+        found = pick(figures, protection=protection, audit="sign")
+        told = pick(found, metric="auc, rows told")
+        both = pick(found, metric="auc, rows and counts told")
+        if not both or "noise" in protection:
+            continue
+        alone, counts = (_span([f[key] for f in told]) for key in ("value", "side"))
+        parts = [f["value"] - f["guess"] for f in both]
+        said.append(
+            f"Under {protection}, an attacker who knows which rows a client touches, and of the "
+            f"sum only how many clients touch each, tells positives with AUC {counts}: popular "
+            f"items are more often positives. The values of the sum alone give {alone}, both "
+            f"together {_span([f['value'] for f in both])}. Of that, {_small(parts)} goes when the "
+            "client is taken out of the sum: so much is individual, the rest is about the group, "
+            "which a sum is there to publish. More clients in a round make the individual part "
+            "smaller; only noise bounds it."
+        )
+    return said
+
+
+def _small(values: Sequence[float]) -> str:
+    low, high = f"{min(values):.3f}", f"{max(values):.3f}"
+    return low if low == high else f"{low} to {high}"
+
+
+def _masks(found: Figures) -> list[str]:
+    said = []
+    for f in found:
+        verdict = "look like random words" if f["sound"] else "DO NOT look like random words"
+        said.append(
+            f"{f['words']:,} masked words of a real update {verdict}: p = {f['kolmogorov']:.2g} "
+            f"(Kolmogorov-Smirnov) and {f['chi_square']:.2g} (chi-square), linear complexity "
+            f"{f['complexity']:,} of {f['bits']:,} low bits; a classifier tells the update from "
+            f"no update with AUC {f['auc']:.3f}, and without masks with {f['auc_clear']:.3f}."
         )
     return said
 
@@ -123,13 +173,25 @@ def _exposure(outcomes: Figures) -> str:
     return f"{sentence}; with the defence {best['defence']}, of {best['exposure']:.0%}."
 
 
+def _left_out(outcomes: Figures, config: Config) -> str:
+    names = left_out(config)
+    if not outcomes or not names:
+        return ""
+    return (
+        f"Left out with secure.mode = {config.secure.mode!r}: {', '.join(names)}. They compare "
+        "single updates, and the server sees their sum alone; norm-bound and row-clip, which "
+        "each client applies itself, work."
+    )
+
+
 def _epsilon(members: Figures) -> list[str]:
     said = []
     for found in members:
         limit = "" if found["epsilon"] is None else f"; accounted are {found['epsilon']:.2f}"
         said.append(
-            f"Membership of a user in the final model, {found['protection']}: AUC "
-            f"{found['auc']:.2f}, true positives at 1% false ones {found['tpr']['0.01']:.1%}, "
+            f"Membership of a user in the final model, {found['protection']}, from "
+            f"{found['shadows']} shadow models: AUC {found['auc']:.2f}, true positives at 0.1% "
+            f"false ones {found['tpr']['0.001']:.1%}, at 1% {found['tpr']['0.01']:.1%}; "
             f"epsilon is at least {found['epsilon_low']:.2f}{limit}."
         )
     return said

@@ -1,32 +1,30 @@
-"""Malicious clients: what they send, and what it does to the recommendations.
+"""Every attack against every defence, in short federations of the audit's own.
 
-The rounds are the audit's own (same local training, same server optimisers), for a
-defence needs the updates one by one and a node of a run sends only their sum.
+Local training, attacks, defences and server optimisers are those of a run; only the
+wire is missing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fedrec.audit.defences import check_defences, defend
-from fedrec.audit.rounds import OpenServer, Server, State, Updates, begin, train_updates
+from fedrec.audit.rounds import OpenServer, Server, State, begin, train_updates
 from fedrec.audit.scoring import Interval, Scores, interval
-from fedrec.config import integers
+from fedrec.config import Config, integers
+from fedrec.config_sections import NEEDS_SINGLE
 from fedrec.errors import ConfigError, nearest
 from fedrec.evaluation.evaluator import list_length
 from fedrec.evaluation.sums import intervals, means
-from fedrec.params import Shared
-from fedrec.rng import Purpose, draw, generator, keys, uniform
+from fedrec.robust.attacks import ATTACKS, Plot, make_plot, poison
+from fedrec.robust.checks import cohort
+from fedrec.robust.exposed import exposure
+from fedrec.robust.rules import check_count, check_defences, defend
 from fedrec.training.node import Setup, derive_personal, evaluate_node, personal_users
 from fedrec.training.scoring import make_scorer
-
-ATTACKS = ("none", "random", "promote", "replace")
-_POPULAR = 10  # items whose mean the target is pushed towards
-_BLOCK = 512
 
 
 @dataclass(frozen=True)
@@ -58,124 +56,35 @@ class Outcome:
         return dict(self.__dict__)
 
 
-@dataclass(frozen=True, eq=False)
-class Plot:
-    """An attack as it is known to the malicious clients.
-
-    Attributes:
-        attack: one of ATTACKS.
-        malicious: bool [num_clients].
-        target: item to be promoted.
-        popular: int64, the most popular items; the attacker is given them.
-        boost: norm of what is sent over that of the attack's recipe.
-    """
-
-    attack: str
-    malicious: NDArray[np.bool_]
-    target: int
-    popular: NDArray[np.int64]
-    boost: float
-
-
 def names_of(setup: Setup) -> tuple[list[str], list[str]]:
-    """Return the attacks ("none" first) and the defences that a configuration asks for.
+    """Return the attacks ("none" first) and the defences that are put side by side.
 
     Raises:
-        ConfigError: for an unknown one.
+        ConfigError: for an unknown one, or a defence that needs more clients in a round.
     """
     section = setup.config.robust
     attacks = list(dict.fromkeys(["none", *section.attacks.replace(",", " ").split()]))
     for name in attacks:
         if name not in ATTACKS:
             raise ConfigError(f"unknown attack {name!r} in robust.attacks.{nearest(name, ATTACKS)}")
-    defences = list(dict.fromkeys(section.defences.replace(",", " ").split()))
+    without = left_out(setup.config)
+    defences = [name for name in _asked(setup.config) if name not in without]
     check_defences(defences)
+    count = cohort(setup.config, setup.population.num_clients)
+    for name in defences if len(attacks) > 1 and section.rounds else ():
+        check_count(name, count, section.malicious)
     return attacks, defences
 
 
-def make_plot(setup: Setup, attack: str) -> Plot:
-    """Choose the malicious clients and the target.
-
-    Raises:
-        ConfigError: if the target is no item.
-    """
-    section, population = setup.config.robust, setup.population
-    everyone = np.arange(population.num_clients)
-    lot = uniform(draw(keys(setup.config.run.seed, 0, everyone, Purpose.POISON), 0))
-    count = int(round(section.malicious * population.num_clients))
-    malicious = np.zeros(population.num_clients, bool)
-    malicious[np.argsort(lot, kind="stable")[:count]] = True
-    seen = np.bincount(population.items, minlength=population.num_items)
-    order = np.argsort(-seen, kind="stable")
-    if section.target >= population.num_items:
-        raise ConfigError(
-            f"robust.target = {section.target}: expected an item below {population.num_items}"
-        )
-    rare = order[seen[order] > 0][-1]
-    target = int(rare) if section.target < 0 else section.target
-    return Plot(attack, malicious, target, order[:_POPULAR], section.boost)
+def left_out(config: Config) -> list[str]:
+    """Return the defences that are asked for and cannot be had with secure aggregation."""
+    if config.secure.mode == "off":
+        return []
+    return [name for name in _asked(config) if name in NEEDS_SINGLE]
 
 
-def poison(updates: Updates, plot: Plot, shared: Shared, seed: int, round_number: int) -> Updates:
-    """Replace what malicious clients send.
-
-    random: noise of the usual norm in the rows that they would have sent.
-    promote: one row alone, that pushes the target to where popular items lie (as in
-    PIECK, Zhang et al., ICDE 2024), with the norm of a usual client's whole update, so
-    that a bound on updates does not see it.
-    replace: that row so large that the mean over all clients puts the target where
-    they want it, at twice the popular mean (model replacement, Bagdasaryan et al.,
-    AISTATS 2020).
-
-    Args:
-        updates: honest updates of all clients of the round.
-        plot: the attack.
-        shared: the server's parameters before the round.
-        seed: of random rows.
-        round_number: of random rows.
-
-    Returns:
-        The updates as sent.
-    """
-    bad = np.flatnonzero(plot.malicious[updates.clients])
-    if plot.attack == "none" or not len(bad):
-        return updates
-    of_bad = np.isin(updates.client, bad)
-    if plot.attack == "random":
-        norms = np.linalg.norm(updates.rows, axis=1)
-        usual = plot.boost * (float(np.median(norms)) if len(norms) else 1.0)
-        rows = updates.rows.copy()
-        noise = generator(seed, round_number, 0, Purpose.POISON)
-        drawn = noise.standard_normal((int(of_bad.sum()), rows.shape[1]))
-        rows[of_bad] = usual * drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
-        return replace(updates, rows=rows)
-    table = np.concatenate(list(shared.tables.values()), 1)
-    wanted = table[plot.popular].mean(0)
-    if plot.attack == "promote":
-        usual = plot.boost * float(np.median(updates.norms))
-        row = usual * wanted / max(float(np.linalg.norm(wanted)), 1e-30)
-    else:
-        share = len(updates.clients) / len(bad)
-        row = plot.boost * share * (2.0 * wanted - table[plot.target])
-    honest = np.ones(len(updates.clients))
-    honest[bad] = 0.0
-    return _with_row(updates.scaled(honest), ~of_bad, bad, plot.target, row)
-
-
-def _with_row(
-    updates: Updates,
-    kept: NDArray[np.bool_],
-    bad: NDArray[np.int64],
-    item: int,
-    row: NDArray,
-) -> Updates:
-    """Return the kept rows, and one more of an item for each malicious client."""
-    client = np.concatenate([updates.client[kept], bad])
-    ids = np.concatenate([updates.ids[kept], np.full(len(bad), item)])
-    more = np.broadcast_to(row, (len(bad), len(row)))
-    rows = np.concatenate([updates.rows[kept], more]).astype(np.float32)
-    order = np.lexsort((ids, client))
-    return replace(updates, client=client[order], ids=ids[order], rows=rows[order])
+def _asked(config: Config) -> list[str]:
+    return list(dict.fromkeys(config.robust.defences.replace(",", " ").split()))
 
 
 def play_attacked(
@@ -216,29 +125,10 @@ def measure(setup: Setup, state: State, plot: Plot, defence: str) -> Outcome:
 
 
 def exposed(setup: Setup, state: State, users: NDArray[np.int64], target: int, k: int) -> Scores:
-    """Return for each user whether the target is among the top K unseen items.
-
-    Users who have met the target in training are left out (ER@K, Zhang et al., WSDM
-    2022); an item with the target's score counts as half before it.
-    """
-    population = setup.population
-    derived = derive_personal(setup, state.shared, state.personal.take(users), users)
-    score = make_scorer(setup.model, state.shared, derived, users, population)
-    values = np.full(len(users), np.nan)
-    for at in range(0, len(users), _BLOCK):
-        block = users[at : at + _BLOCK]
-        scores = np.array(score(block), np.float64)
-        lengths = np.diff(population.indptr)[block]
-        rows = np.repeat(np.arange(len(block)), lengths)
-        starts = np.repeat(population.indptr[block] - (np.cumsum(lengths) - lengths), lengths)
-        items = population.items[np.arange(len(rows)) + starts]
-        mine = scores[:, target].copy()
-        scores[rows, items] = -np.inf
-        before = (scores > mine[:, None]).sum(1) + 0.5 * ((scores == mine[:, None]).sum(1) - 1)
-        met = np.zeros(len(block), bool)
-        met[rows[items == target]] = True
-        values[at : at + _BLOCK] = np.where(met, np.nan, before < k)
-    return Scores(users, values)
+    """Return for each user whether the target is among the top K unseen items (`exposure`)."""
+    own = derive_personal(setup, state.shared, state.personal.take(users), users)
+    score = make_scorer(setup.model, state.shared, own, users, setup.population)
+    return Scores(users, exposure(score, setup.population, users, target, k))
 
 
 def audit_robustness(setup: Setup, open_server: OpenServer) -> Iterator[Outcome]:
@@ -256,7 +146,7 @@ def audit_robustness(setup: Setup, open_server: OpenServer) -> Iterator[Outcome]
     """
     attacks, defences = names_of(setup)
     for attack in attacks:
-        plot = make_plot(setup, attack)
+        plot = make_plot(setup.config, setup.population, attack)
         for defence in defences:
             state = begin(setup)
             server = open_server(setup, state.shared)

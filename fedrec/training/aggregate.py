@@ -12,6 +12,7 @@ from fedrec.params import PartialSum, Shared, SparseRows
 from fedrec.training.local import CohortUpdate
 
 ROW_ID_BYTES = 4
+_NO_METRICS = {"loss": 0.0, "samples": 0.0, "bytes_up": 0.0}
 
 
 def client_weights(update: CohortUpdate, weighting: str) -> NDArray[np.float64]:
@@ -20,7 +21,12 @@ def client_weights(update: CohortUpdate, weighting: str) -> NDArray[np.float64]:
 
 
 def bytes_up(update: CohortUpdate) -> float:
-    """Bytes that the C clients would send: row ids (4 bytes), float32 rows and weights."""
+    """Bytes that the C clients would send: row ids (4 bytes), float32 rows and weights.
+
+    A compressed update says so itself.
+    """
+    if update.sent is not None:
+        return float(update.sent.sum())
     total = sum(v.nbytes for v in update.weights.values())
     for table, rows in update.rows.items():
         total += rows.nbytes
@@ -50,7 +56,7 @@ def partial_sum(updates: Iterable[CohortUpdate], shared: Shared, weighting: str)
     row_weight = {t: np.zeros(len(v)) for t, v in shared.tables.items()}
     touched = {t: np.zeros(len(v), bool) for t, v in shared.tables.items()}
     weights = {n: np.zeros(v.shape) for n, v in shared.weights.items()}
-    metrics = {"loss": 0.0, "samples": 0.0, "bytes_up": 0.0}
+    metrics: dict[str, float] = {}
     total, clients = 0.0, 0
     for update in updates:
         weight = client_weights(update, weighting)
@@ -66,11 +72,7 @@ def partial_sum(updates: Iterable[CohortUpdate], shared: Shared, weighting: str)
             weights[name] += np.tensordot(weight, update.weights[name].astype(np.float64), 1)
         total += float(weight.sum())
         clients += len(weight)
-        metrics["loss"] += float(weight @ update.loss)
-        metrics["samples"] += float(update.samples.sum())
-        metrics["bytes_up"] += bytes_up(update)
-        for name, value in update.metrics.items():
-            metrics[name] = metrics.get(name, 0.0) + float(value.sum())
+        add_metrics(metrics, update, weight)
     ids = {t: np.flatnonzero(hit) for t, hit in touched.items()}
     return PartialSum(
         {t: SparseRows(ids[t], tables[t][ids[t]]) for t in tables},
@@ -78,5 +80,25 @@ def partial_sum(updates: Iterable[CohortUpdate], shared: Shared, weighting: str)
         weights,
         total,
         clients,
-        metrics,
+        {**_NO_METRICS, **metrics},
     )
+
+
+def add_metrics(
+    metrics: dict[str, float], update: CohortUpdate, weight: NDArray[np.float64]
+) -> None:
+    """Add the numbers of C clients to sums over clients, in place.
+
+    Args:
+        metrics: "loss" (weighted), "samples", "bytes_up" and whatever else clients count.
+        update: of C clients.
+        weight: float64 [C], weight of each client in the mean.
+    """
+    told = {
+        "loss": float(weight @ update.loss),
+        "samples": float(update.samples.sum()),
+        "bytes_up": bytes_up(update),
+        **{name: float(value.sum()) for name, value in update.metrics.items()},
+    }
+    for name, value in told.items():
+        metrics[name] = metrics.get(name, 0.0) + value

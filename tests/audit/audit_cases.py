@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from fedrec.audit.rounds import Updates
 from fedrec.params import PartialSum, Shared
+from fedrec.robust.updates import Updates
 from fedrec.training.node import Setup
 from tests.training.cohorts import random_population, setup_of
 

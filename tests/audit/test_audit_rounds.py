@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from fedrec.audit.rounds import as_partial_sum, begin, interactions, play, train_updates
+from fedrec.audit.rounds import begin, interactions, play, train_updates
 from fedrec.engine.server_side import AppServer
 from fedrec.params import Shared
+from fedrec.robust.updates import as_partial_sum
 from fedrec.training.node import evaluate_node, init_personal, init_shared, train_node
 from tests.audit.audit_cases import PlainServer, small_setup, updates_of
 from tests.training.cohorts import relative

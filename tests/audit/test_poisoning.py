@@ -1,6 +1,4 @@
-"""Malicious clients: what they send, and what it does."""
-
-from dataclasses import replace
+"""Attacks against defences in the audit's own rounds."""
 
 import numpy as np
 import pytest
@@ -8,76 +6,17 @@ import pytest
 from fedrec.audit.poisoning import (
     audit_robustness,
     exposed,
-    make_plot,
+    left_out,
     names_of,
     play_attacked,
-    poison,
 )
-from fedrec.audit.rounds import State, begin, play, train_updates
+from fedrec.audit.rounds import State, begin, play
 from fedrec.engine.server_side import AppServer
 from fedrec.errors import ConfigError
 from fedrec.params import Personal, Shared
+from fedrec.robust.attacks import make_plot
 from tests.audit.audit_cases import PlainServer, small_setup
 from tests.training.cohorts import population_of, setup_of
-
-
-def sent(attack, boost=1.0):
-    setup = small_setup(robust__malicious=0.25, robust__boost=boost)
-    state = begin(setup)
-    updates, _ = train_updates(setup, state, np.arange(40), 1)
-    plot = make_plot(setup, attack)
-    return updates, poison(updates, plot, state.shared, 0, 1), plot, state
-
-
-def rows_of(updates, client):
-    here = updates.client == client
-    return updates.ids[here], updates.rows[here]
-
-
-def test_honest_clients_send_what_they_would():
-    for attack in ("none", "random", "promote", "replace"):
-        before, after, plot, _ = sent(attack)
-        assert plot.malicious.sum() == 10
-        for client in np.flatnonzero(~plot.malicious):
-            for a, b in zip(rows_of(before, client), rows_of(after, client), strict=True):
-                assert (a == b).all()
-        if attack == "none":
-            assert after is before
-
-
-def test_random_rows_have_the_usual_norm():
-    before, after, plot, _ = sent("random", 2.0)
-    usual = np.median(np.linalg.norm(before.rows, axis=1))
-    bad = int(np.flatnonzero(plot.malicious)[0])
-    assert rows_of(after, bad)[0].tolist() == rows_of(before, bad)[0].tolist()
-    assert np.allclose(np.linalg.norm(rows_of(after, bad)[1], axis=1), 2 * usual, rtol=1e-5)
-
-
-def test_promotion_is_one_row_of_a_usual_client_s_norm():
-    before, after, plot, state = sent("promote")
-    bad = int(np.flatnonzero(plot.malicious)[0])
-    ids, rows = rows_of(after, bad)
-    assert ids.tolist() == [plot.target]
-    assert np.linalg.norm(rows) == pytest.approx(np.median(before.norms), rel=1e-5)
-    wanted = state.shared.tables["item"][plot.popular].mean(0)
-    assert rows[0] @ wanted == pytest.approx(np.linalg.norm(rows) * np.linalg.norm(wanted))
-
-
-def test_replacement_puts_the_mean_where_it_is_wanted():
-    _, after, plot, state = sent("replace")
-    table = state.shared.tables["item"]
-    bad = np.flatnonzero(plot.malicious)
-    mean = sum(rows_of(after, int(c))[1][0] for c in bad) / 40
-    assert np.allclose(table[plot.target] + mean, 2 * table[plot.popular].mean(0), atol=1e-5)
-
-
-def test_the_target_is_the_least_popular_item_that_somebody_has():
-    setup = setup_of(population_of([[0, 1, 2], [0, 1], [0]], num_items=5), robust__malicious=0.4)
-    plot = make_plot(setup, "promote")
-    assert plot.target == 2
-    assert plot.popular[:2].tolist() == [0, 1]
-    named = replace(setup, config=setup.config.with_({"robust.target": 1}))
-    assert make_plot(named, "promote").target == 1
 
 
 def test_exposure_by_hand():
@@ -118,7 +57,7 @@ def test_without_attack_and_defence_rounds_are_a_run_s():
     setup = small_setup()
     state = begin(setup)
     ours = play_attacked(setup, PlainServer(setup, state.shared), state,
-                         make_plot(setup, "none"), "off", 2)  # fmt: skip
+                         make_plot(setup.config, setup.population, "none"), "off", 2)  # fmt: skip
     theirs = play(setup, PlainServer(setup, state.shared), state, 2)
     assert np.allclose(ours.shared.tables["item"], theirs.shared.tables["item"], atol=1e-6)
     for name, value in theirs.personal.values.items():
@@ -130,5 +69,18 @@ def test_refusals():
         names_of(small_setup(robust__attacks="promte"))
     with pytest.raises(ConfigError, match="unknown defence 'x'"):
         names_of(small_setup(robust__defences="x"))
-    with pytest.raises(ConfigError, match="robust.target = 900: expected an item below 60"):
-        make_plot(small_setup(robust__target=900), "promote")
+    few = {"clients__sampling": "fixed", "clients__per_round": 8}
+    with pytest.raises(ConfigError, match=r"'bulyan' needs at least 11 clients .* has 8: raise"):
+        names_of(small_setup(**few, robust__malicious=0.2))
+    assert "bulyan" in names_of(small_setup(**few, robust__malicious=0.1))[1]
+    assert "bulyan" in names_of(small_setup(**few, robust__malicious=0.2, robust__rounds=0))[1]
+
+
+def test_with_secure_aggregation_rules_that_need_single_updates_are_left_out():
+    secure = small_setup(secure__mode="semi-honest", server__rows="sum")
+    assert names_of(secure)[1] == ["off", "norm-bound", "row-clip"]
+    single = ["median", "trimmed-mean", "krum", "multi-krum", "bulyan"]
+    assert left_out(secure.config) == single
+    open_ = small_setup()
+    assert names_of(open_)[1] == ["off", "norm-bound", "row-clip", *single]
+    assert left_out(open_.config) == []

@@ -6,7 +6,9 @@ from flwr.server.strategy import aggregate
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedrec.audit.defences import (
+from fedrec.config_sections import RobustSection
+from fedrec.errors import ConfigError
+from fedrec.robust.rules import (
     DEFENCES,
     by_coordinate,
     clip_rows,
@@ -17,9 +19,7 @@ from fedrec.audit.defences import (
     nearest_to_median,
     trimmed_mean,
 )
-from fedrec.audit.rounds import as_partial_sum
-from fedrec.config_sections import RobustSection
-from fedrec.errors import ConfigError
+from fedrec.robust.updates import as_partial_sum
 from tests.audit.audit_cases import updates_of
 
 

@@ -3,28 +3,38 @@
 A client of a recommender touches few rows, so that the median over all clients of
 a coordinate is zero nearly everywhere.  Coordinate-wise rules are therefore taken
 over the clients that touch a row, and their result stands for as many clients.
-Flower's functions for the same rules take dense layers in lists of clients; the
-tests hold ours against them where both apply.
+
+Flower has functions for the same rules (`flwr.server.strategy.aggregate`), but they
+take dense layers in lists of clients: 943 copies of a table of items, and a median over
+everybody.  So they are not used here; the tests hold ours against them where both apply.
+
+Sources: Krum and Multi-Krum, Blanchard et al., "Machine learning with adversaries:
+Byzantine tolerant gradient descent" (NeurIPS 2017); median and trimmed mean, Yin et al.,
+"Byzantine-robust distributed learning: towards optimal statistical rates" (ICML 2018);
+Bulyan, El Mhamdi et al., "The hidden vulnerability of distributed learning in Byzantium"
+(ICML 2018); bounded norms, Sun et al., "Can you really backdoor federated learning?" (2019).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from fedrec.audit.rounds import Updates, as_partial_sum, sum_of_rows
-from fedrec.audit.scoring import Floats
-from fedrec.audit.views import clip
-from fedrec.config_sections import RobustSection
+from fedrec.config_sections import NEEDS_SINGLE, OWN, RobustSection
 from fedrec.errors import ConfigError, nearest
 from fedrec.params import PartialSum
+from fedrec.robust.updates import Updates, as_partial_sum, sum_of_rows
 
+Floats = NDArray[np.float64]
 Rule = Callable[[NDArray], NDArray]
 """Values [..., n, D] of n clients -> [..., D]."""
+
+DEFENCES = ("off", *OWN, *NEEDS_SINGLE)
 
 
 def defend(updates: Updates, name: str, section: RobustSection) -> PartialSum:
@@ -32,9 +42,7 @@ def defend(updates: Updates, name: str, section: RobustSection) -> PartialSum:
 
     Args:
         updates: of all clients of the round.
-        name: "off", "norm-bound", "row-clip" (Sun et al. 2019), "median",
-            "trimmed-mean" (Yin et al., ICML 2018), "krum", "multi-krum" (Blanchard et
-            al., NeurIPS 2017) or "bulyan" (El Mhamdi et al., ICML 2018).
+        name: one of DEFENCES.
         section: bounds, trimmed share, and the share of malicious clients that the
             server reckons with.
 
@@ -44,29 +52,24 @@ def defend(updates: Updates, name: str, section: RobustSection) -> PartialSum:
     Raises:
         ConfigError: for an unknown name, or too few clients for the rule.
     """
-    bad = int(np.ceil(section.malicious * len(updates.clients)))
+    count = len(updates.clients)
+    bad = reckoned(section.malicious, count)
     rules: dict[str, Callable[[], PartialSum]] = {
         "off": lambda: as_partial_sum(updates),
-        "norm-bound": lambda: as_partial_sum(clip(updates, section.norm or _median_norm(updates))),
-        "row-clip": lambda: as_partial_sum(clip_rows(updates, section.norm)),
+        "norm-bound": lambda: as_partial_sum(bound(updates, name, section.norm)),
+        "row-clip": lambda: as_partial_sum(bound(updates, name, section.norm)),
         "median": lambda: by_coordinate(updates, lambda x: np.median(x, axis=-2)),
         "trimmed-mean": lambda: by_coordinate(updates, lambda x: trimmed_mean(x, section.trim)),
         "krum": lambda: _chosen(updates, krum(updates, bad, 1)),
-        "multi-krum": lambda: _chosen(updates, krum(updates, bad, len(updates.clients) - bad)),
+        "multi-krum": lambda: _chosen(updates, krum(updates, bad, count - bad)),
         "bulyan": lambda: bulyan(updates, bad),
     }
     check_defences([name])
+    check_count(name, count, section.malicious)
     return rules[name]()
 
 
-OWN = ("norm-bound", "row-clip")
-"""Defences that bound each update by itself, so that clients can apply them."""
-NEEDS_SINGLE = ("median", "trimmed-mean", "krum", "multi-krum", "bulyan")
-"""Defences that compare updates: the server must see them one by one."""
-DEFENCES = ("off", *OWN, *NEEDS_SINGLE)
-
-
-def check_defences(names: list[str]) -> None:
+def check_defences(names: Sequence[str]) -> None:
     """Refuse defences that do not exist.
 
     Raises:
@@ -79,16 +82,76 @@ def check_defences(names: list[str]) -> None:
             )
 
 
-def _median_norm(updates: Updates) -> float:
-    return float(np.median(updates.norms)) if len(updates.clients) else 1.0
+def reckoned(share: float, count: int) -> int:
+    """Return how many of `count` clients the server reckons to be malicious: f, rounded up."""
+    return math.ceil(share * count - 1e-9)
+
+
+def check_count(name: str, count: int, share: float) -> None:
+    """Refuse a round with too few clients for a rule to withstand the malicious ones.
+
+    Krum needs n >= 2 f + 3 (Blanchard et al., proposition 2), Bulyan n >= 4 f + 3 (El
+    Mhamdi et al., section 4).
+
+    Args:
+        name: of the defence.
+        count: clients of the round, n.
+        share: of them that are malicious; f is rounded up.
+
+    Raises:
+        ConfigError: if there are too few.
+    """
+    times = {"krum": 2, "multi-krum": 2, "bulyan": 4}.get(name)
+    if times is None:
+        return
+    bad = reckoned(share, count)
+    least = times * bad + 3
+    if count < least:
+        raise ConfigError(
+            f"the defence {name!r} needs at least {least} clients a round to withstand "
+            f"{bad} malicious ones (robust.malicious = {share:g}), and the round has {count}: "
+            "raise clients.per_round or lower robust.malicious"
+        )
+
+
+def bound(updates: Updates, name: str, norm: float) -> Updates:
+    """Apply a defence that bounds each update by itself.
+
+    Args:
+        updates: of some clients.
+        name: "norm-bound" or "row-clip".
+        norm: the bound; 0: the median norm of these updates, or of their rows.
+    """
+    if name == "row-clip":
+        return clip_rows(updates, norm)
+    return clip(updates, norm or _median(updates.norms))
+
+
+def clip(updates: Updates, norm: float) -> Updates:
+    """Scale down each client's whole update to an L2 norm of at most `norm`.
+
+    An update that is not finite becomes zero: nothing bounds it.
+    """
+    norms = updates.norms
+    shorter = np.minimum(1.0, norm / np.maximum(norms, 1e-30))
+    return updates.scaled(np.where(np.isfinite(norms), shorter, 0.0))
 
 
 def clip_rows(updates: Updates, norm: float) -> Updates:
-    """Scale down single rows to an L2 norm of at most `norm`; 0: the median row norm."""
-    norms = np.linalg.norm(updates.rows, axis=1)
-    bound = norm or (float(np.median(norms)) if len(norms) else 1.0)
-    factor = np.minimum(1.0, bound / np.maximum(norms, 1e-30)).astype(np.float32)
-    return replace(updates, rows=updates.rows * factor[:, None])
+    """Scale down single rows to an L2 norm of at most `norm`; 0: the median row norm.
+
+    A row is one item's, in all tables together; one that is not finite becomes zero.
+    """
+    norms = np.linalg.norm(updates.rows.astype(np.float64), axis=1)
+    shorter = np.minimum(1.0, (norm or _median(norms)) / np.maximum(norms, 1e-30))
+    factor = np.where(np.isfinite(norms), shorter, 0.0).astype(np.float32)[:, None]
+    with np.errstate(invalid="ignore"):
+        rows = np.where(factor == 0, np.float32(0), updates.rows * factor)
+    return replace(updates, rows=rows)
+
+
+def _median(norms: Floats) -> float:
+    return float(np.median(norms)) if len(norms) else 1.0
 
 
 def by_coordinate(updates: Updates, rule: Rule) -> PartialSum:
@@ -169,24 +232,14 @@ def krum_scores(apart: Floats, bad: int) -> Floats:
 
 
 def krum(updates: Updates, bad: int, kept: int) -> NDArray[np.int64]:
-    """Return the positions of the `kept` clients with the lowest score, ascending.
-
-    Raises:
-        ConfigError: with fewer than 2 bad + 3 clients.
-    """
-    _enough(len(updates.clients), 2 * bad + 3, "krum")
+    """Return the positions of the `kept` clients with the lowest score, ascending."""
     scores = krum_scores(distances(updates), bad)
     return np.sort(np.argsort(scores, kind="stable")[:kept])
 
 
 def bulyan(updates: Updates, bad: int) -> PartialSum:
-    """Choose n - 2 bad clients by repeated Krum, then average nearest to the median.
-
-    Raises:
-        ConfigError: with fewer than 4 bad + 3 clients.
-    """
+    """Choose n - 2 bad clients by repeated Krum, then average nearest to the median."""
     count = len(updates.clients)
-    _enough(count, 4 * bad + 3, "bulyan")
     apart, left, chosen = distances(updates), np.arange(count), []
     for _ in range(count - 2 * bad):
         best = int(np.argmin(krum_scores(apart[np.ix_(left, left)], bad))) if len(left) > 1 else 0
@@ -213,12 +266,3 @@ def _for_all(total: PartialSum, updates: Updates) -> PartialSum:
         weight=everyone,
         num_clients=len(updates.clients),
     )
-
-
-def _enough(count: int, least: int, name: str) -> None:
-    if count < least:
-        raise ConfigError(
-            f"the defence {name!r} needs at least {least} clients a round to withstand "
-            f"robust.malicious, and the round has {count}: raise clients.per_round or lower "
-            "robust.malicious"
-        )

@@ -1,0 +1,1 @@
+"""Malicious clients and defences against them, the same in runs and in audits."""
