@@ -7,7 +7,8 @@ from flwr.clientapp import ClientApp
 
 from clients.evaluation import evaluate
 from clients.hosting import host
-from clients.secure import identities, secure
+from clients.identities import identities
+from clients.secure import secure
 from clients.training import train
 from fedrec.wire import RosterReply, RosterRequest
 

@@ -9,8 +9,8 @@ import numpy as np
 from flwr.app import Context
 from numpy.typing import NDArray
 
-from fedrec.config import from_flat
-from fedrec.errors import EngineError
+from fedrec.config import Config, from_flat
+from fedrec.errors import EngineError, ProtocolError
 from fedrec.output import output_directory
 from fedrec.params import Personal
 from fedrec.storage import RunDirectory
@@ -25,11 +25,13 @@ class Host:
         setup: data and model.
         clients: int64 [C], hosted clients, ascending.
         directory: where the node keeps personal parameters.
+        name: "0-of-2": which of how many nodes it is.
     """
 
     setup: Setup
     clients: NDArray[np.int64]
     directory: Path
+    name: str
 
     def fresh(self) -> Personal:
         """Return initial personal parameters of all hosted clients."""
@@ -77,8 +79,10 @@ def host(context: Context) -> Host:
     Raises:
         EngineError: if the node was started without partition-id and num-partitions.
         ConfigError: if the run-config is not usable.
+        ProtocolError: if the node is bound to a registry and the run protects less.
     """
     config = from_flat(context.run_config)
+    _check_protection(context, config)
     try:
         partition = int(context.node_config["partition-id"])
         num_partitions = int(context.node_config["num-partitions"])
@@ -92,4 +96,34 @@ def host(context: Context) -> Host:
     own = str(context.node_config.get("state-dir", ""))
     run = RunDirectory(output_directory(config))
     name = f"{partition}-of-{num_partitions}"
-    return Host(setup, clients, Path(own) / name if own else run.clients / name)
+    return Host(setup, clients, Path(own) / name if own else run.clients / name, name)
+
+
+def _check_protection(context: Context, config: Config) -> None:
+    """Refuse a run that asks a node for more than its operator allows.
+
+    The configuration comes from the server; what stands in the node-config does not.
+
+    Raises:
+        ProtocolError: if the node-config names a registry, and the run is not secure against
+            a malicious server.
+    """
+    mode = config.secure.mode
+    if context.node_config.get("registry") and mode != "malicious-server":
+        raise ProtocolError(
+            f"this node was started with a registry of identities and takes part only in runs "
+            f"with secure.mode = 'malicious-server', not {mode!r}"
+        )
+
+
+def check_plain(config: Config, what: str) -> None:
+    """Refuse to answer in plain what a secure run hides.
+
+    Raises:
+        ProtocolError: in a run with secure aggregation.
+    """
+    if config.secure.mode != "off":
+        raise ProtocolError(
+            f"{what} of this node was asked for in plain, and secure.mode = "
+            f"{config.secure.mode!r}: it leaves the node in masked vectors only"
+        )

@@ -7,7 +7,6 @@ session, replaces what is stored there.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -16,36 +15,29 @@ from flwr.app import Context, Message
 from numpy.typing import NDArray
 
 from clients.hosting import Host, host
+from clients.identities import check_agreement, own_identities
 from clients.personal import begin_round, end_round
-from clients.secret import node_key
+from clients.secret import check_least, node_key
+from clients.secure_evaluation import evaluation
 from clients.training import scatter
 from fedrec.errors import EngineError, ProtocolError
 from fedrec.params import Personal
 from fedrec.privacy.policy import build_policy
 from fedrec.secure import Host as SharedWork
-from fedrec.secure import Identity, Party, Plan
-from fedrec.training.secure_node import indicators, secure_vectors
+from fedrec.secure import Party, Plan
+from fedrec.training.secure_node import secure_vectors
+from fedrec.training.secure_rows import indicators
 from fedrec.wire import PersonalState, TrainRequest, store_state
 from fedrec.wire_secure import (
     FORGET,
-    IdentitiesReply,
-    IdentitiesRequest,
     SecureReply,
     SecureRequest,
     SleepingSession,
-    identity_seeds,
     store_session,
     stored_session,
 )
 
 Answers = dict[int, bytes | bytearray]
-
-
-def identities(message: Message, context: Context) -> Message:
-    """Register the identities of all hosted clients."""
-    IdentitiesRequest.unpack(message.content)
-    keys = {n: identity.public for n, identity in _identities(context, host(context)).items()}
-    return Message(IdentitiesReply(keys).pack(), reply_to=message)
 
 
 def secure(message: Message, context: Context) -> Message:
@@ -96,14 +88,20 @@ class _Stage:
         if self._request.stage not in steps:
             raise EngineError(f"secure aggregation has no stage {self._request.stage!r}")
         store_session(self._context.state, None)  # whatever happens, nothing is answered twice
-        self._wake()
-        answers = steps[self._request.stage]()
+        answers: Answers = {}
+        try:
+            self._wake()
+            answers = steps[self._request.stage]()
+        except ProtocolError as error:  # what concerns all parties: none of them answers
+            self._refused = dict.fromkeys(self._request.messages, str(error))
         self._work.wipe()
         self._sleep(answers)
         return SecureReply(answers, self._refused)
 
     def _wake(self) -> None:
-        own = _identities(self._context, self._here)
+        own = own_identities(self._context, self._here)
+        if self._request.stage == "advertise":
+            check_agreement(self._plan, self._context, self._here)
         for number in self._request.messages:
             if self._request.stage == "advertise":
                 party = Party(self._plan, number, own[number], host=self._work)
@@ -135,18 +133,32 @@ class _Stage:
 
     def _mask(self) -> Answers:
         request = self._request
+        clients = np.array(sorted(self._parties), np.int64)
+        if request.vectors == "evaluation":
+            if not len(clients):
+                return {}
+            state, asked = self._context.state, request.evaluate
+            return self._masked(evaluation(self._here, state, self._plan, asked, clients))
         if request.train is None:
             raise EngineError("a request to mask must say what to train")
-        clients = np.array(sorted(self._parties), np.int64)
         if request.vectors == "indicators":
-            shared, number = request.train.shared, request.train.round_number
-            vectors = indicators(self._here.setup, shared, clients, number)
-            return self._masked(vectors)
+            return self._masked(self._indicators(request.train, clients))
         return self._train(request.train, clients)
+
+    def _indicators(
+        self, train: TrainRequest, clients: NDArray[np.int64]
+    ) -> Iterator[tuple[int, dict[str, NDArray[np.uint64]]]]:
+        """Say which rows the clients will send; nothing of it is kept."""
+        here, personal = self._here, None
+        if here.setup.config.compress.rows:  # training decides, from what is personal
+            start = begin_round(self._context.state, train.moment, here.directory, here.fresh)
+            personal = start.personal.take(here.positions(clients))
+        return indicators(here.setup, train.shared, personal, clients, train.round_number)
 
     def _train(self, train: TrainRequest, clients: NDArray[np.int64]) -> Answers:
         """Train the clients, mask each one's update as it comes, and keep what is personal."""
         here, state = self._here, self._context.state
+        check_least(here.setup.config, self._plan)
         start = begin_round(state, train.moment, here.directory, here.fresh)
         try:
             index = here.positions(clients)
@@ -184,9 +196,3 @@ def _after(
 ) -> PersonalState:
     personal = scatter(start.personal, trained, index)
     return replace(start, round_number=round_number, personal=personal)
-
-
-def _identities(context: Context, here: Host) -> dict[int, Identity]:
-    """Return the identities of the hosted clients, drawn once in a run."""
-    seeds = identity_seeds(context.state, here.clients, os.urandom(32 * len(here.clients)))
-    return {number: Identity(seed) for number, seed in seeds.items()}

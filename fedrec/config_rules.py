@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
+from fedrec.config_sections import NEEDS_SINGLE, OWN
 from fedrec.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ def check(config: Config) -> None:
     """
     for key in ("evaluate.k", "model.mlp", "compare.seeds", "audit.rounds"):
         integers(config, key)
+    positive_numbers(config, "audit.shadow_noise")
     selection_metric(config)
     explicit = config.data.feedback == "explicit"
     squared = config.model.loss == "squared"
@@ -56,6 +59,8 @@ def check(config: Config) -> None:
         raise ConfigError("data.name = 'file' needs data.path, the file to read")
     _check_privacy(config)
     _check_secure(config)
+    _check_compression(config)
+    _check_robust(config)
 
 
 def _check_privacy(config: Config) -> None:
@@ -71,7 +76,7 @@ def _check_privacy(config: Config) -> None:
             if getattr(privacy, key):
                 raise ConfigError(
                     f"privacy.{key} has no effect with privacy.mechanism = 'off': "
-                    "set it to 'central' or 'local'"
+                    "set it to 'central', 'distributed' or 'local'"
                 )
         return
     mechanism = f"privacy.mechanism = {privacy.mechanism!r}"
@@ -99,6 +104,8 @@ def _check_privacy(config: Config) -> None:
             "privacy.clip_mode = 'adaptive' needs privacy.mechanism = 'central': "
             "it is the server that follows the norms"
         )
+    if privacy.mechanism == "distributed":
+        _check_distributed(config)
     if privacy.mechanism != "central":
         return
     if clients.sampling == "fixed" and clients.availability < 1:
@@ -111,6 +118,37 @@ def _check_privacy(config: Config) -> None:
         raise ConfigError(
             f"{mechanism} needs server.min_clients = 1 where chance decides how many clients "
             "train: their number is private, so no round may be skipped for it"
+        )
+
+
+def _check_distributed(config: Config) -> None:
+    """Refuse noise of the clients that would be seen through, or be too little.
+
+    Raises:
+        ConfigError: naming the keys and what to change.
+    """
+    secure, clients, least = config.secure, config.clients, config.server.min_clients
+    mechanism = "privacy.mechanism = 'distributed'"
+    if secure.mode == "off":
+        raise ConfigError(
+            f"{mechanism} needs secure.mode = 'semi-honest' or 'malicious-server': a client's "
+            "share of the noise hides its update only inside a secure sum"
+        )
+    if secure.rows not in ("dense", "low-rank"):
+        raise ConfigError(
+            f"{mechanism} needs secure.rows = 'dense' or 'low-rank', not {secure.rows!r}: which "
+            "rows are summed would be published without noise"
+        )
+    if least < 3:
+        raise ConfigError(
+            f"{mechanism} needs server.min_clients of 3 or more, not {least}: so many shares make "
+            "the whole noise, and a round with fewer survivors is skipped. Set it to the fewest "
+            "that you expect"
+        )
+    if clients.sampling != "all" and least > clients.per_round:
+        raise ConfigError(
+            f"server.min_clients = {least} is above clients.per_round = {clients.per_round}: every "
+            "round would be skipped, and cost its privacy"
         )
 
 
@@ -134,26 +172,113 @@ def _check_secure(config: Config) -> None:
             f"{mode} with privacy.mechanism = 'local' is not offered: use 'central', whose noise "
             "the server adds to the sum"
         )
-    if secure.rows == "threshold" and config.privacy.pseudo_items:
+    published = {"threshold": "counts who touches a row", "union": "finds out who touches a row"}
+    if secure.rows in published and config.privacy.pseudo_items:
         raise ConfigError(
-            "secure.rows = 'threshold' counts who touches a row, and pseudo items falsify it: "
+            f"secure.rows = {secure.rows!r} {published[secure.rows]}, and pseudo items falsify it: "
             "set privacy.pseudo_items = 0, or secure.rows = 'dense'"
         )
-    if secure.rows == "threshold" and config.privacy.mechanism != "off":
+    if secure.rows in published and config.privacy.mechanism != "off":
+        what = "counts" if secure.rows == "threshold" else "the set of touched rows"
         raise ConfigError(
-            "secure.rows = 'threshold' publishes counts without noise, which privacy.mechanism = "
-            f"{config.privacy.mechanism!r} does not account for: set secure.rows = 'dense'"
+            f"secure.rows = {secure.rows!r} publishes {what} without noise, which "
+            f"privacy.mechanism = {config.privacy.mechanism!r} does not account for: set "
+            "secure.rows = 'dense' or 'low-rank'"
         )
     if clients.sampling != "all" and clients.per_round < 3:
         raise ConfigError(
             f"{mode} needs 3 clients a round or more, not clients.per_round = {clients.per_round}: "
             "of two, each could subtract its own update from the sum and read the other's"
         )
+    if 0 < config.evaluate.clients < 3:
+        raise ConfigError(
+            f"{mode} sums evaluation figures of 3 clients or more, not of evaluate.clients = "
+            f"{config.evaluate.clients}: set it to 0 for all, or higher"
+        )
     if secure.neighbours and secure.threshold > secure.neighbours:
         raise ConfigError(
             f"secure.threshold = {secure.threshold} is above secure.neighbours = "
             f"{secure.neighbours}: no secret could be recovered. Lower the threshold or raise the "
             "neighbours"
+        )
+
+
+def _check_compression(config: Config) -> None:
+    """Refuse compression that would have no effect, or spoil a guarantee.
+
+    Raises:
+        ConfigError: naming the keys and what to change.
+    """
+    secure, compress = config.secure, config.compress
+    hidden = secure.mode != "off"
+    if hidden and compress.rank:
+        raise ConfigError(
+            f"compress.rank = {compress.rank} is for updates in clear: with secure.mode = "
+            f"{secure.mode!r} set secure.rows = 'low-rank' and secure.rank"
+        )
+    if hidden and compress.bits < 32:
+        raise ConfigError(
+            f"compress.bits = {compress.bits} is for updates in clear: with secure.mode = "
+            f"{secure.mode!r} set secure.bits"
+        )
+    key = "secure.rank" if hidden and secure.rows == "low-rank" else "compress.rank"
+    rank = secure.rank if key == "secure.rank" else compress.rank
+    if config.model.name != "keras" and rank >= config.model.dim:
+        raise ConfigError(
+            f"{key} = {rank} saves nothing with rows of model.dim = {config.model.dim} elements: "
+            "lower it"
+        )
+    changed = compress.rows or compress.rank or compress.bits < 32
+    if changed and config.privacy.mechanism == "local":
+        raise ConfigError(
+            "compress.rows, compress.rank and compress.bits are not offered with "
+            "privacy.mechanism = 'local': its noise fills every row. Set them to 0, 0 and 32"
+        )
+
+
+def _check_robust(config: Config) -> None:
+    """Refuse defences that cannot see what they need, and attacks that cannot be measured.
+
+    Raises:
+        ConfigError: naming the keys and what to change.
+    """
+    robust, mechanism = config.robust, config.privacy.mechanism
+    asked = f"robust.defence = {robust.defence!r}"
+    works = " or ".join(repr(name) for name in OWN)
+    if robust.attack != "off" and config.data.feedback == "explicit":
+        raise ConfigError(
+            f"robust.attack = {robust.attack!r} is measured by whom an item is recommended to: "
+            "set data.feedback = 'implicit'"
+        )
+    if robust.defence in OWN and robust.norm == 0:
+        raise ConfigError(
+            f"{asked} needs robust.norm above 0: a client bounds its update by itself and does "
+            "not know the norms of the others"
+        )
+    if robust.defence not in NEEDS_SINGLE:
+        return
+    if config.secure.mode != "off":
+        raise ConfigError(
+            f"{asked} compares single updates, and secure.mode = {config.secure.mode!r} shows the "
+            f"server their sum alone: set secure.mode = 'off', or robust.defence = {works}, which "
+            "each client applies itself"
+        )
+    if mechanism == "central":
+        raise ConfigError(
+            f"{asked} with privacy.mechanism = 'central' is not accounted: the noise fits a sum "
+            "of bounded updates, and one client can move a robust rule's result by more. Use "
+            f"robust.defence = {works}, or privacy.mechanism = 'off'"
+        )
+    if mechanism != "off":
+        raise ConfigError(
+            f"{asked} with privacy.mechanism = {mechanism!r} is not offered: noise is added to "
+            f"the sum of a node, and there is none. Use robust.defence = {works}, or "
+            "privacy.mechanism = 'off'"
+        )
+    if config.server.weighting != "equal":
+        raise ConfigError(
+            f"{asked} needs server.weighting = 'equal': the number of samples is what a client "
+            "claims, and as a weight it is not bounded"
         )
 
 
@@ -175,6 +300,26 @@ def integers(config: Config, key: str) -> tuple[int, ...]:
             f"{key} = {text!r}: expected integers of at least {lowest}, separated by spaces"
         )
     return tuple(int(word) for word in words)
+
+
+def positive_numbers(config: Config, key: str) -> tuple[float, ...]:
+    """Return a list-valued key as numbers; none is allowed.
+
+    Args:
+        config: the configuration.
+        key: dotted key whose value is a space-separated string.
+
+    Raises:
+        ConfigError: if a word is not a positive, finite number.
+    """
+    text = str(config.flat()[key])
+    try:
+        values = tuple(float(word) for word in text.replace(",", " ").split())
+    except ValueError:
+        values = (math.nan,)
+    if not all(0 < value < math.inf for value in values):
+        raise ConfigError(f"{key} = {text!r}: expected positive numbers, separated by spaces")
+    return values
 
 
 def measured_metrics(config: Config) -> tuple[str, ...]:

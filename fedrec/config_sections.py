@@ -8,6 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 OptimizerName = Literal["sgd", "momentum", "adam", "adagrad", "rmsprop", "adamw", "lion"]
 
+OWN = ("norm-bound", "row-clip")
+"""Defences that bound each update by itself, so that clients can apply them."""
+NEEDS_SINGLE = ("median", "trimmed-mean", "krum", "multi-krum", "bulyan")
+"""Defences that compare updates: the server must see them one by one."""
+
 
 class Section(BaseModel):
     """Base of all sections: frozen, and unknown keys are errors."""
@@ -153,8 +158,10 @@ class ServerSection(Section):
 class PrivacySection(Section):
     """Differential privacy of clients; with it the last round is exported, not the best."""
 
-    mechanism: Literal["off", "central", "local"] = Field(
-        "off", description="who adds noise: nobody, the server to the sum, each client to its own"
+    mechanism: Literal["off", "central", "local", "distributed"] = Field(
+        "off",
+        description="who adds noise: nobody, the server to the sum, each client to its own, or "
+        "each client a share inside the secure sum, for server.min_clients to make the whole",
     )
     clip: float = Field(0.0, ge=0, description="largest L2 norm of a client's whole update")
     clip_mode: Literal["fixed", "adaptive"] = Field(
@@ -194,11 +201,13 @@ class SecureSection(Section):
     mode: Literal["off", "semi-honest", "malicious-server"] = Field(
         "off", description="against which server single updates are hidden"
     )
-    rows: Literal["dense", "threshold"] = Field(
+    rows: Literal["dense", "union", "threshold", "low-rank"] = Field(
         "dense",
-        description="dense: all rows of a table; threshold: first count who touches a row, then "
-        "sum only those that secure.tau clients or more touch",
+        description="dense: all rows of a table; union: first find out which rows anyone touches, "
+        "then sum only those; threshold: first count who touches a row, then sum only those that "
+        "secure.tau clients or more touch; low-rank: all rows, in a random subspace",
     )
+    rank: int = Field(4, ge=1, description="low-rank: elements of a row that are sent")
     tau: int = Field(5, ge=2, description="threshold: clients that must touch a row")
     neighbours: int = Field(
         0, ge=0, description="clients with which each shares masks and secrets; 0: as is safe"
@@ -212,8 +221,39 @@ class SecureSection(Section):
     max_weight: int = Field(
         1000, ge=1, description="server.weighting = samples: largest weight of a client"
     )
+    intervals: Literal["moments", "bootstrap"] = Field(
+        "moments",
+        description="intervals of test metrics from sums of products of two metrics, or from "
+        "bootstrap sums that pair with other systems, but let the server solve for single clients",
+    )
+    registry: str = Field(
+        "",
+        description="file of the clients' public keys (fedrec identities), which every node reads "
+        "for itself; empty: they are registered with the server",
+    )
     drop_stage: Literal["any", "advertise", "share", "mask", "consistency", "unmask"] = Field(
         "any", description="before which message clients.dropout strikes; any: drawn"
+    )
+
+
+class CompressSection(Section):
+    """Smaller updates of clients."""
+
+    rows: int = Field(
+        0, ge=0, description="rows that a client sends: those it changes most; 0: all it touches"
+    )
+    rank: int = Field(
+        0,
+        ge=0,
+        description="elements of a row that are sent, in a random subspace of each round; 0: all. "
+        "With secure aggregation see secure.rows = low-rank",
+    )
+    bits: int = Field(
+        32,
+        ge=2,
+        le=32,
+        description="bits of an element of a table; 32: float32. With secure aggregation see "
+        "secure.bits",
     )
 
 
@@ -243,6 +283,9 @@ class EvaluateSection(Section):
 
     k: str = Field("5 10 20", description="cut-offs K of the ranking metrics")
     every: int = Field(5, ge=1, description="rounds between validations")
+    clients: int = Field(
+        0, ge=0, description="clients that a validation asks, drawn anew each time; 0: all"
+    )
     select: str = Field(
         "",
         description="validation metric that selects the round; empty: ndcg@10, or rmse for ratings",
@@ -276,25 +319,49 @@ class CompareSection(Section):
 
 
 class RobustSection(Section):
-    """Poisoning and defences of `fedrec audit`; a defence needs single updates."""
+    """Malicious clients, and robust aggregation against them, of a run and of `fedrec audit`."""
 
-    attacks: str = Field("random promote replace", description="poisoning attacks; empty: none")
-    defences: str = Field(
-        "off norm-bound row-clip median trimmed-mean krum multi-krum bulyan",
-        description="defences put against each attack, in order",
+    defence: Literal[
+        "off",
+        "norm-bound",
+        "row-clip",
+        "median",
+        "trimmed-mean",
+        "krum",
+        "multi-krum",
+        "bulyan",
+    ] = Field(
+        "off",
+        description="of a run: clients bound their updates (norm-bound, row-clip), or the server "
+        "sees single updates and applies a robust rule in place of their sum",
     )
-    malicious: float = Field(0.05, ge=0, lt=0.5, description="share of clients that are malicious")
+    attack: Literal["off", "random", "promote", "replace"] = Field(
+        "off", description="of a run: what simulated malicious clients send"
+    )
+    malicious: float = Field(
+        0.05, ge=0, lt=0.5, description="share of clients that attack, and that a defence expects"
+    )
     boost: float = Field(1.0, gt=0, description="factor on what malicious clients send")
     target: int = Field(
-        -1, ge=-1, description="item to be promoted; -1: the least popular with an interaction"
+        -1,
+        ge=-1,
+        description="item to be promoted, whose exposure is measured; -1: the least popular with "
+        "an interaction, measured only under attack",
     )
     norm: float = Field(
-        0.0, ge=0, description="norm-bound, row-clip: largest norm; 0: the median of the round"
+        0.0,
+        ge=0,
+        description="norm-bound, row-clip: largest norm; 0: the median of the round, in audits",
     )
     trim: float = Field(
         0.1, ge=0, lt=0.5, description="trimmed-mean: share of clients cut off at either end"
     )
-    rounds: int = Field(20, ge=0, description="rounds, under attack from the first; 0: none")
+    attacks: str = Field("random promote replace", description="audit: attacks; empty: none")
+    defences: str = Field(
+        "off norm-bound row-clip median trimmed-mean krum multi-krum bulyan",
+        description="audit: defences put against each attack, in order",
+    )
+    rounds: int = Field(20, ge=0, description="audit: rounds, attacked from the first; 0: none")
 
 
 class AuditSection(Section):
@@ -303,7 +370,10 @@ class AuditSection(Section):
     rounds: str = Field("1 5 20", description="rounds in which the server's view is attacked")
     threshold: int = Field(5, ge=2, description="contributors below which a row stays hidden")
     noise: float = Field(
-        1.0, gt=0, description="noise multiplier of the noisy views; their clip is the median norm"
+        1.0,
+        gt=0,
+        description="noise multiplier of the noisy views of a run without privacy.mechanism; their "
+        "clip is the median norm",
     )
     clients: int = Field(100, ge=2, description="clients whose interactions are guessed, at most")
     shadow_passes: int = Field(
@@ -314,6 +384,10 @@ class AuditSection(Section):
     )
     shadow_users: int = Field(200, ge=4, description="membership in the final model: users")
     shadow_rounds: int = Field(20, ge=1, description="membership in the final model: rounds")
+    shadow_noise: str = Field(
+        "1 4",
+        description="membership in the final model: noise multipliers that are compared with none",
+    )
     bootstrap: int = Field(1000, ge=1, description="bootstrap replicates over clients")
 
 

@@ -69,3 +69,24 @@ def sample_clients(
         chosen &= lot * everyone < section.per_round
     fails = chosen & (chance(Purpose.DROPOUT) < section.dropout)
     return Sample(clients[chosen & ~fails], clients[fails])
+
+
+def evaluation_clients(
+    config: Config, clients: NDArray[np.int64], round_number: int, part: str
+) -> NDArray[np.int64]:
+    """Choose the clients that are evaluated.
+
+    Args:
+        config: `evaluate.clients`, and the seed.
+        clients: int64 [N], all clients that connected nodes host, ascending.
+        round_number: the round whose model is evaluated.
+        part: "valid", of which `evaluate.clients` are drawn anew in every round, or "test".
+
+    Returns:
+        int64 [C], ascending: all of them on test.
+    """
+    number = config.evaluate.clients
+    if part == "test" or not 0 < number < len(clients):
+        return clients
+    key = keys(config.run.seed, round_number, clients, Purpose.EVALUATION_CLIENTS)
+    return np.sort(clients[np.argsort(draw(key, 0), kind="stable")[:number]])
