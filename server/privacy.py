@@ -2,9 +2,18 @@
 
 A round is counted when it begins, before any client is asked.  So a round that is
 skipped later counts as well: its clients may have sent what they learnt, and a cost
-that depended on what came back would itself tell something.  A round that is
-repeated after a crash counts once, as it began once: samples, noise and so the
-published parameters are the same (see `fedrec.privacy.noise`).
+that depended on what came back would itself tell something.
+
+A round that is repeated after a crash counts once as long as it is the same round: with
+samples, updates and noise as before the published parameters are as before, too (see
+`fedrec.privacy.noise`).  If a node is lost as well, the sum is another one, and so is its
+noise: two models of one round may then have been seen, by the nodes that validate before
+the checkpoint is written.  So before it is validated, a digest of the sum is put into the
+checkpoint of the round before, and a repeated round with another sum counts twice.
+
+With distributed noise the server sees the sum, and a client that repeats a round draws
+fresh noise: with the same noise and other survivors the difference of two sums would
+show one client's update.  So each attempt counts, and is written down before it begins.
 """
 
 from __future__ import annotations
@@ -16,7 +25,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from fedrec.config import Config
-from fedrec.errors import CheckpointError
+from fedrec.errors import CheckpointError, ConfigError
 from fedrec.params import PartialSum, Shared
 from fedrec.privacy.ledger import Ledger, require_accountant, within_budget
 from fedrec.privacy.noise import derive, fresh_key, uniform
@@ -34,15 +43,19 @@ class PrivacyState:
         ledger: all rounds that have begun.
         secret: key of noise and samples, hexadecimal; empty if draws follow from the
             seed, and after the last round.
+        released: digest of the sum of the next round, if an attempt at it has already
+            been validated; hexadecimal.
     """
 
     clip: float
     ledger: Ledger = Ledger()
     secret: str = ""
+    released: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the state for a checkpoint."""
-        return {"clip": self.clip, "ledger": self.ledger.to_json(), "secret": self.secret}
+        saved = {"clip": self.clip, "ledger": self.ledger.to_json(), "secret": self.secret}
+        return saved | ({"released": self.released} if self.released else {})
 
     @staticmethod
     def from_json(saved: Mapping[str, Any]) -> PrivacyState:
@@ -53,7 +66,8 @@ class PrivacyState:
         """
         try:
             ledger = Ledger.from_json(saved["ledger"])
-            return PrivacyState(float(saved["clip"]), ledger, str(saved["secret"]))
+            released = str(saved.get("released", ""))
+            return PrivacyState(float(saved["clip"]), ledger, str(saved["secret"]), released)
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(
                 f"the privacy state of the checkpoint cannot be read ({error}): "
@@ -79,8 +93,16 @@ class PrivacyGuard:
         self._rounds = config.train.rounds
         self._unit = "user" if config.clients.unit == "user" else "client"
         if self.private and (self._section.noise_multiplier or self._section.epsilon):
-            require_accountant()
+            if not self.policy.distributed:
+                require_accountant()
             self.policy.sum_noise  # noqa: B018 - raises what would else come up in a round
+        least, expected = config.server.min_clients, self.policy.cohort
+        if self.policy.distributed and least > expected:
+            raise ConfigError(
+                f"server.min_clients = {least} is above the {expected:g} clients that a round has "
+                "on average: most rounds would be skipped, and cost their privacy. Lower it, or "
+                "raise clients.per_round"
+            )
 
     @property
     def private(self) -> bool:
@@ -91,6 +113,11 @@ class PrivacyGuard:
     def central(self) -> bool:
         """Whether the server adds the noise."""
         return self._section.mechanism == "central"
+
+    @property
+    def counts_attempts(self) -> bool:
+        """Whether a round that is repeated costs again, whatever comes out."""
+        return self.policy.distributed
 
     def begin(self) -> PrivacyState | None:
         """Return the state of a new run; None if it is not private."""
@@ -155,6 +182,32 @@ class PrivacyGuard:
         state = replace(state, clip=self.policy.next_clip(total, shared, at))
         return noisy, state
 
+    def note(
+        self,
+        before: PrivacyState,
+        state: PrivacyState,
+        total: PartialSum | None,
+        shared: Shared,
+        server_round: int,
+    ) -> tuple[PrivacyState, PrivacyState]:
+        """Return what to write down before a sum is released, and the state to go on with.
+
+        Args:
+            before: the state before the round began.
+            state: since.
+            total: of all clients; None if none trained.
+            shared: the parameters that the clients were sent.
+            server_round: the round.
+        """
+        released = self.policy.digest_of(total, shared, self.at(state, server_round))
+        if before.released in ("", released):
+            return replace(before, released=released), replace(state, released="")
+        had = dict(before.ledger.entries)
+        event = next(e for e, n in state.ledger.entries if n > had.get(e, 0))
+        twice = before.ledger.add(event)
+        noted = replace(before, ledger=twice, released=released)
+        return noted, replace(state, ledger=twice.add(event), released="")
+
     def close(self, state: PrivacyState) -> PrivacyState:
         """Return the state without its secret, when no round is left to repeat."""
         return replace(state, secret="")
@@ -167,11 +220,11 @@ class PrivacyGuard:
             total: the sum without noise.
             costly: also compute epsilon, which takes a fraction of a second.
         """
-        within = 0.0 if total is None else total.metrics.get(WITHIN, 0.0)
+        told = {} if total is None else total.metrics
         clients = 0 if total is None else total.num_clients
         line: Line = {
             "clip": state.clip,
-            "within_clip": within / clients if clients else None,
+            "within_clip": told[WITHIN] / clients if clients and WITHIN in told else None,
             "private_rounds": state.ledger.rounds,
         }
         return line | {"epsilon": self._epsilon(state)} if costly else line

@@ -32,6 +32,10 @@ from fedrec.privacy.noise import derive, digest, gaussian, seeded_key
 from fedrec.privacy.stages import add_pseudo_items, clip_clients, clip_rows
 from fedrec.training.aggregate import ROW_ID_BYTES
 from fedrec.training.local import CohortUpdate
+from fedrec.training.subspace import bases, within
+
+WHOLE_BITS = 32
+"""compress.bits of a float32."""
 
 WITHIN = "within_clip"
 """Metric of a partial sum: how many clients' norms were within the bound."""
@@ -187,6 +191,15 @@ class PrivacyPolicy:
         update, _, within = clip_clients(update, at.clip)
         return replace(update, metrics={**update.metrics, WITHIN: within.astype(np.float64)})
 
+    def within(self, update: CohortUpdate, at: At) -> CohortUpdate:
+        """Return what is sent in a few bits within the clip norm, which rounding may exceed.
+
+        One factor for a whole update: it travels with the scale of the roundings.
+        """
+        if not self.private or self.config.compress.bits == WHOLE_BITS:
+            return update
+        return clip_clients(update, at.clip)[0]
+
     def on_cohort(
         self, total: PartialSum, shared: Shared, clients: NDArray[np.int64], at: At
     ) -> PartialSum:
@@ -236,6 +249,10 @@ class PrivacyPolicy:
             shared: the parameters, for their shapes.
             at: the moment.
 
+        Low-rank updates lie in a subspace that is public and that clipping is no longer in:
+        noise outside it is taken off again, which is post-processing.  What remains is noise
+        of the same deviation on each of the r elements of a row that clients have sent.
+
         Returns:
             The sum with noise on every entry, and the expected number of clients as its
             weight; unchanged for other mechanisms.
@@ -246,6 +263,8 @@ class PrivacyPolicy:
         scale = self.sum_noise * at.clip
         if scale:
             _add_noise(full, self._key_of(full, at, "sum"), scale)
+            shapes = {name: value.shape for name, value in shared.tables.items()}
+            full = within(full, bases(self.config, shapes, at.round_number))
         return replace(full, weight=self.cohort)
 
     def next_clip(self, total: PartialSum | None, shared: Shared, at: At) -> float:
@@ -266,11 +285,14 @@ class PrivacyPolicy:
         step = section.clip_rate * (share - section.clip_quantile)
         return at.clip * math.exp(-min(max(step, -1.0), 1.0))
 
+    def digest_of(self, total: PartialSum | None, shared: Shared, at: At) -> str:
+        """Return a digest of all that a round's release follows from, hexadecimal."""
+        full = _dense(total or _nothing(shared), shared)
+        return digest([*_values(full, at), np.array([at.round_number])]).hex()
+
     def _key_of(self, total: PartialSum, at: At, purpose: str) -> bytes:
         """Return the key for noise on this very sum."""
-        arrays = [*(t.rows for t in total.tables.values()), *total.weights.values()]
-        count = np.array([total.metrics.get(WITHIN, 0.0), total.num_clients, at.clip])
-        return derive(at.key, purpose, at.round_number, self._bound([*arrays, count]))
+        return derive(at.key, purpose, at.round_number, self._bound(_values(total, at)))
 
     def _bound(self, arrays: Sequence[NDArray]) -> bytes:
         """Return what binds noise to the values that it hides; nothing for seeded draws."""
@@ -315,6 +337,13 @@ def build_policy(config: Config, num_clients: int) -> PrivacyPolicy:
         num_clients: all clients of the data set.
     """
     return PrivacyPolicy(config, num_clients)
+
+
+def _values(total: PartialSum, at: At) -> list[NDArray]:
+    """Return what a release follows from: a dense sum, its counts, the clip norm."""
+    arrays = [*(t.rows for t in total.tables.values()), *total.weights.values()]
+    count = np.array([total.metrics.get(WITHIN, 0.0), total.num_clients, at.clip])
+    return [*arrays, count]
 
 
 def _nothing(shared: Shared) -> PartialSum:

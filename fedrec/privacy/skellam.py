@@ -82,7 +82,8 @@ def skellam(variance: float, key: bytes, size: int) -> NDArray[np.int64]:
         found, ties = _search(table, part >> np.uint64(1))
         if len(ties):
             more = words(derive(key, "ties", at), len(ties))
-            found[ties] += table.low[found[ties]] <= more
+            for place, lower in zip(ties.tolist(), more.tolist(), strict=True):
+                found[place] = _decide(table, int(found[place]), lower)
         sign = 1 - 2 * (part & np.uint64(1)).astype(np.int64)
         np.multiply(found, sign, out=out[at : at + _CHUNK])
     return out
@@ -163,3 +164,11 @@ def _search(table: Table, drawn: NDArray[np.uint64]) -> tuple[NDArray[np.int64],
     if len(left):
         found[left] = np.searchsorted(table.high, drawn[left])
     return found, np.flatnonzero(table.high[found] == drawn)
+
+
+def _decide(table: Table, k: int, lower: int) -> int:
+    """Return the least k whose entry, with an equal upper half, is above the draw."""
+    high = table.high[k]
+    while table.high[k] == high and int(table.low[k]) <= lower:
+        k += 1
+    return k

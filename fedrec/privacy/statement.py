@@ -23,6 +23,15 @@ CENTRAL = (
     "clear: each {unit}'s whole update is clipped ({clip}) and noise of {noise:.4g} times that "
     "norm is added to the sum; {sampling}, accounted by privacy loss distributions. "
 )
+DISTRIBUTED = (
+    "({epsilon:.2f}, {delta:.1e})-differential privacy of every {unit} towards everyone, the "
+    "server too if it follows the protocol, over {rounds} rounds: each {unit}'s whole update is "
+    "clipped ({clip}, rounding included), and each adds a share of Skellam noise inside the secure "
+    "sum, together {noise:.4g} times that norm with the {least} clients that a round needs, and "
+    "more with more; no sum is seen without. {sampling}; one {unit}'s data are taken away, and it "
+    "takes part with an update of zero; accounted by Rényi divergences. Clients that tell the "
+    "server their noise take their shares of it away. "
+)
 LOCAL = (
     "({epsilon:.2f}, {delta:.1e})-local differential privacy of every {unit} towards everyone, "
     "the server too, at most, as if it had trained in all {rounds} rounds: its whole update is "
@@ -34,11 +43,18 @@ SAMPLING = {
     "poisson": "one {unit} is added or removed, each trains with chance {rate:.3g}, in secret",
     "fixed": "one {unit} is replaced, {drawn} of them train, in secret",
 }
+TAKING_PART = {
+    "all": "All take part in every round",
+    "poisson": "Each takes part with chance {rate:.3g}, which the server then knows",
+    "fixed": "Each takes part with chance {rate:.3g}, which the server then knows",
+}
 JOINT = (
     "Personal parameters never leave a {unit}: what it is shown follows from its own data and "
-    "from the private model (joint differential privacy). Not covered: the loss and counts in the "
-    "log and all validation and test figures, which are exact; catalogue and sizes are public"
+    "from the private model (joint differential privacy). Not covered: {exact} "
+    "validation and test figures, which are exact; catalogue and sizes are public"
 )
+LOGGED = "the loss and counts in the log and all"
+UNLOGGED = "all"
 SEEDED = (
     ". Noise and samples follow from run.seed, for repeatable research: whoever knows the seed can "
     "take the noise away"
@@ -61,12 +77,11 @@ def statement(policy: PrivacyPolicy, ledger: Ledger, unit: str) -> str:
     clip = f"norm {section.clip:g}"
     if policy.adaptive:
         clip = f"at a norm that follows the {section.clip_quantile:g} quantile"
-    local = section.mechanism == "local"
+    texts = {"local": LOCAL, "distributed": DISTRIBUTED}
+    takes = TAKING_PART if policy.distributed else SAMPLING
     drawn = min(clients.per_round, policy.num_clients)
-    words = SAMPLING[clients.sampling].format(
-        unit=unit, drawn=drawn, rate=drawn / policy.num_clients
-    )
-    text = (LOCAL if local else CENTRAL).format(
+    words = takes[clients.sampling].format(unit=unit, drawn=drawn, rate=drawn / policy.num_clients)
+    text = texts.get(section.mechanism, CENTRAL).format(
         epsilon=ledger.epsilon(policy.delta),
         delta=policy.delta,
         sums="the sums of nodes" if policy.config.secure.mode == "off" else "the sum of a round",
@@ -75,5 +90,7 @@ def statement(policy: PrivacyPolicy, ledger: Ledger, unit: str) -> str:
         clip=clip,
         noise=policy.noise_multiplier,
         sampling=words,
+        least=policy.config.server.min_clients,
     )
-    return text + JOINT.format(unit=unit) + (SEEDED if section.draws == "seeded" else "")
+    joint = JOINT.format(unit=unit, exact=UNLOGGED if policy.distributed else LOGGED)
+    return text + joint + (SEEDED if section.draws == "seeded" else "")

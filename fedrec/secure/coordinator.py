@@ -79,6 +79,8 @@ class Coordinator:
         mode: "semi-honest" or "malicious-server".
         neighbours: k, or None for the choice of `graph.choose`.
         threshold: t, or None.
+        least: clients whose input must be in the sum, else the round is skipped before
+            anything is revealed.
         entropy: source of secret bytes: the operating system, except in tests.
 
     Raises:
@@ -94,6 +96,7 @@ class Coordinator:
         mode: str = "semi-honest",
         neighbours: int | None = None,
         threshold: int | None = None,
+        least: int = 0,
         entropy: Entropy = os.urandom,
     ) -> None:
         if not callable(entropy):
@@ -110,6 +113,7 @@ class Coordinator:
             mode=mode,
             neighbours=neighbours,
             threshold=threshold,
+            least=least,
         )
         self._stage = 0
         self._expected = set(self.plan.identities)
@@ -275,7 +279,7 @@ class Coordinator:
     # Stages
 
     def _end_advertise(self) -> dict[int, bytes]:
-        needed = self.plan.quorum
+        needed = max(self.plan.quorum, self.plan.least)
         if len(self._arrived) < needed:
             self._skip(len(self._arrived), needed, "clients have sent their keys")
         self._roster = roster = make_roster(self.plan, self._advertised)
@@ -300,6 +304,7 @@ class Coordinator:
         recovery.start(self._arrived)
         sharing = set(roster.numbers[recovery.sharing].tolist())
         self._require_companions(sharing or self._arrived)
+        self._require_least(len(sharing))
         self._stage = 2
         outgoing = {}
         for number in roster.numbers[recovery.sharing].tolist():
@@ -313,6 +318,7 @@ class Coordinator:
         self._survivors = np.array(sorted(self._arrived), np.int64)
         self._recovered().keep(self._arrived)
         self._require_companions(self._arrived)
+        self._require_least(len(self._arrived))
         self._require_holders(self._arrived)
         if not self.plan.malicious_server:
             self._stage = 4
@@ -347,6 +353,11 @@ class Coordinator:
         fewest, quorum = self._recovered().fewest_companions(present), self.plan.quorum
         if fewest < quorum:
             self._skip(fewest, quorum, "clients are left around one of them, itself included")
+
+    def _require_least(self, present: int) -> None:
+        """End the round if too few clients are left for the sum that was agreed."""
+        if present < self.plan.least:
+            self._skip(present, self.plan.least, "clients are left")
 
     def _skip(self, remaining: int, needed: int, what: str) -> None:
         stage = self.stage

@@ -195,6 +195,10 @@ class Party:
         require(not len(rest), "bytes follow the list of survivors")
         known = set(numbers.tolist())
         require(known <= self._session().position.keys(), "a survivor is not on the list")
+        require(
+            len(known) >= self._plan.least,
+            f"{len(known)} clients survive, fewer than the {self._plan.least} of the plan",
+        )
         neighbours = known & self._neighbours()
         self._check_survivors(neighbours)
         self._survivors = frozenset(neighbours)

@@ -72,6 +72,8 @@ class Plan:
             malicious server the keys must come from an earlier registration, not from it.
         coordinator: X25519 public key of the server for this session.
         nonce: 16 bytes that tell apart two attempts at the same round.
+        least: clients whose input must be in the sum; with fewer nothing is revealed.  0: as
+            the threshold says.
     """
 
     round_number: int
@@ -82,6 +84,7 @@ class Plan:
     registry: tuple[tuple[int, bytes], ...]
     coordinator: bytes
     nonce: bytes
+    least: int = 0
 
     @property
     def complete(self) -> bool:
@@ -98,9 +101,10 @@ class Plan:
         """How many of a client's holders, itself among them, must take part with it.
 
         In a sparse graph t neighbours, since t - 1 of them could all work with the server; in
-        any graph three clients, of two each would learn the other's input from the sum.
+        any graph three clients, of two each would learn the other's input from the sum.  In a
+        complete graph it sees all clients, and asks for the `least` too.
         """
-        return max(self.threshold, 3) if self.complete else self.threshold + 1
+        return max(self.threshold, 3, self.least) if self.complete else self.threshold + 1
 
     @cached_property
     def identities(self) -> dict[int, bytes]:
@@ -131,6 +135,8 @@ class Plan:
             parts += [bytes([len(name)]), name, numbers]
         parts.append(struct.pack("<I", len(self.registry)))
         parts += [struct.pack("<I", number) + key for number, key in self.registry]
+        if self.least:
+            parts.append(struct.pack("<I", self.least))
         return b"".join(parts)
 
     @classmethod
@@ -163,6 +169,7 @@ def make_plan(
     mode: str = "semi-honest",
     neighbours: int | None = None,
     threshold: int | None = None,
+    least: int = 0,
 ) -> Plan:
     """Agree on a session.
 
@@ -175,6 +182,7 @@ def make_plan(
         mode: "semi-honest" or "malicious-server".
         neighbours: k, or None for the choice of `graph.choose`.
         threshold: t, or None.
+        least: clients whose input must be in the sum; 0: as the threshold says.
 
     Returns:
         The checked plan.
@@ -185,7 +193,15 @@ def make_plan(
     size = graph.choose(len(registry), mode, neighbours, threshold)
     clients = tuple((int(number), registry[number]) for number in sorted(registry))
     plan = Plan(
-        round_number, mode, size.threshold, size.neighbours, vectors, clients, coordinator, nonce
+        round_number,
+        mode,
+        size.threshold,
+        size.neighbours,
+        vectors,
+        clients,
+        coordinator,
+        nonce,
+        least,
     )
     check_plan(plan)
     return plan
@@ -211,6 +227,10 @@ def check_plan(plan: Plan) -> None:
     if sizes != {KEY_BYTES} or len(plan.nonce) != NONCE_BYTES:
         raise ConfigError("public keys must have 32 bytes and the nonce of a session 16")
     graph.check(len(numbers), plan.neighbours, plan.threshold, plan.malicious_server)
+    if not 0 <= plan.least <= len(numbers):
+        raise ConfigError(
+            f"a sum of at least {plan.least} clients cannot come from a session of {len(numbers)}"
+        )
     if not 0 < len(plan.vectors) <= MAX_VECTORS:
         raise ConfigError(f"a session sums 1 to {MAX_VECTORS} vectors, got {len(plan.vectors)}")
     if len({vector.name for vector in plan.vectors}) < len(plan.vectors):
@@ -276,9 +296,10 @@ def _read(raw: bytes) -> Plan:
         at += struct.calcsize("<QBBQ")
         vectors.append(Vector(name, length, width, None if wraps else bound))
     (clients,) = struct.unpack_from("<I", raw, at)
-    if version != VERSION or len(raw) - at - 4 != clients * (4 + KEY_BYTES):
+    start, end = at + 4, at + 4 + clients * (4 + KEY_BYTES)
+    if version != VERSION or len(raw) not in (end, end + 4):
         raise IndexError
-    entries = [raw[i : i + 36] for i in range(at + 4, len(raw), 36)]
+    entries = [raw[i : i + 36] for i in range(start, end, 36)]
     registry = tuple((int.from_bytes(e[:4], "little"), e[4:]) for e in entries)
     return Plan(
         round_number,
@@ -289,4 +310,5 @@ def _read(raw: bytes) -> Plan:
         registry,
         coordinator,
         nonce,
+        int.from_bytes(raw[end:], "little"),
     )
