@@ -9,7 +9,8 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from scipy.stats import chi2, skellam as reference
+from scipy.stats import chi2
+from scipy.stats import skellam as reference
 
 from fedrec.errors import ConfigError
 from fedrec.privacy import skellam as module
