@@ -47,6 +47,8 @@ class Purpose(IntEnum):
     AUDIT = 17
     POISON = 18
     EVALUATION_CLIENTS = 19
+    SUBSPACE = 20
+    ROUNDING = 21
 
 
 def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:

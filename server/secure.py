@@ -11,34 +11,33 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from flwr.app import ArrayRecord, Message
+from flwr.app import ArrayRecord
 from numpy.typing import NDArray
 
 from fedrec.config import Config
 from fedrec.errors import SkippedRound
 from fedrec.params import Shared
+from fedrec.privacy.ring import RingNoise
 from fedrec.privacy.secure_statement import Exposure, secure_entry
 from fedrec.rng import Purpose, draw, keys, uniform
 from fedrec.secure import STAGES, Sums
 from fedrec.secure.graph import choose
 from fedrec.training.exposure import exposure
-from fedrec.training.node import Setup
-from fedrec.training.secure_node import (
+from fedrec.training.node import Setup, init_personal
+from fedrec.training.secure_node import Kept, kept_tables
+from fedrec.training.secure_rows import TWO_SESSIONS, chosen_rows, indicator_vector
+from fedrec.training.secure_update import (
     INDICATORS,
-    Kept,
-    indicator_vector,
-    kept_tables,
-    split_entities,
+    check_secure_run,
+    client_noise,
+    decode_sum,
+    make_layout,
 )
-from fedrec.training.secure_update import check_secure_run, decode_sum, make_layout
 from fedrec.wire import TrainRequest
-from fedrec.wire_secure import (
-    IDENTITIES,
-    IdentitiesReply,
-    IdentitiesRequest,
-)
+from server.identities import Identities
 from server.roster import Roster
 from server.sampling import Sample
+from server.secure_evaluation import SecureEvaluator
 from server.secure_session import Exchange, SecureRound, Session
 
 
@@ -50,6 +49,9 @@ class SecureServer:
         setup: model and data sizes.
         shared: the initial parameters.
 
+    Attributes:
+        evaluator: of the same clients.
+
     Raises:
         ConfigError: if the sum could overflow, or a session of so many clients is unsafe.
     """
@@ -57,12 +59,15 @@ class SecureServer:
     def __init__(self, config: Config, setup: Setup, shared: Shared) -> None:
         self._config = config
         self._setup = setup
-        self._registry: dict[int, bytes] = {}
         self._exposure: Exposure | None = None
         everyone = setup.population.num_clients
+        self._identities = Identities(config, everyone)
         check_secure_run(config, shared, everyone)
+        self._noise: RingNoise | None = client_noise(config, shared, everyone)
+        self._least = 0 if self._noise is None else config.server.min_clients
         fixed = config.clients.sampling == "fixed"
         choose(min(config.clients.per_round, everyone) if fixed else everyone, *self._graph())
+        self.evaluator = SecureEvaluator(config, setup, self._identities, self._graph())
 
     def _graph(self) -> tuple[str, int | None, int | None]:
         section = self._config.secure
@@ -93,59 +98,65 @@ class SecureServer:
             ModelError: if an update is not finite.
         """
         done = SecureRound()
-        self._register(exchange, roster)
+        self._identities.register(exchange, roster)
         clients = np.union1d(sample.training, sample.dropped)
-        clients = clients[np.isin(clients, list(self._registry))]
+        clients = clients[np.isin(clients, list(self._identities.of(clients)))]
         counted, summed = self._losses(sample.dropped, train.round_number)
         kept: Kept | None = None
         session = Session(self._config, exchange, roster, done, train, arrays)
         try:
-            if self._config.secure.rows == "threshold":
-                flags = (indicator_vector(self._setup, train.shared),)
-                counts = session.run(self._known(clients), flags, counted, self._graph())
-                kept = self._frequent(counts, train.shared)
+            if self._config.secure.rows in TWO_SESSIONS:
+                most = max(len(clients), 1)
+                flags = (indicator_vector(self._setup, train.shared, most),)
+                counts = session.run(self._identities.of(clients), flags, counted, self._graph())
+                kept = chosen_rows(self._setup, train.shared, counts.totals[INDICATORS])
                 gone = set(clients.tolist()) - set(session.answered)
                 clients = np.array(counts.survivors, np.int64)
                 summed |= dict.fromkeys(gone, 0)
                 done.bytes_down += sum(rows.nbytes for rows in kept.values()) * len(clients)
-            layout = make_layout(self._config, train.shared, kept_tables(self._setup, kept))
+            layout = make_layout(
+                self._config,
+                train.shared,
+                kept_tables(self._setup, kept),
+                self._noise,
+                train.round_number,
+            )
             vectors = layout.vectors(max(len(clients), 1))
-            sums = session.run(self._known(clients), vectors, summed, self._graph(), kept)
+            known, least = self._identities.of(clients), self._least
+            sums = session.run(known, vectors, summed, self._graph(), kept, least)
         except SkippedRound as skip:
             done.skipped = str(skip)
             return done
         total = decode_sum(sums.totals, layout, len(sums.survivors), float(done.bytes_up))
         done.total = total
-        if self._exposure is None:
-            survivors = np.array(sums.survivors, np.int64)
-            self._exposure = exposure(
-                self._setup, train.shared, survivors, train.round_number, kept
-            )
+        if self._exposure is None and self._noise is None:
+            self._exposure = self._measure(sums, train, kept)
         return done
 
-    def entry(self, privacy: dict[str, Any], roster: Roster) -> dict[str, Any]:
+    def _measure(self, sums: Sums, train: TrainRequest, kept: Kept | None) -> Exposure | None:
+        """Return what the sum of a round shows of single clients.
+
+        With compress.rows that depends on personal parameters, which are known here in the
+        first round alone, where they are fresh.
+        """
+        clients, personal = np.array(sums.survivors, np.int64), None
+        if self._config.compress.rows:
+            if train.round_number != 1:
+                return None
+            personal = init_personal(self._setup, clients)
+        return exposure(self._setup, train.shared, clients, train.round_number, kept, personal)
+
+    def entry(self, privacy: dict[str, Any]) -> dict[str, Any]:
         """Return the privacy entry of the result, completed by what secure aggregation hides.
 
         Args:
             privacy: the entry without it.
-            roster: the nodes, some of which may host one client only.
         """
-        lonely = any(len(clients) == 1 for clients in roster.hosted.values())
-        return secure_entry(privacy, self._config, self._exposure, lonely=lonely)
-
-    def _known(self, clients: NDArray[np.int64]) -> dict[int, bytes]:
-        return {int(n): self._registry[int(n)] for n in clients}
-
-    def _register(self, exchange: Exchange, roster: Roster) -> None:
-        """Ask nodes that are new for the identities of their clients."""
-        new = [
-            node
-            for node, clients in roster.hosted.items()
-            if not all(int(n) in self._registry for n in clients)
-        ]
-        messages = [Message(IdentitiesRequest().pack(), node, IDENTITIES) for node in new]
-        for reply in roster.good(exchange(messages)):
-            self._registry |= IdentitiesReply.unpack(reply.content).keys
+        fingerprint, clients = self._identities.fingerprint, self._setup.population.num_clients
+        entry = secure_entry(
+            privacy, self._config, self._exposure, num_clients=clients, fingerprint=fingerprint
+        )
+        return entry | {"test_evaluation": self.evaluator.told()}
 
     def _losses(
         self, dropped: NDArray[np.int64], round_number: int
@@ -157,13 +168,8 @@ class SecureServer:
         drawn = (uniform(draw(key, 1)) * len(stages)).astype(int)
         names = [stages[at] if section.drop_stage == "any" else section.drop_stage for at in drawn]
         losses = {int(n): STAGES.index(name) for n, name in zip(dropped, names, strict=True)}
-        if section.rows != "threshold":
+        if section.rows not in TWO_SESSIONS:
             return {}, losses
         early = uniform(draw(key, 2)) < 0.5
         first = {int(n): losses[int(n)] for n in dropped[early]}
         return first, {n: stage for n, stage in losses.items() if n not in first}
-
-    def _frequent(self, counts: Sums, shared: Shared) -> Kept:
-        """Return entity -> rows that enough clients touch."""
-        parts = split_entities(self._setup, shared, counts.totals[INDICATORS])
-        return {e: np.flatnonzero(c >= self._config.secure.tau) for e, c in parts.items()}

@@ -14,7 +14,8 @@ from fedrec.config import Config
 from fedrec.errors import ConfigError, ProtocolError, SkippedRound
 from fedrec.params import PartialSum
 from fedrec.secure import STAGES, Coordinator, Sums, Vector
-from fedrec.training.secure_node import INDICATORS, Kept
+from fedrec.training.secure_node import Kept
+from fedrec.training.secure_update import INDICATORS
 from fedrec.wire import EvaluateRequest, TrainRequest
 from fedrec.wire_secure import FORGET, SECURE, Messages, SecureReply, SecureRequest
 from server.roster import Roster
@@ -48,7 +49,8 @@ class SecureRound:
     def line(self) -> dict[str, Any]:
         """Return what the journal keeps."""
         seconds = {stage: round(value, 6) for stage, value in self.seconds.items()}
-        clipped = None if self.total is None else round(self.total.metrics["clipped"])
+        counted = {} if self.total is None else self.total.metrics
+        clipped = round(counted["clipped"]) if "clipped" in counted else None
         told = {"lost": self.lost, "seconds": seconds, "clipped": clipped}
         return {"secure": {**told, "skipped": self.skipped}}
 
@@ -83,6 +85,7 @@ class Session:
         losses: Mapping[int, int],
         graph: tuple[str, int | None, int | None],
         kept: Kept | None = None,
+        least: int = 0,
     ) -> Sums:
         """Run one session.
 
@@ -92,6 +95,7 @@ class Session:
             losses: client -> number of the stage before whose message it vanishes.
             graph: mode, neighbours, threshold.
             kept: rows that take part; None for all.
+            least: clients whose input must be in the sum; 0: as the threshold says.
 
         Raises:
             SkippedRound: if too few clients are left.
@@ -105,10 +109,11 @@ class Session:
                 mode=mode,
                 neighbours=neighbours,
                 threshold=threshold,
+                least=least,
             )
         except ConfigError as error:  # chance has left fewer clients than the checked number
-            least = max(3, threshold or 0)
-            raise SkippedRound("sampling", len(registry), least, f"{error}.") from None
+            needed = max(3, threshold or 0, least)
+            raise SkippedRound("sampling", len(registry), needed, f"{error}.") from None
         self._plan = coordinator.plan.to_bytes()
         self._vectors = self._kind(vectors)
         outgoing: Messages = dict.fromkeys(registry, b"")

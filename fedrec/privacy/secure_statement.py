@@ -33,11 +33,13 @@ HIDDEN = (
 )
 AGAINST = {
     "semi-honest": "if it follows the protocol, alone or with fewer clients than the threshold",
-    "malicious-server": (
-        "even if it lies about who is lost, provided that the identities, which clients register "
-        "with it at the start of the run, are genuine"
-    ),
+    "malicious-server": ("even if it lies about who is lost, provided that {identities}"),
 }
+NOISY = (
+    "Secure aggregation ({mode}): the server sees the sum of the updates of all clients of a "
+    "round with their noise, never one, {against}; it also sees who takes part. With fewer "
+    "clients than a round needs nothing is revealed. "
+)
 DENSE = (
     "The sum itself is exact and shows which rows were touched; a row that one client alone "
     "touched is that client's own"
@@ -46,21 +48,53 @@ COUNTS = (
     "The server also learns how many clients touched each row; rows that fewer than {tau} touched "
     "are left out, but a client lost after the count makes the contributors of a row fewer"
 )
+UNION = (
+    "The server first learns which rows anyone touched, not how many clients did, and then the "
+    "exact sum of these rows; a row that one client alone touched is that client's own"
+)
+LOW_RANK = (
+    "The sum is that of {rank} elements of each row, in a subspace that all know; it shows which "
+    "rows were touched, and these elements of a row that one client alone touched are that "
+    "client's own"
+)
+LARGEST = " (of each client the {count} rows that it changed most)"
 MEASURED = (
     ": in round {round}, with {clients} clients, {rows:.0%} of the touched rows had a single "
     "contributor, {exposed:.0%} of the clients had such a row, and {interactions:.1%} of their "
     "interactions lay on one. "
 )
-EVALUATION = (
-    "Not covered: clients that send wrong input, and evaluation figures, which are sums over the "
-    "clients of a node{lonely}"
+REGISTERED = (
+    "the identities are genuine, which clients register with it at the start of the run: a server "
+    "that lies from the start could stand for all clients but one"
 )
-LONELY = "; some nodes host one client only, whose figures are therefore seen"
+PINNED = (
+    "the nodes run this code with their own copies of the registry of identities (fingerprint "
+    "{fingerprint}): they refuse a session with anybody else"
+)
+EVALUATED = (
+    "Evaluation figures travel the same way: sums over all evaluated clients, exact and without "
+    "noise"
+)
+MOMENTS = ", and for the intervals sums of products of two of a client's figures"
+SOLVABLE = (
+    ", but the bootstrap sums of the test have weights that the server knows ({replicates} of "
+    "{clients} clients): from as many as there are clients it can compute the test figures of each"
+)
+GROUPED = "; a group of users with a single member shows the figures of that member"
+UNCOVERED = (
+    ". Not covered: clients that send wrong input, and a server that asks for the same sum with "
+    "and without a client, and subtracts"
+)
 UNBOUNDED = "no differential privacy. Interactions and personal parameters stay on the client. "
 
 
 def secure_entry(
-    privacy: dict[str, Any], config: Config, exposure: Exposure | None, *, lonely: bool
+    privacy: dict[str, Any],
+    config: Config,
+    exposure: Exposure | None,
+    *,
+    num_clients: int,
+    fingerprint: str | None = None,
 ) -> dict[str, Any]:
     """Complete the privacy entry of a result.
 
@@ -68,27 +102,51 @@ def secure_entry(
         privacy: the entry without secure aggregation.
         config: of the run.
         exposure: of a measured round; None if none came to its end.
-        lonely: whether a node hosts one client only.
+        num_clients: all clients of the run.
+        fingerprint: of the registry of identities; None if nodes register them.
 
     Returns:
         The entry with "secure_aggregation", the statement, and "exposure".
     """
     section = config.secure
-    text = HIDDEN.format(mode=section.mode, against=AGAINST[section.mode])
-    text += COUNTS.format(tau=section.tau) if section.rows == "threshold" else DENSE
-    if exposure is None:
-        text += ". "
-    else:
-        text += MEASURED.format(
-            round=exposure.round,
-            clients=exposure.clients,
-            rows=exposure.rows,
-            exposed=exposure.exposed_clients,
-            interactions=exposure.interactions,
-        )
-    text += EVALUATION.format(lonely=LONELY if lonely else "")
+    noisy = config.privacy.mechanism == "distributed"
+    hidden = NOISY if noisy else HIDDEN
+    who = REGISTERED if fingerprint is None else PINNED.format(fingerprint=fingerprint)
+    against = AGAINST[section.mode].format(identities=who)
+    text = hidden.format(mode=section.mode, against=against)
+    if not noisy:
+        text += _shown(config, exposure)
+    text += _evaluated(config, num_clients) + UNCOVERED
     own = str(privacy["statement"])
     before = own + ". " if config.privacy.mechanism != "off" else UNBOUNDED
     name = f"{section.mode}, {section.rows}"
     entry = {**privacy, "statement": before + text, "secure_aggregation": name}
     return entry if exposure is None else entry | {"exposure": asdict(exposure)}
+
+
+def _evaluated(config: Config, num_clients: int) -> str:
+    """Return what evaluation shows of single clients."""
+    text, replicates = EVALUATED, config.evaluate.bootstrap
+    if replicates and config.secure.intervals == "moments":
+        text += MOMENTS
+    elif replicates:
+        text += SOLVABLE.format(replicates=replicates, clients=num_clients)
+    return text + (GROUPED if config.evaluate.group else "")
+
+
+def _shown(config: Config, exposure: Exposure | None) -> str:
+    """Return what the exact sum shows of single clients."""
+    section = config.secure
+    texts = {"dense": DENSE, "union": UNION, "threshold": COUNTS, "low-rank": LOW_RANK}
+    text = texts[section.rows].format(tau=section.tau, rank=section.rank)
+    if config.compress.rows:
+        text += LARGEST.format(count=config.compress.rows)
+    if exposure is None:
+        return text + ". "
+    return text + MEASURED.format(
+        round=exposure.round,
+        clients=exposure.clients,
+        rows=exposure.rows,
+        exposed=exposure.exposed_clients,
+        interactions=exposure.interactions,
+    )

@@ -139,7 +139,23 @@ def _shrink(real: NDArray[np.float64], l2: float | None) -> NDArray[np.float64]:
 
 def _round(scaled: NDArray[np.float64], top: int, key: bytes) -> NDArray[np.uint64]:
     """Round to an integer up or down, up with a probability equal to the fraction."""
-    low = np.floor(scaled)
     words = np.frombuffer(keystream(key, 4 * scaled.size), "<u4").reshape(scaled.shape)
+    return round_randomly(scaled, top, words)
+
+
+def round_randomly(
+    scaled: NDArray[np.float64], top: int, words: NDArray[np.uint32]
+) -> NDArray[np.uint64]:
+    """Round to an integer up or down, up with a probability equal to the fraction.
+
+    Args:
+        scaled: float64, any shape, in 0..top.
+        top: largest integer.
+        words: uint32 of the same shape, uniform.
+
+    Returns:
+        uint64 of the same shape; its expectation is `scaled`.
+    """
+    low = np.floor(scaled)
     up = words < (scaled - low) * 2.0**32
     return np.clip(low + up, 0, top).astype(np.uint64)

@@ -44,6 +44,7 @@ class CohortUpdate:
         loss: float64 [C], mean loss over the samples of the last phase.
         slots: optimiser state of the last phase, for a caller that goes on (centralised).
         metrics: name -> float64 [C], more numbers of each client that are to be summed.
+        sent: float64 [C], bytes that a compressed update takes; None: row ids and float32.
     """
 
     rows: dict[str, NDArray[np.float32]]
@@ -54,6 +55,7 @@ class CohortUpdate:
     loss: NDArray[np.float64]
     slots: Slots
     metrics: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    sent: NDArray[np.float64] | None = None
 
 
 def train_cohort(

@@ -20,15 +20,19 @@ from fedrec.data.partition import partition
 from fedrec.data.population import Population, build_population, expand
 from fedrec.data.split import split
 from fedrec.data.zipf import has_short_way, zipf_population
-from fedrec.evaluation.evaluator import evaluate_ratings, evaluate_users
+from fedrec.evaluation.evaluator import evaluate_ratings, rank_users
 from fedrec.evaluation.groups import members
+from fedrec.evaluation.reduction import sum_up
 from fedrec.evaluation.sums import EvaluationSums
 from fedrec.models.build import build_model
 from fedrec.models.recommender import Recommender
 from fedrec.params import PartialSum, Personal, Shared
 from fedrec.privacy.policy import At, build_policy
+from fedrec.robust.client import as_sent
+from fedrec.robust.exposed import with_robust
 from fedrec.training.aggregate import partial_sum
 from fedrec.training.closed_form import solve_users
+from fedrec.training.compress import as_received, top_rows
 from fedrec.training.local import CohortUpdate, train_cohort
 from fedrec.training.methods import Method, build_method
 from fedrec.training.pooled import PREFIX, Pooled
@@ -191,7 +195,10 @@ def client_updates(
     round_number: int,
     at: At,
 ) -> tuple[Iterator[tuple[NDArray[np.int64], CohortUpdate]], Personal]:
-    """Return blocks of clients and their bounded updates, and what becomes personal by and by."""
+    """Return blocks of clients and their updates as sent, and what becomes personal by and by.
+
+    Malicious clients attack (`robust.attack`); then every update is bounded, and compressed.
+    """
     policy = build_policy(setup.config, setup.population.num_clients)
     users = personal_users(setup, clients)
     values = {name: value.copy() for name, value in personal.values.items()}
@@ -203,7 +210,11 @@ def client_updates(
             update, new = train_block(setup, shared, now.take(mine), block, round_number)
             for name, value in new.values.items():
                 values[name][mine] = value
-            yield block, policy.on_update(update, block, at)
+            sent = as_sent(setup.config, setup.population, shared, update, block, round_number)
+            sent = policy.on_update(top_rows(sent, setup.config.compress.rows), block, at)
+            if setup.config.secure.mode == "off":
+                sent = as_received(setup.config, sent, shared, block, round_number)
+            yield block, policy.within(sent, at)
 
     return updates(), now
 
@@ -215,7 +226,7 @@ def train_block(
     clients: NDArray[np.int64],
     round_number: int,
     *,
-    own_rows: bool = False,
+    copies: NDArray[np.int64] | None = None,
 ) -> tuple[CohortUpdate, Personal]:
     """Train one block of clients; each client's update stays its own.
 
@@ -225,16 +236,16 @@ def train_block(
         personal: stacked like `personal_users(setup, clients)`.
         clients: int64 [C], ascending.
         round_number: the round.
-        own_rows: tables hold C copies [C * I, d], one after the other, and each
-            client trains on its own (no communication).
+        copies: int64 [C]: tables hold copies [copies * I, d], one after the other, and
+            this is the one that each client trains on; None: there is one.
 
     Returns:
         The updates, and the new personal parameters.
     """
     seed, sampling = setup.config.run.seed, setup.method.sampling
     samples = draw_samples(setup.population, clients, seed, round_number, sampling)
-    if own_rows:
-        shift = samples.client * setup.population.num_items
+    if copies is not None:
+        shift = copies[samples.client] * setup.population.num_items
         fields = {n: v if n == "user" else v + shift for n, v in samples.fields.items()}
         samples = replace(samples, fields=fields)
     if not setup.many_users:
@@ -369,10 +380,10 @@ def evaluate_scorer(
         return evaluate_ratings(
             rating_predictor(scorer), held_out, users, seed=config.run.seed, bootstrap=bootstrap
         )
-    groups = None
+    groups: dict[str, NDArray[np.int32]] = {}
     if config.evaluate.group:
         groups = members(population.split.dataset.users, config.evaluate.group)
-    return evaluate_users(
+    values = rank_users(
         scorer,
         held_out,
         users,
@@ -381,6 +392,7 @@ def evaluate_scorer(
         sampled=config.evaluate.sampled,
         seed=config.run.seed,
         part=part,
-        bootstrap=bootstrap,
-        groups=groups,
     )
+    values = with_robust(config, population, scorer, values)
+    recommended = np.bincount(values.listed, minlength=population.num_items)
+    return sum_up(values.metrics, values.counts, values.users, bootstrap, recommended, groups)

@@ -9,16 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedrec.config import Config
-from fedrec.data.batches import draw_samples
 from fedrec.params import Personal, Shared
 from fedrec.privacy.policy import At, build_policy
 from fedrec.privacy.ring import noise_key, rounding
-from fedrec.secure import Vector
 from fedrec.secure.shamir import Entropy
-from fedrec.training.node import Setup, client_updates, training_blocks
-from fedrec.training.rows import entities, index_tables
+from fedrec.training.node import Setup, client_updates
+from fedrec.training.rows import entities
 from fedrec.training.secure_update import (
-    INDICATORS,
     Encoded,
     Layout,
     client_noise,
@@ -58,7 +55,7 @@ def secure_vectors(
     config = setup.config
     at = at or build_policy(config, setup.population.num_clients).at(round_number)
     noise = client_noise(config, shared, setup.population.num_clients)
-    layout = make_layout(config, shared, kept_tables(setup, kept), noise)
+    layout = make_layout(config, shared, kept_tables(setup, kept), noise, round_number)
     updates, now = client_updates(setup, shared, personal, clients, round_number, at)
     norm = secure_norm(config, at)
 
@@ -98,52 +95,3 @@ def kept_tables(setup: Setup, kept: Kept | None) -> Kept | None:
     if kept is None:
         return None
     return {table: kept[entity] for table, entity in entities(setup.model).items()}
-
-
-def indicator_vector(setup: Setup, shared: Shared) -> Vector:
-    """Describe the vector in which each client says which rows it touches."""
-    return Vector(INDICATORS, sum(entity_sizes(setup, shared).values()), 32, 1)
-
-
-def entity_sizes(setup: Setup, shared: Shared) -> dict[str, int]:
-    """Return entity -> number of rows, in the order of the indicators."""
-    sizes = {entity: len(shared.tables[table]) for table, entity in entities(setup.model).items()}
-    return dict(sorted(sizes.items()))
-
-
-def split_entities(setup: Setup, shared: Shared, flat: NDArray) -> dict[str, NDArray]:
-    """Cut a vector over all rows of all entities, [m], into one for each entity."""
-    sizes = entity_sizes(setup, shared)
-    ends = np.cumsum(list(sizes.values()))
-    return dict(zip(sizes, np.split(flat, ends[:-1]), strict=True))
-
-
-def indicators(
-    setup: Setup, shared: Shared, clients: NDArray[np.int64], round_number: int
-) -> Iterator[tuple[int, Encoded]]:
-    """Say for each client which rows its training of a round touches.
-
-    Args:
-        setup: the prepared configuration.
-        shared: what the server sent.
-        clients: int64 [C], ascending.
-        round_number: the round.
-
-    Yields:
-        (client, {"indicators": uint64 [m] of 0 and 1}), each client once.
-    """
-    sizes, seen = entity_sizes(setup, shared), [np.zeros(0, np.int64)]
-    starts = dict(zip(sizes, np.cumsum([0, *sizes.values()])[:-1], strict=True))
-    for block in training_blocks(setup, clients):
-        seen.append(block)
-        seed, sampling = setup.config.run.seed, setup.method.sampling
-        samples = draw_samples(setup.population, block, seed, round_number, sampling)
-        index = index_tables(setup.model, shared, samples, all_rows=False)
-        for at, client in enumerate(block.tolist()):
-            flat = np.zeros(sum(sizes.values()), np.uint64)
-            for entity, rows in index.items():
-                first, last = np.searchsorted(rows.client, (at, at + 1))
-                flat[starts[entity] + rows.ids[first:last]] = 1
-            yield client, {INDICATORS: flat}
-    for client in np.setdiff1d(clients, np.concatenate(seen)).tolist():
-        yield client, {INDICATORS: np.zeros(sum(sizes.values()), np.uint64)}

@@ -11,6 +11,9 @@ secure.weight_clip.  Rounding is
 stochastic and keyed by the operating system; zero is a point of the grid, so a row that
 nobody touches stays exactly where it is.
 
+Low-rank updates are projected before and expanded after (see `fedrec.training.subspace`);
+the bound then holds for the r elements of a row, and in norm for the row.
+
 A private update keeps within its clip norm after rounding too (see `fedrec.secure.bounded`).
 With distributed noise all vectors but the metrics share one grid, carry
 noise in a ring made wide enough for it, and "metrics" is the weight alone, 1 for every
@@ -26,13 +29,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedrec.config import Config
-from fedrec.errors import ConfigError
 from fedrec.params import PartialSum, Shared, SparseRows
 from fedrec.privacy.policy import WITHIN, At, build_policy
 from fedrec.privacy.ring import RingNoise, ring_noise
@@ -41,6 +43,7 @@ from fedrec.secure.bounded import room, round_vectors, shorten
 from fedrec.secure.shamir import Entropy
 from fedrec.training.aggregate import client_weights
 from fedrec.training.local import CohortUpdate
+from fedrec.training.subspace import Bases, bases, expand, project
 
 FINE_BITS = 32
 """Bits of weights and metrics: they are few, so precision costs little."""
@@ -67,6 +70,7 @@ class Layout:
         weight_scheme: of the weights' elements.
         max_weight: largest weight of a client.
         noise: what each client adds to tables and weights; None if it adds none.
+        bases: table name -> [r, d]: rows are sent as r elements each.
     """
 
     rows: dict[str, NDArray[np.int64]]
@@ -77,6 +81,7 @@ class Layout:
     weight_scheme: FixedPoint
     max_weight: int
     noise: RingNoise | None = None
+    bases: Bases = field(default_factory=dict)
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -101,7 +106,9 @@ class Layout:
         ]
 
     def width(self, table: str) -> int:
-        """Return the elements of one row of a table."""
+        """Return the elements of one row of a table, as they are sent."""
+        if table in self.bases:
+            return len(self.bases[table])
         return int(np.prod(self.tables[table][1:], dtype=np.int64))
 
     def vectors(self, num_clients: int) -> tuple[Vector, ...]:
@@ -140,14 +147,16 @@ def make_layout(
     shared: Shared,
     kept: dict[str, NDArray[np.int64]] | None = None,
     noise: RingNoise | None = None,
+    round_number: int = 1,
 ) -> Layout:
-    """Return the layout of a run.
+    """Return the layout of a round.
 
     Args:
         config: of the run.
         shared: the parameters, for names and shapes.
         kept: table name -> rows that take part; None for all.
         noise: what each client adds, from `client_noise`.
+        round_number: decides the subspace of low-rank updates, not its size.
 
     Raises:
         ConfigError: if secure.bits or a range is unusable.
@@ -157,15 +166,17 @@ def make_layout(
     within = (WITHIN,) if config.privacy.mechanism != "off" else ()
     tables = FixedPoint(section.bits, section.clip, heaviest)
     fine = FixedPoint(FINE_BITS, section.weight_clip, heaviest)
+    shapes = {name: value.shape for name, value in shared.tables.items()}
     return Layout(
         kept or {t: np.arange(len(v), dtype=np.int64) for t, v in shared.tables.items()},
-        {name: value.shape for name, value in shared.tables.items()},
+        shapes,
         {name: value.shape for name, value in shared.weights.items()},
         (*METRIC_SCALES, *within) if noise is None else (),
         tables,
         fine if noise is None else tables,
         heaviest,
         noise,
+        bases(config, shapes, round_number),
     )
 
 
@@ -210,6 +221,7 @@ def encode_clients(
         ModelError: if an update is not finite.
         ConfigError: if rounding alone exceeds `norm`.
     """
+    update = project(update, layout.bases)
     weights = np.rint(client_weights(update, weighting)).astype(np.int64)
     weights = np.clip(weights, 1, layout.max_weight)
     bounds = {
@@ -265,8 +277,9 @@ def decode_sum(
     flat = layout.centred("tables", totals.get("tables", np.zeros(0, np.uint64)), weight)
     for name, rows in layout.rows.items():
         size = len(rows) * layout.width(name)
-        shape = (len(rows), *layout.tables[name][1:])
-        tables[name] = SparseRows(rows, flat[at : at + size].reshape(shape))
+        own = flat[at : at + size].reshape(len(rows), layout.width(name))
+        own = expand(own, name, layout.bases)
+        tables[name] = SparseRows(rows, own.reshape(len(rows), *layout.tables[name][1:]))
         at += size
     flat = layout.centred("weights", totals.get("weights", np.zeros(0, np.uint64)), weight)
     at = 0
@@ -315,8 +328,9 @@ def _dense(
         place = np.searchsorted(rows, ids)
         inside = np.flatnonzero(place < len(rows))
         inside = inside[rows[place[inside]] == ids[inside]]
-        dense = np.zeros((len(rows), *layout.tables[name][1:]))
-        dense[place[inside]] = update.rows[name][first:last][inside]
+        dense = np.zeros((len(rows), layout.width(name)))
+        own = update.rows[name][first:last][inside]
+        dense[place[inside]] = own.reshape(len(inside), layout.width(name))
         parts.append(dense.ravel())
     real = {"tables": np.concatenate(parts)} if "tables" in layout.sizes else {}
     if layout.weights:
