@@ -49,6 +49,7 @@ from server.roster import Roster, call_roll, failures_of, update_roster
 from server.sampling import Sample, sample_clients
 from server.secure import SecureServer
 from server.secure_session import SecureRound
+from server.traffic import Traffic
 
 
 class FedRecStrategy(Strategy):
@@ -68,6 +69,7 @@ class FedRecStrategy(Strategy):
         self._setup = setup
         self._files = RunDirectory(output_directory(config))
         self._journal = Journal(self._files.rounds)
+        self._traffic = Traffic()
         self._roster = Roster({})
         self._guard = PrivacyGuard(config, setup.population.num_clients)
         self._secure: SecureServer | None = None
@@ -266,6 +268,7 @@ class FedRecStrategy(Strategy):
             EngineError: if all nodes failed.
         """
         replies = list(grid.send_and_receive(messages))
+        self._traffic.count(messages, replies)
         failures = failures_of(messages, replies)
         if messages and len(failures) == len(messages):
             raise EngineError(f"all {len(messages)} nodes failed. First, {failures[0]}")
@@ -343,6 +346,7 @@ class FedRecStrategy(Strategy):
             "bytes_up": metrics.get("bytes_up", 0.0),
             "bytes_down": float(down),
             "valid": valid,
+            **self._traffic.line(),
             **told,
         }
         if self._session is None:
