@@ -15,8 +15,9 @@ from fedrec.errors import EngineError
 from fedrec.params import Shared
 from fedrec.secure import Coordinator
 from fedrec.training.node import init_shared, prepare
+from fedrec.training.secure_evaluation import evaluation_layout
 from fedrec.training.secure_update import decode_sum, make_layout
-from fedrec.wire import TRAIN, Moment, TrainReply, TrainRequest, stored_state
+from fedrec.wire import TRAIN, EvaluateRequest, Moment, TrainReply, TrainRequest, stored_state
 from fedrec.wire_secure import (
     FORGET,
     IDENTITIES,
@@ -36,7 +37,7 @@ STAGES = ("advertise", "share", "mask", "unmask")
 class Node:
     """One of two nodes, and a server that talks to it stage by stage."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, part: str = "") -> None:
         identify_process()
         self.config = config
         self.shared: Shared = init_shared(prepare(config))
@@ -44,14 +45,17 @@ class Node:
         self.context = Context(1, 9, node, RecordDict(), dict(config.flat()))
         keys = IdentitiesReply.unpack(self.call(IdentitiesRequest().pack(), IDENTITIES)).keys
         self.layout = make_layout(config, self.shared)
+        self.part = part
+        self.sums = evaluation_layout(prepare(config), part or "valid", len(CLIENTS))
         self.server = Coordinator(
             {n: keys[n] for n in CLIENTS},
-            self.layout.vectors(len(CLIENTS)),
+            self.sums.vectors() if part else self.layout.vectors(len(CLIENTS)),
             round_number=1,
             mode=config.secure.mode,
         )
         self.outgoing: dict[int, bytes] = dict.fromkeys(CLIENTS, b"")
         self.train = TrainRequest(self.shared, 1, np.array(CLIENTS), Moment("s", 0))
+        self.evaluate = EvaluateRequest(self.shared, part, 20, Moment("s", 0))
 
     def call(self, content: RecordDict, kind: str) -> RecordDict:
         return app(Message(content, 9, kind), self.context).content
@@ -60,6 +64,14 @@ class Node:
         train = self.train if stage == "mask" else None
         plan = self.server.plan.to_bytes() if stage == "advertise" else b""
         request = SecureRequest(stage, messages, plan, train=train)
+        if self.part:
+            evaluate = self.evaluate if stage == "mask" else None
+            request = SecureRequest(stage, messages, plan, "evaluation", evaluate=evaluate)
+        self.last = self.call(request.pack(), SECURE)
+        return SecureReply.unpack(self.last)
+
+    def send_plan(self, plan: bytes) -> SecureReply:
+        request = SecureRequest("advertise", dict.fromkeys(CLIENTS, b""), plan)
         return SecureReply.unpack(self.call(request.pack(), SECURE))
 
     def stage(self, stage: str, without: tuple[int, ...] = ()) -> SecureReply:
@@ -86,6 +98,7 @@ def test_the_sum_is_that_of_plain_training(node: Node) -> None:
         node.stage(stage)
     total = decode_sum(node.server.finish().totals, node.layout, len(CLIENTS), 0.0)
     plain = Node(node.config)
+    plain.context.run_config["secure.mode"] = "off"
     reply = TrainReply.unpack(plain.call(plain.train.pack(), TRAIN)).partial_sum
     assert reply is not None
     expected = reply.tables["item"].dense(60)
