@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from flwr.app import Message
+from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
 
 from server.journal import Line
 
@@ -12,7 +12,13 @@ from server.journal import Line
 def content_bytes(messages: Iterable[Message]) -> int:
     """Return the bytes of what messages carry; errors carry nothing."""
     contents = [message.content for message in messages if message.has_content()]
-    return sum(record.count_bytes() for content in contents for record in content.values())
+    return sum(_size(record) for content in contents for record in content.values())
+
+
+def _size(record: ArrayRecord | MetricRecord | ConfigRecord) -> int:
+    if isinstance(record, ConfigRecord):  # Flower cannot count empty lists
+        record = ConfigRecord({name: value for name, value in record.items() if value != []})
+    return record.count_bytes()
 
 
 class Traffic:
