@@ -16,8 +16,8 @@ def content_bytes(messages: Iterable[Message]) -> int:
 
 
 def _size(record: ArrayRecord | MetricRecord | ConfigRecord) -> int:
-    if isinstance(record, ConfigRecord):  # Flower cannot count empty lists
-        record = ConfigRecord({name: value for name, value in record.items() if value != []})
+    if isinstance(record, ConfigRecord):  # Flower cannot count empty lists, text and bytes
+        record = ConfigRecord({n: v for n, v in record.items() if v not in ([], "", b"")})
     return record.count_bytes()
 
 
