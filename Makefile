@@ -16,7 +16,7 @@ help:
 	@echo "make test    set up, static checks, quick tests"
 	@echo "make check   static checks alone: ruff, mypy, import-linter"
 	@echo "make slow    tests that take minutes, into experiments/results/slow/tests.json"
-	@echo "make bench   speed figures, into experiments/results/speed.json"
+	@echo "make bench   all speed figures, into experiments/results (about an hour)"
 	@echo "make format  format the code and sort imports"
 	@echo "make config  write the schema into pyproject.toml for flwr run"
 
@@ -58,6 +58,12 @@ slow: $(VENV)/.dev-installed
 
 bench: $(VENV)/.dev-installed
 	$(BIN)/python experiments/speed.py --json experiments/results/speed.json
+	$(BIN)/python experiments/secure_speed.py --json experiments/results/secure/speed.json
+	$(BIN)/fedrec bench W1 W2 W3 W4 W5 --json experiments/results/bench/workloads.json
+	$(BIN)/fedrec bench catalogue --json experiments/results/bench/catalogue.json
+	$(BIN)/fedrec bench sharding --json experiments/results/bench/sharding.json
+	$(BIN)/fedrec estimate --check --json experiments/results/bench/estimate.json
+	$(BIN)/python experiments/tables.py --write
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -8,7 +8,8 @@ No figure in these files is typed by hand.  Each comes from experiments/results/
 * `<name>.json`, the result.json of ``fedrec compare experiments/<name>.toml``;
 * `speed.json`, from ``python experiments/speed.py --json experiments/results/speed.json``;
 * `audit.json`, the audit.json of ``fedrec audit experiments/audit.toml``;
-* `engines.json`, from ``python experiments/engines.py --json experiments/results/engines.json``.
+* `engines.json`, from ``python experiments/engines.py --json experiments/results/engines.json``;
+* `bench/*.json` and `secure/speed.json`, from ``make bench``.
 
 A generated part stands between ``<!-- NAME:begin -->`` and ``<!-- NAME:end -->``.
 """
@@ -20,9 +21,11 @@ import json
 import re
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from fedrec.bench import markdown as bench
 from fedrec.report.audit import markdown_audit
 from fedrec.report.headline import headline
 from fedrec.report.tables import markdown
@@ -111,6 +114,26 @@ def speed_table(root: Path = ROOT) -> str:
     return "\n".join([*lines, "", f"Measured on {_machine(figures['machine'])}."])
 
 
+def bench_table(name: str, root: Path = ROOT) -> str:
+    """Return the tables of what ``fedrec bench`` has measured: workloads, curves or sharding."""
+    figures = measurement(f"bench/{name}", root)
+    if figures is None:
+        return ""
+    if name == "workloads":
+        told = bench.markdown_workloads(figures)
+    elif name == "catalogue":
+        told = bench.markdown_curves(figures["catalogue"])
+    else:
+        told = bench.markdown_sharding(figures["sharding"])
+    return f"{told}\n\nMeasured on {_machine(figures['machine'])}."
+
+
+def secure_speed_table(root: Path = ROOT) -> str:
+    """Return the table of what secure_speed.py has measured."""
+    file = root / RESULTS / "secure" / "speed.json"
+    return bench.markdown_secure(json.loads(file.read_text())) if file.is_file() else ""
+
+
 def engines_table(root: Path = ROOT) -> str:
     """Return the table of what engines.py has measured."""
     figures = measurement("engines", root)
@@ -177,6 +200,10 @@ PARTS: dict[Path, dict[str, Callable[[Path], str]]] = {
         "experiments": experiments_table,
         "details": details,
         "speed": speed_table,
+        "bench": partial(bench_table, "workloads"),
+        "catalogue": partial(bench_table, "catalogue"),
+        "sharding": partial(bench_table, "sharding"),
+        "secure-speed": secure_speed_table,
         "engines": engines_table,
         "audit": audit_table,
     },
