@@ -3,7 +3,7 @@
 Flower's `Strategy.start` has neither checkpoints nor resume, so it is replaced;
 `configure_*` and `aggregate_*` keep their meaning.  Clients, not nodes, are
 sampled: a node gets one message with its share of the cohort, and answers with
-one partial sum.
+one partial sum; with single updates where a robust rule needs them.
 """
 
 from __future__ import annotations
@@ -21,11 +21,13 @@ from flwr.serverapp.strategy import Result, Strategy
 from numpy.typing import NDArray
 
 from fedrec.config import Config
+from fedrec.config_sections import NEEDS_SINGLE
 from fedrec.errors import CheckpointError, EngineError
 from fedrec.evaluation.selection import better, selection_metric, selection_value
 from fedrec.evaluation.sums import EvaluationSums, means, merge
 from fedrec.output import output_directory
 from fedrec.params import PartialSum
+from fedrec.robust.checks import check_robust_run, robust_entry
 from fedrec.storage import RunDirectory
 from fedrec.training.node import Setup, init_shared
 from fedrec.wire import (
@@ -44,9 +46,10 @@ from server.checkpoint import Best, Checkpoint, ServerState, load_checkpoint, sa
 from server.journal import Journal, Line, Stopwatch
 from server.optimizers import ServerOptimizer
 from server.outcome import write_outcome
-from server.privacy import PrivacyGuard
+from server.privacy import PrivacyGuard, PrivacyState
+from server.robust import RobustRound, robust_sum
 from server.roster import Roster, call_roll, failures_of, update_roster
-from server.sampling import Sample, sample_clients
+from server.sampling import Sample, evaluation_clients, sample_clients
 from server.secure import SecureServer
 from server.secure_session import SecureRound
 from server.traffic import Traffic
@@ -60,7 +63,8 @@ class FedRecStrategy(Strategy):
         setup: model and data sizes.
 
     Raises:
-        ConfigError: if the configuration promises a privacy that cannot be kept.
+        ConfigError: if the configuration promises a privacy that cannot be kept, or a
+            defence that needs more clients.
         MissingExtraError: if it asks for noise and dp-accounting is not installed.
     """
 
@@ -71,9 +75,13 @@ class FedRecStrategy(Strategy):
         self._journal = Journal(self._files.rounds)
         self._traffic = Traffic()
         self._roster = Roster({})
+        check_robust_run(config, setup.population)
         self._guard = PrivacyGuard(config, setup.population.num_clients)
+        self._single = config.robust.defence in NEEDS_SINGLE
+        self._robust: RobustRound | None = None
         self._secure: SecureServer | None = None
         self._session: SecureRound | None = None
+        self._before: PrivacyState | None = None
         self._stopped: str | None = None
         self._sample = Sample(np.zeros(0, np.int64), np.zeros(0, np.int64))
         self._total: PartialSum | None = None
@@ -153,7 +161,7 @@ class FedRecStrategy(Strategy):
                 self._session = self._train_securely(grid, self._secure, server_round)
             with clock.phase("aggregate"):
                 self._apply(server_round, self._session.total, self._session.skipped)
-        if server_round % config.evaluate.every == 0 or server_round == config.train.rounds:
+        if self._validates(server_round):
             with clock.phase("evaluate"):
                 valid = self._validate(grid, server_round)
         line = self._line(server_round, valid)
@@ -172,7 +180,7 @@ class FedRecStrategy(Strategy):
         if self._stopped is None:
             return True
         self._state = replace(self._state, privacy=self._guard.close(privacy))
-        self._save(next(reversed(self._journal.lines()), None))
+        self._save(self._last_line())
         return False
 
     def _choose(self, server_round: int) -> Sample:
@@ -180,8 +188,10 @@ class FedRecStrategy(Strategy):
         clients, privacy = self._roster.clients, self._state.privacy
         if privacy is None:
             return sample_clients(self._config, clients, server_round)
-        privacy = self._guard.begin_round(privacy, len(clients))
+        self._before, privacy = privacy, self._guard.begin_round(privacy, len(clients))
         self._state = replace(self._state, privacy=privacy)
+        if self._guard.counts_attempts:
+            self._save(self._last_line())
         everyone = self._setup.population.num_clients
         lots = self._guard.lots(privacy, server_round)
         return sample_clients(self._config, clients, server_round, population=everyone, lots=lots)
@@ -206,7 +216,7 @@ class FedRecStrategy(Strategy):
         saved = server_round if due else NO_ROUND
         moment = Moment(state.session, server_round - 1, state.selected_round, saved)
         clip = 0.0 if state.privacy is None else state.privacy.clip
-        return TrainRequest(state.shared, server_round, clients, moment, clip)
+        return TrainRequest(state.shared, server_round, clients, moment, clip, self._single)
 
     def _train_securely(self, grid: Grid, secure: SecureServer, server_round: int) -> SecureRound:
         """Run a secure round; when a checkpoint is due every node saves its state."""
@@ -223,15 +233,24 @@ class FedRecStrategy(Strategy):
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """Fold the good replies and apply their mean update, or skip the round.
 
+        Single updates are not folded: a robust rule takes the place of the sum.
+
         A skipped round leaves the shared parameters as they are; its clients keep
         what they have learnt, as they cannot know that it was skipped.
 
         Returns:
             The new shared parameters, and plain sums of the clients' metrics.
         """
-        sums = [TrainReply.unpack(r.content).partial_sum for r in self._roster.good(replies)]
-        present = [partial for partial in sums if partial is not None]
-        self._apply(server_round, reduce(lambda a, b: a + b, present) if present else None)
+        good = self._roster.good(replies)
+        if self._single:
+            section, shared = self._config.robust, self._state.shared
+            done = robust_sum(section, shared, self._roster, self._sample, good)
+            self._robust, self._failures = done, self._failures + done.failures
+            self._apply(server_round, done.total, done.skipped)
+        else:
+            sums = [TrainReply.unpack(reply.content).partial_sum for reply in good]
+            present = [partial for partial in sums if partial is not None]
+            self._apply(server_round, reduce(lambda a, b: a + b, present) if present else None)
         metrics = None if self._total is None else MetricRecord(dict(self._total.metrics))
         return self._arrays, metrics
 
@@ -243,10 +262,24 @@ class FedRecStrategy(Strategy):
         self._total, self._skipped = total, reason and (skipped or reason)
         shared, privacy = self._state.shared, self._state.privacy
         if self._skipped is None:
+            if self._before is not None and self._guard.central and self._validates(server_round):
+                privacy = self._write_down(self._before, total, server_round)
             released, privacy = self._guard.release(total, privacy, shared, server_round)
             shared = self._optimizer.apply(shared, mean_update(released, self._config.server.rows))
         state = replace(self._state, round_number=server_round, shared=shared, privacy=privacy)
         self._set_state(state)
+
+    def _write_down(
+        self, before: PrivacyState, total: PartialSum | None, server_round: int
+    ) -> PrivacyState | None:
+        """Keep a trace of a sum before nodes see what follows from it."""
+        if self._state.privacy is None:
+            return None
+        shared, now = self._state.shared, self._state.privacy
+        noted, now = self._guard.note(before, now, total, shared, server_round)
+        self._state = replace(self._state, privacy=noted)
+        self._save(self._last_line())
+        return now
 
     def _reason_to_skip(self, total: PartialSum | None) -> str | None:
         """Return why the round is skipped, or None.
@@ -283,9 +316,12 @@ class FedRecStrategy(Strategy):
         """Return one message for each node; `config` names part and replicates."""
         moment = Moment(self._state.session, server_round)
         part, bootstrap = str(config["part"]), int(config["bootstrap"])  # type: ignore[arg-type]
-        for node in self._roster.hosted:
-            request = EvaluateRequest(self._state.shared, part, bootstrap, moment)
-            yield Message(request.pack(arrays), node, EVALUATE, group_id=str(server_round))
+        asked = evaluation_clients(self._config, self._roster.clients, server_round, part)
+        for node, hosted in self._roster.hosted.items():
+            clients = np.intersect1d(hosted, asked, assume_unique=True)
+            if len(clients):
+                request = EvaluateRequest(self._state.shared, part, bootstrap, moment, clients)
+                yield Message(request.pack(arrays), node, EVALUATE, group_id=str(server_round))
 
     def aggregate_evaluate(
         self, server_round: int, replies: Iterable[Message]
@@ -297,15 +333,24 @@ class FedRecStrategy(Strategy):
 
     def _evaluate(
         self, grid: Grid, server_round: int, arrays: ArrayRecord, part: str, bootstrap: int
-    ) -> EvaluationSums:
+    ) -> EvaluationSums | None:
+        """Return the sums of one part; None if they were to be secure and too few are left."""
+        if self._secure is not None:
+            moment = Moment(self._state.session, server_round)
+            request = EvaluateRequest(self._state.shared, part, bootstrap, moment)
+            exchange = partial(self._exchange, grid)
+            return self._secure.evaluator.evaluate(exchange, self._roster, request, arrays)
         wanted = ConfigRecord({"part": part, "bootstrap": bootstrap})
         messages = list(self.configure_evaluate(server_round, arrays, wanted, grid))
         self.aggregate_evaluate(server_round, self._exchange(grid, messages))
         return self._sums
 
-    def _validate(self, grid: Grid, server_round: int) -> dict[str, float]:
+    def _validate(self, grid: Grid, server_round: int) -> dict[str, float] | None:
         """Evaluate on validation and remember the round if it is the best so far."""
-        metrics = means(self._evaluate(grid, server_round, self._arrays, "valid", 0))
+        sums = self._evaluate(grid, server_round, self._arrays, "valid", 0)
+        if sums is None:
+            return None
+        metrics = means(sums)
         metric, best = selection_metric(self._config), self._state.best
         value = selection_value(metrics, metric)
         if self._guard.private:  # to choose by exact metrics would not be private
@@ -316,6 +361,13 @@ class FedRecStrategy(Strategy):
         return metrics
 
     # What stays
+
+    def _validates(self, server_round: int) -> bool:
+        last = server_round == self._config.train.rounds
+        return server_round % self._config.evaluate.every == 0 or last
+
+    def _last_line(self) -> Line | None:
+        return next(reversed(self._journal.lines()), None)
 
     def _checkpoint_due(self, server_round: int) -> bool:
         every, last = self._config.server.checkpoint_every, self._config.train.rounds
@@ -338,7 +390,7 @@ class FedRecStrategy(Strategy):
         told = {} if privacy is None else self._guard.line(privacy, total, costly=bool(valid))
         line = {
             "round": server_round,
-            "loss": metrics.get("loss", 0.0) / weight if weight > 0 else None,
+            "loss": metrics["loss"] / weight if weight > 0 and "loss" in metrics else None,
             "clients": 0 if total is None else total.num_clients,
             "dropped": len(self._sample.dropped),
             "failed_nodes": list(failed),
@@ -349,7 +401,9 @@ class FedRecStrategy(Strategy):
             **self._traffic.line(),
             **told,
         }
-        if self._session is None:
+        if self._robust is not None:
+            line |= self._robust.line()
+        if self._secure is None or self._session is None:
             return line
         chosen = len(self._sample.training) + len(self._sample.dropped)
         return {
@@ -358,6 +412,7 @@ class FedRecStrategy(Strategy):
             "bytes_up": float(self._session.bytes_up),
             "bytes_down": float(self._session.bytes_down),
             **self._session.line(),
+            "evaluation": self._secure.evaluator.told(),
         }
 
     def _finish(self, grid: Grid) -> Result:
@@ -369,15 +424,16 @@ class FedRecStrategy(Strategy):
         sums = self._evaluate(grid, chosen.round_number, arrays, "test", bootstrap)
         privacy = self._guard.entry(state.privacy, self._stopped)
         if self._secure is not None:
-            privacy = self._secure.entry(privacy, self._roster)
+            privacy = self._secure.entry(privacy)
         write_outcome(
             self._config,
             self._setup.population,
             self._files,
             chosen,
-            sums,
+            sums or EvaluationSums(),
             self._journal.lines(),
             privacy,
+            robust_entry(self._config, self._setup.population),
         )
         result = Result()
         result.arrays = arrays

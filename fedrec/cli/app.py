@@ -15,7 +15,7 @@ import click
 import typer
 
 from fedrec import __version__
-from fedrec.cli import audit, bench, calibrate, config, data, doctor, new, report, run
+from fedrec.cli import audit, bench, calibrate, config, data, doctor, identities, new, report, run
 from fedrec.errors import FedrecError
 
 app = typer.Typer(
@@ -33,6 +33,7 @@ app.command("report")(report.report)
 app.add_typer(data.app, name="data", help="List, download and describe data sets.")
 app.command("config")(config.config)
 app.command("calibrate")(calibrate.calibrate)
+app.command("identities")(identities.identities)
 app.command("bench")(bench.bench)
 app.command("new")(new.new)
 app.command("doctor")(doctor.doctor)
