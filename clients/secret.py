@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from fedrec.config import Config
-from fedrec.errors import OutputError
+from fedrec.errors import OutputError, ProtocolError
 from fedrec.privacy.noise import KEY_BYTES, fresh_key
+from fedrec.secure import Plan
 from fedrec.storage import replace_file
+
+NAME = "privacy.key"
 
 
 def node_key(config: Config, folder: Path) -> bytes:
@@ -27,7 +30,7 @@ def node_key(config: Config, folder: Path) -> bytes:
     draws = section.mechanism == "local" or section.pseudo_items > 0
     if not draws or section.draws == "seeded":
         return b""
-    path = folder / "privacy.key"
+    path = folder / NAME
     if not path.exists():
         replace_file(path, fresh_key())
         path.chmod(0o600)
@@ -37,3 +40,22 @@ def node_key(config: Config, folder: Path) -> bytes:
             f"{path} is not a key of {KEY_BYTES} bytes: start the run again with --overwrite"
         )
     return key
+
+
+def forget_key(folder: Path) -> None:
+    """Delete the key of a node's draws: no round will be repeated any more."""
+    (folder / NAME).unlink(missing_ok=True)
+
+
+def check_least(config: Config, plan: Plan) -> None:
+    """Refuse a session whose sum could hold less noise than is accounted.
+
+    Raises:
+        ProtocolError: with distributed noise, if the plan accepts fewer clients than the run.
+    """
+    least = config.server.min_clients
+    if config.privacy.mechanism == "distributed" and plan.least < least:
+        raise ProtocolError(
+            f"the session accepts a sum of {plan.least} clients, and their shares of the noise "
+            f"are meant for server.min_clients = {least}: nothing is sent"
+        )

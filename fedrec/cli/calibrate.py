@@ -97,7 +97,7 @@ def _explain(event: Event, sampling: str, rounds: int, delta: float, given: str)
     text = f"{given}, delta {delta:.3g}, {rounds} rounds, sampling {sampling}; "
     if event.kind == "skellam":
         return (
-            f"({text}of the fewest clients that a round accepts, towards everyone who follows the "
-            "protocol, the server too; neighbours differ by the data of one client)"
+            f"({text}of the fewest clients that a round accepts, towards everyone, the server "
+            "too if it follows the protocol; neighbours differ by the data of one client)"
         )
     return f"({text}neighbours differ by {relation} one client)"

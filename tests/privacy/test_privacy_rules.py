@@ -60,3 +60,46 @@ def test_what_is_allowed(keys: dict[str, Any]) -> None:
 
 def test_pseudo_items_need_no_mechanism() -> None:
     assert from_flat({"privacy.pseudo_items": 5}).privacy.pseudo_items == 5
+
+
+DISTRIBUTED = {
+    "privacy.mechanism": "distributed",
+    "privacy.clip": 1.0,
+    "privacy.noise_multiplier": 1.0,
+    "secure.mode": "semi-honest",
+    "clients.sampling": "fixed",
+    "clients.per_round": 10,
+    "server.min_clients": 8,
+}
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"secure.mode": "off"}, "needs secure.mode = 'semi-honest' or 'malicious-server'"),
+        ({"server.min_clients": 1}, "needs server.min_clients of 3 or more, not 1"),
+        ({"server.min_clients": 11}, "is above clients.per_round = 10: every round would"),
+        ({"privacy.clip_mode": "adaptive"}, "'adaptive' needs privacy.mechanism = 'central'"),
+        ({"privacy.clip": 0.0}, "needs privacy.clip above 0"),
+        ({"server.weighting": "samples"}, "needs server.weighting = 'equal'"),
+        ({"server.checkpoint_every": 2}, "needs server.checkpoint_every = 1"),
+        ({"secure.rows": "threshold"}, "secure.rows = 'dense'"),
+        ({"robust.defence": "median"}, "compares single updates"),
+    ],
+)
+def test_refusals_of_distributed_noise(keys: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        from_flat({**DISTRIBUTED, **keys})
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {},
+        {"clients.sampling": "poisson", "clients.availability": 0.9},
+        {"clients.sampling": "all", "server.min_clients": 500},
+        {"secure.mode": "malicious-server", "privacy.draws": "seeded"},
+    ],
+)
+def test_distributed_noise_that_is_allowed(keys: dict[str, Any]) -> None:
+    from_flat({**DISTRIBUTED, **keys})

@@ -271,15 +271,18 @@ def test_local_noise_says_what_it_guarantees(small_run: Make) -> None:
     )
 
 
-def test_a_node_keeps_the_key_of_its_clients(small_run: Make) -> None:
+def test_a_node_keeps_the_key_of_its_clients_until_the_run_is_over(small_run: Make) -> None:
     keys = {**CENTRAL, "privacy__mechanism": "local", "engine__nodes": 2, "train__rounds": 2}
     config = small_run(**keys)
-    execute(config)
-    files = sorted(Path(config.run.out).glob("clients/*/*/privacy.key"))
-    secrets = {file.read_bytes() for file in files}
+    assert run_until_killed(config, 6, after=False)
+    found = Path(config.run.out).glob("clients/*/*/privacy.key")
+    secrets = {file.read_bytes(): file.stat().st_mode & 0o777 for file in found}
     assert len(secrets) == 2
     assert {len(secret) for secret in secrets} == {32}
-    assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
+    assert set(secrets.values()) == {0o600}
+    execute(config)
+    assert not list(Path(config.run.out).glob("clients/*/*/privacy.key"))
+    execute(config)  # nothing is left to do, and no key is needed for it
 
 
 def test_a_broken_key_stops_the_node(small_run: Make, tmp_path: Path) -> None:
