@@ -96,6 +96,7 @@ def _context(result: Result, rounds: dict[tuple[str, int], tuple[Round, ...]]) -
         "problems": sections.round_problems(rounds),
         "beyond": sections.beyond_accuracy(result),
         "privacy": sections.privacy(result),
+        "robustness": sections.robustness(result),
         "guard": result.leak_guard,
         "guard_facts": sections.guard_facts(result.leak_guard),
         "config": result.config,

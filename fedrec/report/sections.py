@@ -88,6 +88,18 @@ def privacy(result: Result) -> list[dict[str, Any]]:
     return list(groups.values())
 
 
+def robustness(result: Result) -> list[dict[str, Any]]:
+    """Return each distinct attack and defence of a run, with the systems it is about."""
+    groups: dict[str, dict[str, Any]] = {}
+    for system in result.systems:
+        told = system.robust
+        if told:
+            group = groups.setdefault(str(sorted(told.items(), key=str)), {**told, "systems": []})
+            if system.name not in group["systems"]:
+                group["systems"].append(system.name)
+    return list(groups.values())
+
+
 def round_problems(histories: Mapping[tuple[str, int], Sequence[Round]]) -> list[str]:
     """Return what went wrong in rounds: skipped ones, clients and nodes that failed."""
     lines = []

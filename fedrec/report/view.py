@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from fedrec.results import MetricSummary, Paired, Result
 
-LOWER_IS_BETTER = ("rmse", "mae")
+LOWER_IS_BETTER = ("rmse", "mae", "exposure")
 PREFERRED = ("hr", "ndcg", "recall", "mrr")
 SAMPLED_PREFERRED = ("hr", "ndcg")
 
@@ -25,7 +25,7 @@ class Column:
     @property
     def lower_is_better(self) -> bool:
         """Whether a small value is a good one."""
-        return self.metric.rsplit(".", 1)[-1] in LOWER_IS_BETTER
+        return self.metric.rsplit(".", 1)[-1].split("@")[0] in LOWER_IS_BETTER
 
 
 @dataclass(frozen=True)
@@ -75,10 +75,14 @@ class SystemsTable:
 
 def protocol_title(protocol: str) -> str:
     """Return how a protocol is called in a table."""
-    if protocol == "full":
-        return "full ranking"
-    if protocol == "rating":
-        return "ratings"
+    known = {
+        "full": "full ranking",
+        "rating": "ratings",
+        "honest": "honest users",
+        "robust": "attacked item",
+    }
+    if protocol in known:
+        return known[protocol]
     sampled = re.fullmatch(r"sampled(\d+)", protocol)
     return f"1 + {sampled[1]} sampled" if sampled else protocol
 
@@ -87,7 +91,7 @@ def metric_title(metric: str) -> str:
     """Return how a metric is called: "test.full.hr@10" is "HR@10"."""
     name = metric.rsplit(".", 1)[-1]
     head, at, k = name.partition("@")
-    known = {"recall": "Recall", "precision": "Precision"}
+    known = {"recall": "Recall", "precision": "Precision", "exposure": "ER"}
     return known.get(head, head.upper()) + at + k
 
 
@@ -195,6 +199,8 @@ def duration(seconds: float | None) -> str:
 def _chosen(protocol: str, having: list[str]) -> list[str]:
     if protocol == "rating":
         return [name for name in ("rmse", "mae") if name in having]
+    if protocol in ("honest", "robust"):
+        return [name for name in having if name.startswith(("ndcg@", "exposure@"))]
     wanted = PREFERRED if protocol == "full" else SAMPLED_PREFERRED
     chosen = []
     for head in wanted:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from fedrec.config import Config, integers
 from fedrec.data.population import Population, expand
-from fedrec.evaluation.evaluator import evaluate_users, list_length
-from fedrec.evaluation.reduction import sum_up
-from fedrec.evaluation.sums import EvaluationSums
+from fedrec.evaluation.evaluator import list_length
+from fedrec.evaluation.ranking import METRICS
+from fedrec.evaluation.reduction import UserValues
 from fedrec.robust.attacks import make_plot
 from fedrec.training.scorer import Scorer
 
@@ -26,57 +28,49 @@ def measured(config: Config) -> bool:
     return config.data.feedback == "implicit" and (section.attack != "off" or section.target >= 0)
 
 
-def robust_sums(
-    config: Config,
-    population: Population,
-    score: Scorer,
-    users: NDArray[np.int64],
-    part: str,
-    bootstrap: int,
-) -> EvaluationSums:
-    """Measure the exposure of the target, and the accuracy of honest users.
+def names(config: Config) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the metrics and the protocols that `with_robust` adds, in its order."""
+    if not measured(config):
+        return (), ()
+    k = list_length(integers(config, "evaluate.k"))
+    metrics = tuple(f"{HONEST}.{name}@{k}" for name in METRICS)
+    return (*metrics, f"{EXPOSURE}.exposure@{k}"), (HONEST, EXPOSURE)
+
+
+def with_robust(
+    config: Config, population: Population, score: Scorer, values: UserValues
+) -> UserValues:
+    """Add the exposure of the target, and the accuracy of honest users, if a run asks for them.
 
     Honest are the users of all clients but the share `robust.malicious` that would
     attack, whether they do or not: so runs with and without an attack are measured on
     the same users.
 
     Args:
-        config: names the target, K and the seed.
-        population: training interactions and held-out items.
+        config: names the target and K.
+        population: for the items that users have met.
         score: the system.
-        users: int64 [E], local users, ascending.
-        part: "valid" or "test".
-        bootstrap: number of replicates.
+        values: of its full ranking.
 
     Returns:
-        Sums of "robust.exposure@K" and of "honest.<metric>@K".
+        The values with "honest.<metric>@K" and "robust.exposure@K", the latter over honest
+        users who have not met the target.
     """
+    if not measured(config):
+        return values
     plot = make_plot(config, population, config.robust.attack)
-    honest = users[~plot.malicious[population.client_of_user[users]]]
     k = list_length(integers(config, "evaluate.k"))
-    found = exposure(score, population, honest, plot.target, k)
-    having = np.isfinite(found)
-    none = np.zeros(0, np.int64)
-    shown = sum_up(
-        {f"{EXPOSURE}.exposure@{k}": found[having]},
-        {EXPOSURE: np.ones(int(having.sum()))},
-        honest[having],
-        bootstrap,
-        none,
-        {},
+    honest = (~plot.malicious[population.client_of_user[values.users]]).astype(np.float64)
+    found = exposure(score, population, values.users, plot.target, k)
+    unmet = honest * np.isfinite(found)
+    metrics = {f"{HONEST}.{name}@{k}": honest * values.metrics[f"full.{name}@{k}"]
+               for name in METRICS}  # fmt: skip
+    metrics[f"{EXPOSURE}.exposure@{k}"] = unmet * np.nan_to_num(found)
+    return replace(
+        values,
+        metrics={**values.metrics, **metrics},
+        counts={**values.counts, HONEST: honest, EXPOSURE: unmet},
     )
-    ranked = evaluate_users(
-        score,
-        population.held_out(part),
-        honest,
-        num_items=population.num_items,
-        ks=(k,),
-        sampled=0,
-        seed=config.run.seed,
-        part=part,
-        bootstrap=bootstrap,
-    )
-    return shown + _renamed(ranked)
 
 
 def exposure(
@@ -111,17 +105,3 @@ def exposure(
         met[rows[items == target]] = True
         values[at : at + _BLOCK] = np.where(met, np.nan, before < k)
     return values
-
-
-def _renamed(sums: EvaluationSums) -> EvaluationSums:
-    """Return sums of a full ranking under the name of honest users."""
-
-    def rename(name: str) -> str:
-        return HONEST + name.removeprefix("full")
-
-    return EvaluationSums(
-        {rename(n): v for n, v in sums.values.items()},
-        {rename(n): v for n, v in sums.counts.items()},
-        {rename(n): v for n, v in sums.replicates.items()},
-        {rename(n): v for n, v in sums.replicate_counts.items()},
-    )

@@ -14,6 +14,7 @@ from fedrec.evaluation.groups import members
 from fedrec.evaluation.ranking import METRICS
 from fedrec.evaluation.reduction import UserValues
 from fedrec.params import Personal, Shared
+from fedrec.robust.exposed import names, with_robust
 from fedrec.training.node import Setup, derive_personal, personal_users
 from fedrec.training.scoring import Scorer, make_scorer, rating_predictor
 
@@ -37,8 +38,8 @@ def evaluation_layout(setup: Setup, part: str, num_clients: int) -> SumsLayout:
     replicates = config.evaluate.bootstrap if test else 0
     exact = config.secure.intervals == "bootstrap"
     return SumsLayout(
-        metrics=_metrics(setup),
-        protocols=_protocols(setup),
+        metrics=(*_metrics(setup), *names(config)[0]),
+        protocols=(*_protocols(setup), *names(config)[1]),
         groups=tuple(user_groups(setup)) if test else (),
         num_items=setup.population.num_items if test and not explicit else 0,
         moments=bool(replicates) and not exact,
@@ -103,7 +104,7 @@ def measure(setup: Setup, scorer: Scorer, users: NDArray[np.int64], part: str) -
     held_out = population.held_out(part)
     if config.data.feedback == "explicit":
         return rate_users(rating_predictor(scorer), held_out, users)
-    return rank_users(
+    values = rank_users(
         scorer,
         held_out,
         users,
@@ -113,6 +114,7 @@ def measure(setup: Setup, scorer: Scorer, users: NDArray[np.int64], part: str) -
         seed=config.run.seed,
         part=part,
     )
+    return with_robust(config, population, scorer, values)
 
 
 def _protocols(setup: Setup) -> tuple[str, ...]:

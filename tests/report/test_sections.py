@@ -2,6 +2,7 @@ from dataclasses import replace
 
 from fedrec.report import sections
 from fedrec.report.history import parse_round
+from fedrec.report.html import render
 from fedrec.results import Result, SystemResult
 from tests.sample_run import history, sample_result
 
@@ -70,3 +71,20 @@ def test_guard_facts():
     assert sections.guard_facts(
         replace(sample_result(), leak_guard={"random": 0.1}).leak_guard
     ) == [("random", "0.100")]
+
+
+def test_attack_and_defence_of_a_run_are_told_once() -> None:
+    told = {
+        "attack": "promote", "defence": "median", "malicious": 5,
+        "target": {"item": 3, "name": "Alien (1979)"}, "statement": "5 of 50 clients are malicious",
+    }  # fmt: skip
+    result = sample_result()
+    systems = tuple(replace(s, robust=told) if s.kind == "federated" else s for s in result.systems)
+    attacked = replace(result, systems=systems)
+    (group,) = sections.robustness(attacked)
+    assert group["systems"] == [next(s.name for s in systems if s.kind == "federated")]
+    assert sections.robustness(result) == []
+    page = render(attacked, {})
+    for words in ("Attack and defence", "5 of 50 clients are malicious", "Alien (1979)", "median"):
+        assert words in page
+    assert "Attack and defence" not in render(result, {})

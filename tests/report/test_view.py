@@ -94,3 +94,23 @@ def test_units():
     assert [view.duration(s) for s in (0.52, 38.2, 600)] == ["520 ms", "38.2 s", "10.0 min"]
     assert view.size(None) == view.duration(None) == "–"
     assert view.signed(0.01) == "+0.010"
+
+
+def test_an_attack_shows_honest_accuracy_and_exposure() -> None:
+    attacked = {
+        "full": {"hr@10": 0.1},
+        "honest": {"hr@10": 0.2, "ndcg@10": 0.1},
+        "robust": {"exposure@10": 0.9},
+    }
+    calm = {**attacked, "robust": {"exposure@10": 0.1}}
+    result = result_of(
+        [
+            SystemResult("a", "federated", 0, metrics={"test": attacked}),
+            SystemResult("b", "federated", 0, metrics={"test": calm}),
+        ]
+    )
+    table = view.systems_table(result)
+    assert [(c.title, c.protocol) for c in table.columns] == [
+        ("HR@10", "full ranking"), ("NDCG@10", "honest users"), ("ER@10", "attacked item")
+    ]  # fmt: skip
+    assert [row.cells[2].best for row in table.rows] == [False, True]  # little exposure is good
