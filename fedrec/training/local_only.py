@@ -188,7 +188,12 @@ def _train_block(setup: Setup, clients: NDArray[np.int64]) -> Marks:
     local = setup.config.local
     for number in range(local.every, max(local.epochs, local.every) + 1, local.every):
         update, personal = train_block(
-            setup, Shared(tables), personal, clients, number // local.every, own_rows=True
+            setup,
+            Shared(tables),
+            personal,
+            clients,
+            number // local.every,
+            copies=np.arange(len(clients)),
         )
         for table, delta in update.rows.items():
             tables[table][update.index[table].ids] += delta

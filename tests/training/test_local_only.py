@@ -37,7 +37,7 @@ def train(setup: Setup, rounds: int = 1) -> tuple[dict[str, np.ndarray], Persona
     shared, personal = start(setup)
     clients = np.arange(setup.population.num_clients)
     for number in range(1, rounds + 1):
-        update, personal = train_block(setup, shared, personal, clients, number, own_rows=True)
+        update, personal = train_block(setup, shared, personal, clients, number, copies=clients)
         for table, delta in update.rows.items():
             shared.tables[table][update.index[table].ids] += delta
     shape = (len(clients), setup.population.num_items)
