@@ -7,7 +7,8 @@ No figure in these files is typed by hand.  Each comes from experiments/results/
 
 * `<name>.json`, the result.json of ``fedrec compare experiments/<name>.toml``;
 * `speed.json`, from ``python experiments/speed.py --json experiments/results/speed.json``;
-* `audit.json`, the audit.json of ``fedrec audit experiments/audit.toml``;
+* `audit*.json`, the audit.json of ``fedrec audit experiments/audit*.toml``;
+* `robust.json`, from ``python experiments/robust.py --json experiments/results/robust.json``;
 * `engines.json`, from ``python experiments/engines.py --json experiments/results/engines.json``;
 * `bench/*.json` and `secure/speed.json`, from ``make bench``.
 
@@ -26,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from fedrec.bench import markdown as bench
-from fedrec.report.audit import markdown_audit
+from fedrec.report.audit import markdown_audit, markdown_membership
 from fedrec.report.headline import headline
 from fedrec.report.tables import markdown
 from fedrec.results import Result, load_result
@@ -34,7 +35,8 @@ from fedrec.results import Result, load_result
 ROOT = Path(__file__).resolve().parents[1]
 HERE = Path("experiments")
 RESULTS = HERE / "results"
-MEASUREMENTS = ("audit", "engines", "speed")
+AUDITS = ("audit", "audit_marketplace", "audit_membership", "audit_merchants")
+MEASUREMENTS = (*AUDITS, "engines", "privacy_utility", "robust", "speed")
 FIRST = "quickstart"
 
 Figures = dict[str, Any]
@@ -150,14 +152,95 @@ def engines_table(root: Path = ROOT) -> str:
     return "\n".join([*lines, "", told])
 
 
-def audit_table(root: Path = ROOT) -> str:
-    """Return what the committed audit has found: sentences, attacks, defences."""
-    found = measurement("audit", root)
+def audit_table(name: str, root: Path = ROOT) -> str:
+    """Return what a committed audit has found: sentences, attacks, membership."""
+    found = measurement(name, root)
     if found is None:
         return ""
+    shown = markdown_membership(found) if found["membership"] else markdown_audit(found)
     minutes = float(found["seconds"]) / 60
     told = f"Took {minutes:.0f} min on {_machine(found['machine'])}; fedrec {found['fedrec']}."
-    return f"{markdown_audit(found)}\n\n{told}"
+    return f"{shown}\n\n{told}"
+
+
+def privacy_table(root: Path = ROOT) -> str:
+    """Return accuracy against epsilon, clients and bytes: a sentence and a table a data set."""
+    found = measurement("privacy_utility", root)
+    if found is None:
+        return ""
+    parts = []
+    for data in found["data"]:
+        about, levels = data["about"], data["levels"]
+        beside = ", ".join(f"{name} {v['ndcg@10']['mean']:.3f}" for name, v in levels.items())
+        head = "| against | line | at | ε spent | bytes up | NDCG@10 | HR@10 | took |"
+        lines = [head, "|---|---|---:|---:|---:|---:|---:|---:|"]
+        lines += [_privacy_row(point) for point in data["points"]]
+        seeds = len(data["seeds"])
+        told = (
+            f"{about['clients']:,} clients, {about['items']:,} items, {about['interactions']:,} "
+            f"interactions; {about['protocol']} split `{about['split_hash']}`; "
+            f"{seeds} seed{'s' if seeds > 1 else ''}. NDCG@10 without federation: {beside}. "
+            f"All points took {data['seconds'] / 60:.0f} min."
+        )
+        parts.append("\n".join([f"**{data['data']}.** {told}", "", *lines]))
+    parts.append(f"Measured on {_machine(found['machine'])}; other work ran beside it.")
+    return "\n\n".join(parts)
+
+
+def _privacy_row(point: Figures) -> str:
+    at = "∞" if point["x"] is None else f"{point['x']:,.6g}"
+    spent = "∞" if point["epsilon"] is None else f"{point['epsilon']:.2f}"
+    cells = [point["panel"], point["series"], at, spent, f"{point['bytes_up_per_client']:,.0f}"]
+    for metric in ("ndcg@10", "hr@10"):
+        value = point["metrics"][metric]
+        half = (value["high"] - value["low"]) / 2
+        cells.append(f"{value['mean']:.3f} ±{half:.3f}")
+    cells.append(f"{point['seconds']:.0f} s")
+    return f"| {' | '.join(cells)} |"
+
+
+def robust_table(root: Path = ROOT) -> str:
+    """Return what robust.py has measured: exposure and accuracy, by attack and defence."""
+    figures = measurement("robust", root)
+    if figures is None:
+        return ""
+    runs: list[Figures] = figures["runs"]
+    k, calm = runs[0]["k"], _mean(runs, "accuracy", attack="off", defence="off")
+    attacks = list(dict.fromkeys(run["attack"] for run in runs if run["attack"] != "off"))
+    head = [f"no attack: NDCG@{k}", *(f"{a}: ER@{k}, NDCG@{k}" for a in attacks)]
+    lines = ["| defence | " + " | ".join(head) + " |", "|---" + "|---:" * len(head) + "|"]
+    for defence in dict.fromkeys(run["defence"] for run in runs):
+        cells = []
+        for attack in ("off", *attacks):
+            accuracy = _mean(runs, "accuracy", attack=attack, defence=defence)
+            change = f"{100 * (accuracy / calm - 1):+.0f}%".replace("-", "−")
+            told = f"{accuracy:.3f}" + (
+                "" if (attack, defence) == ("off", "off") else f" ({change})"
+            )
+            shown = _mean(runs, "exposure", attack=attack, defence=defence)
+            cells.append(told if attack == "off" else f"{shown:.1%}, {told}")
+        lines.append(f"| {defence} | " + " | ".join(cells) + " |")
+    seeds = sorted({run["seed"] for run in runs})
+    spread = _half(next(r for r in runs if r["attack"] == r["defence"] == "off"), "accuracy")
+    told = (
+        f"{max(run['malicious'] for run in runs)} malicious clients; in brackets the change of "
+        f"NDCG@{k} against no attack and no defence, whose 95% interval over users is "
+        f"±{spread:.3f}; {'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}; "
+        f"norm-bound at {figures['norms']['norm-bound']:g}, row-clip at "
+        f"{figures['norms']['row-clip']:g}. Took {sum(r['seconds'] for r in runs) / 60:.0f} min "
+        f"on {_machine(figures['machine'])}."
+    )
+    return "\n".join([*lines, "", told])
+
+
+def _mean(runs: list[Figures], name: str, **wanted: object) -> float:
+    found = [run[name] for run in runs if all(run[key] == v for key, v in wanted.items())]
+    return sum(found) / len(found)
+
+
+def _half(run: Figures, name: str) -> float:
+    low, high = run[f"{name}_interval"]
+    return float(high - low) / 2
 
 
 def _comparison(result: Result) -> str:
@@ -205,7 +288,9 @@ PARTS: dict[Path, dict[str, Callable[[Path], str]]] = {
         "sharding": partial(bench_table, "sharding"),
         "secure-speed": secure_speed_table,
         "engines": engines_table,
-        "audit": audit_table,
+        **{name.replace("_", "-"): partial(audit_table, name) for name in AUDITS},
+        "robust": robust_table,
+        "privacy": privacy_table,
     },
 }
 """File -> name of a generated part -> what writes it."""

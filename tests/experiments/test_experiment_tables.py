@@ -65,6 +65,29 @@ ENGINES = {
 }
 
 
+def attacked(attack, defence, seed, exposure, accuracy):
+    ends = {
+        "exposure_interval": [0.0, 1.0],
+        "accuracy_interval": [accuracy - 0.01, accuracy + 0.01],
+    }
+    return {"attack": attack, "defence": defence, "seed": seed, "exposure": exposure,
+            "accuracy": accuracy, "k": 10, "malicious": 0 if attack == "off" else 47,
+            "seconds": 30.0, **ends}  # fmt: skip
+
+
+ROBUST = {
+    "norms": {"norm-bound": 8.0, "row-clip": 0.3},
+    "machine": SPEED["machine"],
+    "runs": [
+        attacked("off", "off", 0, 0.0, 0.05),
+        attacked("off", "off", 1, 0.0, 0.07),
+        attacked("off", "median", 0, 0.0, 0.045),
+        attacked("promote", "off", 0, 0.9, 0.03),
+        attacked("promote", "median", 0, 0.01, 0.066),
+    ],
+}
+
+
 @pytest.fixture
 def project(tmp_path):
     """A project with results, and READMEs with nothing but markers."""
@@ -73,6 +96,7 @@ def project(tmp_path):
     (save_result(sample_result(), results)).rename(results / "quickstart.json")
     (results / "speed.json").write_text(json.dumps(SPEED))
     (results / "engines.json").write_text(json.dumps(ENGINES))
+    (results / "robust.json").write_text(json.dumps(ROBUST))
     question = "# What does it cost?\n# Words.\n\n[run]\nname = 'quickstart'\n"
     (tmp_path / "experiments" / "quickstart.toml").write_text(question)
     (tmp_path / "experiments" / "other.toml").write_text("# Something else, without results.\n")
@@ -125,6 +149,15 @@ def test_the_measurements(project):
     assert "3 rounds; at most 1e-05 is promised." in engines
 
 
+def test_the_robust_table(project):
+    lines = tables.robust_table(project).splitlines()
+    assert lines[0] == "| defence | no attack: NDCG@10 | promote: ER@10, NDCG@10 |"
+    assert lines[2] == "| off | 0.060 | 90.0%, 0.030 (−50%) |"
+    assert lines[3] == "| median | 0.045 (−25%) | 1.0%, 0.066 (+10%) |"
+    assert lines[5].startswith("47 malicious clients; in brackets the change of NDCG@10")
+    assert "±0.010; seeds 0, 1; norm-bound at 8, row-clip at 0.3. Took 2 min" in lines[5]
+
+
 def test_without_results_there_is_nothing_to_say(project):
     for file in (project / "experiments" / "results").iterdir():
         file.unlink()
@@ -133,6 +166,7 @@ def test_without_results_there_is_nothing_to_say(project):
         tables.details,
         tables.speed_table,
         tables.engines_table,
+        tables.robust_table,
     ):
         assert write(project) == ""
 
