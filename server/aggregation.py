@@ -45,3 +45,15 @@ def mean_update(total: PartialSum, rows: str) -> MeanUpdate:
             divisor = np.where(weight > 0, weight, 1.0)[:, None]
         tables[name] = SparseRows(table.ids, table.rows / divisor)
     return MeanUpdate(tables, {name: value / everyone for name, value in total.weights.items()})
+
+
+def too_few(total: PartialSum | None, least: int) -> str | None:
+    """Return why a round is skipped: fewer clients than `least` have trained; else None.
+
+    With central noise a round may do without clients, as noise on nothing looks like any
+    other round; then this is not asked.
+    """
+    count = 0 if total is None else total.num_clients
+    if total is None or count < least:
+        return f"{count} clients trained, server.min_clients = {least}"
+    return None

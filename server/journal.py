@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from fedrec.params import PartialSum
 from fedrec.storage import replace_file
+from server.sampling import Sample
 
 Line = dict[str, Any]
 PHASES = ("sample", "train", "aggregate", "evaluate", "checkpoint")
@@ -34,6 +36,30 @@ class Stopwatch:
         """Return the fields "seconds" and "phases" of a line."""
         rounded = {name: round(value, 6) for name, value in self.phases.items()}
         return {"seconds": round(sum(self.phases.values()), 6), "phases": rounded}
+
+
+def round_line(server_round: int, total: PartialSum | None, sample: Sample, num_bytes: int) -> Line:
+    """Return what is told of a round's training.
+
+    Args:
+        server_round: the round.
+        total: the sum of all clients; None if none trained.
+        sample: the chosen clients.
+        num_bytes: of the shared parameters, which each of them downloads.
+    """
+    metrics = {} if total is None else total.metrics
+    weight = 0.0 if total is None else total.weight
+    return {
+        "round": server_round,
+        "loss": metrics["loss"] / weight if weight > 0 and "loss" in metrics else None,
+        "clients": 0 if total is None else total.num_clients,
+        "dropped": len(sample.dropped),
+        "failed_nodes": [],
+        "skipped": None,
+        "bytes_up": metrics.get("bytes_up", 0.0),
+        "bytes_down": float(num_bytes * len(sample.training)),
+        "valid": None,
+    }
 
 
 class Journal:

@@ -52,7 +52,11 @@ class SecureRound:
         counted = {} if self.total is None else self.total.metrics
         clipped = round(counted["clipped"]) if "clipped" in counted else None
         told = {"lost": self.lost, "seconds": seconds, "clipped": clipped}
-        return {"secure": {**told, "skipped": self.skipped}}
+        return {
+            "bytes_up": float(self.bytes_up),
+            "bytes_down": float(self.bytes_down),
+            "secure": {**told, "skipped": self.skipped},
+        }
 
 
 class Session:

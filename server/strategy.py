@@ -41,9 +41,9 @@ from fedrec.wire import (
     TrainRequest,
     pack_shared,
 )
-from server.aggregation import mean_update
+from server.aggregation import mean_update, too_few
 from server.checkpoint import Best, Checkpoint, ServerState, load_checkpoint, save_checkpoint
-from server.journal import Journal, Line, Stopwatch
+from server.journal import Journal, Line, Stopwatch, round_line
 from server.optimizers import ServerOptimizer
 from server.outcome import write_outcome
 from server.privacy import PrivacyGuard, PrivacyState
@@ -146,7 +146,7 @@ class FedRecStrategy(Strategy):
     # Training
 
     def _run_round(self, grid: Grid, server_round: int) -> None:
-        config, clock, valid = self._config, Stopwatch(), None
+        clock, valid = Stopwatch(), None
         with clock.phase("sample"):
             self._roster = update_roster(grid, self._roster, self._setup.population.num_clients)
             self._sample = self._choose(server_round)
@@ -258,41 +258,21 @@ class FedRecStrategy(Strategy):
         self, server_round: int, total: PartialSum | None, skipped: str | None = None
     ) -> None:
         """Apply the sum of a round, or skip it."""
-        reason = self._reason_to_skip(total)
+        least = self._config.server.min_clients
+        reason = None if self._guard.central and least == 1 else too_few(total, least)
         self._total, self._skipped = total, reason and (skipped or reason)
         shared, privacy = self._state.shared, self._state.privacy
         if self._skipped is None:
-            if self._before is not None and self._guard.central and self._validates(server_round):
-                privacy = self._write_down(self._before, total, server_round)
+            if privacy is not None and self._guard.central and self._validates(server_round):
+                noted, privacy = self._guard.note(
+                    self._before or privacy, privacy, total, shared, server_round
+                )
+                self._state = replace(self._state, privacy=noted)
+                self._save(self._last_line())  # before nodes see what follows from the sum
             released, privacy = self._guard.release(total, privacy, shared, server_round)
             shared = self._optimizer.apply(shared, mean_update(released, self._config.server.rows))
         state = replace(self._state, round_number=server_round, shared=shared, privacy=privacy)
         self._set_state(state)
-
-    def _write_down(
-        self, before: PrivacyState, total: PartialSum | None, server_round: int
-    ) -> PrivacyState | None:
-        """Keep a trace of a sum before nodes see what follows from it."""
-        if self._state.privacy is None:
-            return None
-        shared, now = self._state.shared, self._state.privacy
-        noted, now = self._guard.note(before, now, total, shared, server_round)
-        self._state = replace(self._state, privacy=noted)
-        self._save(self._last_line())
-        return now
-
-    def _reason_to_skip(self, total: PartialSum | None) -> str | None:
-        """Return why the round is skipped, or None.
-
-        With central noise a round may do without clients: noise on nothing looks like
-        any other round.
-        """
-        count, least = 0 if total is None else total.num_clients, self._config.server.min_clients
-        if self._guard.central and least == 1:
-            return None
-        if total is None or count < least:
-            return f"{count} clients trained, server.min_clients = {least}"
-        return None
 
     def _exchange(self, grid: Grid, messages: list[Message]) -> list[Message]:
         """Send messages and return the replies; failures are noted.
@@ -381,39 +361,19 @@ class FedRecStrategy(Strategy):
         save_checkpoint(self._files.checkpoint, checkpoint, self._config.config_hash())
 
     def _line(self, server_round: int, valid: dict[str, float] | None) -> Line:
-        total, failed = self._total, self._failures
+        total, privacy, sample = self._total, self._state.privacy, self._sample
+        line = round_line(server_round, total, sample, self._state.shared.num_bytes)
+        line |= {"failed_nodes": list(self._failures), "skipped": self._skipped, "valid": valid}
         self._failures = ()
-        metrics = {} if total is None else total.metrics
-        weight = 0.0 if total is None else total.weight
-        down = self._state.shared.num_bytes * len(self._sample.training)
-        privacy = self._state.privacy
-        told = {} if privacy is None else self._guard.line(privacy, total, costly=bool(valid))
-        line = {
-            "round": server_round,
-            "loss": metrics["loss"] / weight if weight > 0 and "loss" in metrics else None,
-            "clients": 0 if total is None else total.num_clients,
-            "dropped": len(self._sample.dropped),
-            "failed_nodes": list(failed),
-            "skipped": self._skipped,
-            "bytes_up": metrics.get("bytes_up", 0.0),
-            "bytes_down": float(down),
-            "valid": valid,
-            **self._traffic.line(),
-            **told,
-        }
+        line |= self._traffic.line()
+        if privacy is not None:
+            line |= self._guard.line(privacy, total, costly=bool(valid))
         if self._robust is not None:
             line |= self._robust.line()
         if self._secure is None or self._session is None:
             return line
-        chosen = len(self._sample.training) + len(self._sample.dropped)
-        return {
-            **line,
-            "dropped": chosen - line["clients"],
-            "bytes_up": float(self._session.bytes_up),
-            "bytes_down": float(self._session.bytes_down),
-            **self._session.line(),
-            "evaluation": self._secure.evaluator.told(),
-        }
+        line["dropped"] = len(sample.training) + len(sample.dropped) - line["clients"]
+        return line | self._session.line() | {"evaluation": self._secure.evaluator.told()}
 
     def _finish(self, grid: Grid) -> Result:
         """Test the selected round once, export it, and describe the run."""
