@@ -82,7 +82,8 @@ def privacy(result: Result) -> list[dict[str, Any]]:
         statement = told.get("statement")
         if not statement:
             continue
-        group = groups.setdefault(str(sorted(told.items(), key=str)), {**told, "systems": []})
+        new = {**told, "systems": [], "shown": exposure(told)}
+        group = groups.setdefault(str(sorted(told.items(), key=str)), new)
         if system.name not in group["systems"]:
             group["systems"].append(system.name)
     return list(groups.values())
@@ -98,6 +99,23 @@ def robustness(result: Result) -> list[dict[str, Any]]:
             if system.name not in group["systems"]:
                 group["systems"].append(system.name)
     return list(groups.values())
+
+
+def exposure(told: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what a secure sum still shows of single clients, as titles and figures.
+
+    Args:
+        told: a privacy entry; without "exposure" nothing was measured.
+    """
+    found = told.get("exposure")
+    if not found:
+        return []
+    return [
+        ("measured in round", f"{found['round']}, {found['clients']:,} clients"),
+        ("rows of the sum with one contributor", f"{found['rows']:.1%}"),
+        ("clients that have such a row", f"{found['exposed_clients']:.1%}"),
+        ("interactions that lie on one", f"{found['interactions']:.2%}"),
+    ]
 
 
 def round_problems(histories: Mapping[tuple[str, int], Sequence[Round]]) -> list[str]:

@@ -46,6 +46,28 @@ def test_equal_privacy_statements_are_said_once():
     ]
 
 
+def test_what_a_secure_sum_shows_is_told_where_it_was_measured():
+    found = {
+        "round": 1,
+        "clients": 1100,
+        "rows": 0.2046,
+        "exposed_clients": 0.55,
+        "interactions": 0.0123,
+    }
+    assert sections.exposure({"exposure": found}) == [
+        ("measured in round", "1, 1,100 clients"),
+        ("rows of the sum with one contributor", "20.5%"),
+        ("clients that have such a row", "55.0%"),
+        ("interactions that lie on one", "1.23%"),
+    ]
+    assert sections.exposure({"statement": "not private"}) == []
+    first, *rest = sample_result().systems
+    shown = replace(first, privacy={**first.privacy, "exposure": found})
+    page = render(replace(sample_result(), systems=(shown, *rest)), {})
+    assert page.count("rows of the sum with one contributor") == 1
+    assert "<dd>20.5%</dd>" in page
+
+
 def test_what_went_wrong_in_rounds():
     lines = history(20, 1, 0.06)
     lines[3]["skipped"] = "2 clients, 10 needed"
