@@ -15,7 +15,19 @@ import click
 import typer
 
 from fedrec import __version__
-from fedrec.cli import audit, bench, calibrate, config, data, doctor, identities, new, report, run
+from fedrec.cli import (
+    audit,
+    bench,
+    calibrate,
+    config,
+    data,
+    doctor,
+    estimate,
+    identities,
+    new,
+    report,
+    run,
+)
 from fedrec.errors import FedrecError
 
 app = typer.Typer(
@@ -35,6 +47,7 @@ app.command("config")(config.config)
 app.command("calibrate")(calibrate.calibrate)
 app.command("identities")(identities.identities)
 app.command("bench")(bench.bench)
+app.command("estimate")(estimate.estimate)
 app.command("new")(new.new)
 app.command("doctor")(doctor.doctor)
 

@@ -14,7 +14,13 @@ import typer
 
 from fedrec.cli.quiet import import_tensorflow
 from fedrec.config import Config, load_config, parse_override
-from fedrec.errors import CheckpointError, ConfigError, MissingExtraError
+from fedrec.errors import (
+    CheckpointError,
+    ConfigError,
+    EngineError,
+    MissingExtraError,
+    OutputError,
+)
 from fedrec.output import (
     discarded_if_empty,
     is_comparison,
@@ -66,6 +72,10 @@ def run(
     ] = None,
     resume: Resume = None,
     overwrite: Overwrite = False,
+    estimate: Annotated[
+        bool,
+        typer.Option(help="Tell first what a long run will take (in-process; fedrec estimate)."),
+    ] = True,
 ) -> None:
     """Train one federated system and report it.
 
@@ -80,6 +90,8 @@ def run(
     with _session(config, directory, "run") as on_event:
         from fedrec.run import run as execute
 
+        if estimate and resume is None and engine is Engine.in_process:
+            _foretell(config, on_event)
         done = execute(
             config,
             engine=engine.value,
@@ -130,6 +142,19 @@ def compare(
             on_event=on_event,
         )
     _conclude(done.result, done.directory)
+
+
+def _foretell(config: Config, on_event: OnEvent) -> None:
+    """Say in one line what a long run will take; what stops the estimate stops nothing else."""
+    from fedrec.bench.estimate import known_estimate
+
+    try:
+        found = known_estimate(config)
+    except (EngineError, OutputError) as error:
+        on_event({"event": "note", "text": f"no estimate: {str(error).splitlines()[0]}"})
+        return
+    if found is not None:
+        on_event({"event": "note", "text": found.line()})
 
 
 def read_config(file: str | None, overrides: list[str] | None) -> Config:

@@ -1,0 +1,162 @@
+"""What a run will take, told before it starts: the call behind ``fedrec estimate``."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from fedrec.bench.calibration import Fit, calibrate, stored
+from fedrec.bench.counts import Counts, count, features, is_long
+from fedrec.config import Config
+
+MIB = 2**20
+_SHARED_COPIES = 10  # of 4 bytes: parameters, messages, sums in float64, optimiser, best round
+_PERSONAL_COPIES = 4
+_ROW_BYTES = 100  # of an interaction: columns, split, training and seen lists
+_SAMPLE_BYTES = 60  # of a sample while its block is drawn and laid out
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run will take.
+
+    Attributes:
+        seconds: in all, from the start of the process to the last file.
+        parts: seconds of "load", "start", "rounds", "evaluate", "checkpoint", "end".
+        round_s: seconds of a round, evaluation and checkpoint apart.
+        memory_mib: largest resident memory of the process.
+        bytes_up: of all clients in all rounds.
+        bytes_down: likewise.
+        counts: what it was foretold from.
+    """
+
+    seconds: float
+    parts: dict[str, float]
+    round_s: float
+    memory_mib: float
+    bytes_up: float
+    bytes_down: float
+    counts: Counts
+
+    def line(self) -> str:
+        """Return the estimate as one line."""
+        return (
+            f"estimated: {duration(self.seconds)} ({self.round_s:.3g} s a round), "
+            f"{self.memory_mib:,.0f} MiB of memory, clients send {size(self.bytes_up)} and "
+            f"receive {size(self.bytes_down)}"
+        )
+
+
+def estimate(config: Config) -> Estimate:
+    """Foretell seconds, memory and bytes of a run by the in-process engine.
+
+    Args:
+        config: of the run.  Its data are loaded; the kind of run is calibrated on this
+            machine if it was not before (see `fedrec.bench.calibration`).
+
+    Raises:
+        FedrecError: if the data or the model cannot be had, or the calibration fails.
+    """
+    begun = time.perf_counter()
+    counts = count(config)
+    load = time.perf_counter() - begun
+    return foretell(counts, calibrate(config), load, config.engine.block_mib)
+
+
+def known_estimate(config: Config) -> Estimate | None:
+    """Return the estimate of a long run, or of a kind that was calibrated before, or None."""
+    if stored(config) is None and not is_long(config):
+        return None
+    return estimate(config)
+
+
+def foretell(counts: Counts, fit: Fit, load: float, block_mib: int) -> Estimate:
+    """Put counts and a fit together.
+
+    Args:
+        counts: of the run.
+        fit: of its kind.
+        load: seconds of loading the data.
+        block_mib: `engine.block_mib`, which bounds a block of clients.
+    """
+
+    def one(term: str) -> float:
+        return _dot(fit.seconds[term], features(counts, term))
+
+    parts = {
+        "load": load,
+        "start": fit.start_s,
+        "rounds": counts.rounds * one("round"),
+        "evaluate": counts.evaluations * one("evaluate"),
+        "checkpoint": counts.checkpoints * one("checkpoint"),
+        "end": one("end"),
+    }
+    wire = features(counts, "bytes")
+    return Estimate(
+        sum(parts.values()),
+        parts,
+        one("round"),
+        _memory(counts, fit, block_mib),
+        counts.rounds * _dot(fit.bytes_up, wire),
+        counts.rounds * _dot(fit.bytes_down, wire),
+        counts,
+    )
+
+
+def _memory(counts: Counts, fit: Fit, block_mib: int) -> float:
+    block = min(counts.samples * _SAMPLE_BYTES, block_mib * MIB)
+    held = (
+        4 * _SHARED_COPIES * counts.elements
+        + 4 * _PERSONAL_COPIES * counts.personal
+        + _ROW_BYTES * counts.interactions
+        + block
+    )
+    return fit.base_mib + held / MIB
+
+
+def _dot(coefficients: list[float], values: list[float]) -> float:
+    return sum(c * v for c, v in zip(coefficients, values, strict=True))
+
+
+def duration(seconds: float) -> str:
+    """Return seconds in the unit that a reader would choose."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def size(number: float) -> str:
+    """Return bytes in the unit that a reader would choose."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if number < 1024:
+            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+        number /= 1024
+    return f"{number:,.1f} TiB"
+
+
+def compare(foretold: Estimate, result: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """Hold an estimate against the result of the run.
+
+    Args:
+        foretold: before the run.
+        result: the content of its result.json.
+
+    Returns:
+        "seconds", "round_s", "memory_mib", "bytes_up", "bytes_down" -> "foretold", "real"
+        and "error", the relative error.
+    """
+    cost, counts = result["systems"][0]["cost"], foretold.counts
+    trained = counts.clients * counts.rounds
+    rounds = sum(foretold.parts[p] for p in ("rounds", "evaluate", "checkpoint"))
+    pairs = {
+        "rounds_s": (rounds, cost["total_s"]),
+        "round_s": (foretold.round_s, cost["round_s_median"]),
+        "memory_mib": (foretold.memory_mib, cost["peak_rss_mib"]),
+        "bytes_up": (foretold.bytes_up, cost["bytes_up_per_client"] * trained),
+        "bytes_down": (foretold.bytes_down, cost["bytes_down_per_client"] * trained),
+    }
+    return {
+        name: {"foretold": said, "real": real, "error": said / real - 1 if real else 0.0}
+        for name, (said, real) in pairs.items()
+    }
