@@ -117,7 +117,7 @@ def speed_table(root: Path = ROOT) -> str:
 
 
 def bench_table(name: str, root: Path = ROOT) -> str:
-    """Return the tables of what ``fedrec bench`` has measured: workloads, curves or sharding."""
+    """Return the tables of what ``fedrec bench`` has measured."""
     figures = measurement(f"bench/{name}", root)
     if figures is None:
         return ""
@@ -125,8 +125,10 @@ def bench_table(name: str, root: Path = ROOT) -> str:
         told = bench.markdown_workloads(figures)
     elif name == "catalogue":
         told = bench.markdown_curves(figures["catalogue"])
-    else:
+    elif name == "sharding":
         told = bench.markdown_sharding(figures["sharding"])
+    else:
+        told = bench.markdown_estimates(figures["runs"])
     return f"{told}\n\nMeasured on {_machine(figures['machine'])}."
 
 
@@ -286,6 +288,7 @@ PARTS: dict[Path, dict[str, Callable[[Path], str]]] = {
         "bench": partial(bench_table, "workloads"),
         "catalogue": partial(bench_table, "catalogue"),
         "sharding": partial(bench_table, "sharding"),
+        "estimate": partial(bench_table, "estimate"),
         "secure-speed": secure_speed_table,
         "engines": engines_table,
         **{name.replace("_", "-"): partial(audit_table, name) for name in AUDITS},

@@ -141,3 +141,27 @@ def markdown_secure(cases: Sequence[Figures]) -> str:
             f"{_mib(c['bytes_up_per_client'])}, {_mib(c['bytes_down_per_client'])} |"
         )
     return "\n".join(lines)
+
+
+def markdown_estimates(runs: Mapping[str, Figures]) -> str:
+    """Return the table of estimates held against the runs themselves.
+
+    Args:
+        runs: name -> figure -> "foretold", "real", "error" (`fedrec.bench.estimate.compare`).
+    """
+    columns = (
+        ("rounds_s", "seconds of all rounds", "{:.1f}", 1.0),
+        ("memory_mib", "memory, MiB", "{:,.0f}", 1.0),
+        ("bytes_up", "clients send, MiB", "{:,.1f}", 2.0**20),
+    )
+    lines = [
+        f"| run | {' | '.join(title for _, title, _, _ in columns)} |",
+        f"|---|{'---:|' * len(columns)}",
+    ]
+    for name, figures in runs.items():
+        cells = [name]
+        for key, _, form, unit in columns:
+            said, real = (form.format(figures[key][side] / unit) for side in ("foretold", "real"))
+            cells.append(f"{said}, was {real} ({figures[key]['error']:+.0%})")
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)

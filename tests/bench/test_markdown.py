@@ -2,6 +2,7 @@
 
 from fedrec.bench.markdown import (
     markdown_curves,
+    markdown_estimates,
     markdown_secure,
     markdown_sharding,
     markdown_workloads,
@@ -67,3 +68,12 @@ def test_sessions_stand_beside_their_gates() -> None:
         "| 1,000 | 53,824 | 48 | 10% | 7.08 s (25) | 1.81 | 2.00 MiB, 0.50 MiB |"
     )
     assert "| 1.81 (2.5) |" in markdown_secure([{**case, "ratio": 2.5}])
+
+
+def test_estimates_stand_beside_what_was() -> None:
+    one = {"foretold": 12.0, "real": 10.0, "error": 0.2}
+    size = {"foretold": 3 * 2.0**20, "real": 4 * 2.0**20, "error": -0.25}
+    text = markdown_estimates({"W1": {"rounds_s": one, "memory_mib": one, "bytes_up": size}})
+    assert text.splitlines()[2] == (
+        "| W1 | 12.0, was 10.0 (+20%) | 12, was 10 (+20%) | 3.0, was 4.0 (-25%) |"
+    )
