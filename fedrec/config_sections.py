@@ -120,7 +120,10 @@ class TrainSection(Section):
     rounds: int = Field(50, ge=0, description="communication rounds")
     epochs: int = Field(1, ge=1, description="passes over the local samples in a round")
     batch: int = Field(256, ge=0, description="samples a step; 0: all local samples")
-    negatives: int = Field(4, ge=0, description="negatives drawn anew for each positive")
+    negatives: int = Field(4, ge=0, description="negatives drawn for each positive")
+    resample: Literal["round", "once"] = Field(
+        "round", description="negatives are drawn anew in each round, or once for the whole run"
+    )
     optimizer: Literal["sgd", "adam"] = Field("adam", description="the client's optimiser")
     lr: float = Field(0.1, gt=0, description="learning rate of shared parameters on the client")
     personal_lr: float = Field(0.05, gt=0, description="learning rate of personal parameters")

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from fedrec.bench.presampled import PRESAMPLED_ROUND, presample
 from fedrec.bench.workloads import Workload
-from fedrec.data.batches import Samples, draw_negatives, lay_out
+from fedrec.data.batches import Samples, draw_negatives
 from fedrec.data.population import expand
+from fedrec.data.tiles import lay_out
 from fedrec.engine.server_side import AppServer
 from fedrec.params import PartialSum
 from fedrec.training.node import Setup, init_personal, init_shared, prepare, train_node
@@ -106,10 +107,11 @@ def _batches(setup: Setup, clients: NDArray[np.int64]) -> dict[str, NDArray]:
     step = 256  # clients: a padded layout of all at once would be large
     for at in range(0, len(clients), step):
         part = _part(samples, at, min(at + step, len(clients)))
-        laid = lay_out(part, batch, 1)
-        real = laid.mask > 0
-        item.append(laid.fields["item"][real].astype(np.int32))
-        label.append(laid.label[real])
+        laid = lay_out(part, batch, 1, batch)
+        steps = np.argsort(laid.client[laid.batch], kind="stable")  # a tile is a batch
+        order = laid.source[steps][laid.weight[steps] > 0]
+        item.append(part.fields["item"][order].astype(np.int32))
+        label.append(part.label[order])
     return {
         "sample_indptr": _pointers(count),
         "sample_item": np.concatenate(item),

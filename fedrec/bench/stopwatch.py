@@ -20,7 +20,7 @@ PHASES = ("sampling", "gather", "train", "privacy", "fold", "server", "evaluate"
 PROBES: tuple[tuple[str, str, str], ...] = (
     ("fedrec.data.batches", "draw_samples", "sampling"),
     ("fedrec.training.node", "train_node", "gather"),  # what is left of it: blocks, copies
-    ("fedrec.data.batches", "lay_out", "gather"),
+    ("fedrec.data.tiles", "lay_out", "gather"),
     ("fedrec.training.rows", "index_tables", "gather"),
     ("fedrec.training.local", "train_cohort", "train"),
     ("fedrec.privacy.policy", "PrivacyPolicy.on_update", "privacy"),

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedrec.data.population import Population, expand
+from fedrec.data.touched import Touched
 from fedrec.rng import Purpose, draw, integers, keys
 
 _BITMAP_BYTES = 1 << 26
@@ -31,6 +32,7 @@ class Sampling:
         all_items: a client's samples are all items (closed-form methods).
         alpha: all_items: weight 1 + alpha of an interaction, 1 of the others.
         pooled: add the column "user" (centralised training, merchant clients).
+        fixed: negatives are drawn once, the same in every round.
     """
 
     negatives: int = 4
@@ -39,6 +41,7 @@ class Sampling:
     all_items: bool = False
     alpha: float = 0.0
     pooled: bool = False
+    fixed: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +55,7 @@ class Samples:
         weight: float32 [n], relative weight of the sample.
         order: uint64 [n], addressed words that decide the order within a client.
         num_clients: C.
+        touched: the item rows behind the fields, where they are known already.
     """
 
     client: NDArray[np.int64]
@@ -60,23 +64,7 @@ class Samples:
     weight: NDArray[np.float32]
     order: NDArray[np.uint64]
     num_clients: int
-
-
-@dataclass(frozen=True, eq=False)
-class Batches:
-    """Samples laid out as [C, S, B]; padding has mask 0.
-
-    Attributes:
-        fields: column name -> int64 [C, S, B].
-        label: float32 [C, S, B].
-        mask: float32 [C, S, B], weight of the sample, 0 where padded.
-        samples: float32 [C, S], sum of the weights of a batch.
-    """
-
-    fields: dict[str, NDArray[np.int64]]
-    label: NDArray[np.float32]
-    mask: NDArray[np.float32]
-    samples: NDArray[np.float32]
+    touched: Touched | None = None
 
 
 def _forbidden(population: Population, users: NDArray[np.int64], leaky: bool) -> NDArray[np.bool_]:
@@ -132,7 +120,8 @@ def _draw_block(
     position = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
     forbidden = _forbidden(population, users, spec.leaky)
     possible = (np.count_nonzero(forbidden, axis=1) < population.num_items)[owner]
-    key = keys(seed, round_number, users, Purpose.NEGATIVES)[owner]
+    drawn_in = 0 if spec.fixed else round_number
+    key = keys(seed, drawn_in, users, Purpose.NEGATIVES)[owner]
     counter = (position[:, None] * spec.negatives + np.arange(spec.negatives)).ravel()
     key, owner = np.repeat(key, spec.negatives), np.repeat(owner, spec.negatives)
     items = integers(draw(key, counter), population.num_items)
@@ -157,7 +146,7 @@ def draw_samples(
     round_number: int,
     spec: Sampling,
 ) -> Samples:
-    """Make the training samples of some clients for one round.
+    """Return the training samples of some clients for one round.
 
     Args:
         population: the clients.
@@ -167,8 +156,25 @@ def draw_samples(
         spec: how samples are made.
 
     Returns:
-        The samples, client by client.
+        The samples, client by client; where they are fixed, they are kept from round to
+        round, which changes nothing but the time it takes.
     """
+    from fedrec.data.fixed import fixed_samples  # which draws by `make_samples` below
+
+    kept = fixed_samples(population, seed, spec)
+    if kept is not None:
+        return kept.take(clients, round_number)
+    return make_samples(population, clients, seed, round_number, spec)
+
+
+def make_samples(
+    population: Population,
+    clients: NDArray[np.int64],
+    seed: int,
+    round_number: int,
+    spec: Sampling,
+) -> Samples:
+    """Draw the training samples of some clients; arguments as for `draw_samples`."""
     users = population.users_of(clients)
     if spec.all_items:
         return _all_items(population, users, spec)
@@ -195,12 +201,24 @@ def draw_samples(
     owner = np.repeat(np.repeat(np.arange(len(users)), counts), width)
     if spec.pooled:
         fields["user"] = users[owner].reshape(label.shape)
-    starts = np.repeat((np.cumsum(counts) - counts) * width, counts * width)
-    order = draw(
-        keys(seed, round_number, users, Purpose.SHUFFLE)[owner], np.arange(len(owner)) - starts
-    )
+    order = shuffling_words(seed, round_number, users, counts * width)
     columns = {name: value.ravel() for name, value in fields.items()}
     return Samples(position[owner], columns, label.ravel(), weight.ravel(), order, len(clients))
+
+
+def shuffling_words(
+    seed: int, round_number: int, users: NDArray[np.int64], counts: NDArray[np.int64]
+) -> NDArray[np.uint64]:
+    """Return the words that decide the order of each user's samples, one user after the other.
+
+    Args:
+        seed: seed of the run.
+        round_number: the round.
+        users: int64 [M].
+        counts: int64 [M], samples of each.
+    """
+    key = np.repeat(keys(seed, round_number, users, Purpose.SHUFFLE), counts)
+    return draw(key, np.arange(len(key)) - np.repeat(np.cumsum(counts) - counts, counts))
 
 
 def _all_items(population: Population, users: NDArray[np.int64], spec: Sampling) -> Samples:
@@ -222,57 +240,6 @@ def _all_items(population: Population, users: NDArray[np.int64], spec: Sampling)
     )
 
 
-def lay_out(samples: Samples, batch: int, epochs: int) -> Batches:
-    """Shuffle each client's samples and cut them into batches.
-
-    Each epoch is shuffled anew; the last batch of an epoch may be smaller.
-
-    Args:
-        samples: samples of C clients.
-        batch: B, samples a step; 0 for all samples of the client in one step.
-        epochs: passes.
-
-    Returns:
-        [C, S, B] with S the largest number of steps, and B trimmed to the longest batch.
-    """
-    count = np.bincount(samples.client, minlength=samples.num_clients)
-    longest = int(count.max(initial=1))
-    width = min(batch, longest) if batch else longest
-    width = max(width, 1)
-    per_epoch = -(-count // width)
-    steps = max(1, int(per_epoch.max(initial=1)) * epochs)
-    shape = (samples.num_clients, steps, width)
-    start = (np.cumsum(count) - count)[samples.client]
-    fields = {n: _first_of_client(v, count, shape) for n, v in samples.fields.items()}
-    label, mask = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-    rank = np.arange(len(samples.client)) - start
-    for epoch in range(epochs):
-        order = _order(samples, epoch) if batch and steps > 1 else slice(None)
-        step = rank // width + epoch * per_epoch[samples.client]
-        cell = (samples.client * steps + step) * width + rank % width
-        for name, value in samples.fields.items():
-            fields[name].reshape(-1)[cell] = value[order]
-        label.reshape(-1)[cell] = samples.label[order]
-        mask.reshape(-1)[cell] = samples.weight[order]
-    return Batches(fields, label, mask, mask.sum(-1))
-
-
-def _order(samples: Samples, epoch: int) -> NDArray[np.int64]:
-    words = samples.order if epoch == 0 else draw(samples.order, epoch)
-    client = samples.client.astype(np.uint64) << np.uint64(40)
-    return np.argsort(client | (words >> np.uint64(24)))
-
-
-def _first_of_client(
-    values: NDArray[np.int64], count: NDArray[np.int64], shape: tuple[int, int, int]
-) -> NDArray[np.int64]:
-    """Fill [C, S, B] with each client's first id, so that padding touches no other row."""
-    first = np.zeros(len(count), np.int64)
-    some = count > 0
-    first[some] = values[(np.cumsum(count) - count)[some]]
-    return np.broadcast_to(first[:, None, None], shape).copy()
-
-
 def sample_counts(population: Population, spec: Sampling) -> NDArray[np.int64]:
     """Return the number of samples of each client in a round, int64 [num_clients]."""
     if spec.all_items:
@@ -282,31 +249,35 @@ def sample_counts(population: Population, spec: Sampling) -> NDArray[np.int64]:
 
 
 def make_blocks(
-    counts: NDArray[np.int64], batch: int, epochs: int, max_samples: int
+    counts: NDArray[np.int64], batch: int, epochs: int, max_samples: int, *, alike: bool = False
 ) -> list[NDArray[np.int64]]:
-    """Cut clients into blocks of like size, so that little is padded.
-
-    As in FedJAX (Ro et al. 2021), clients are sorted by size; a block holds
-    clients whose padded size differs by at most about a quarter.
+    """Cut clients into blocks, those with like numbers of steps together.
 
     Args:
         counts: int64 [C], samples of each client.
         batch: samples a step, 0 for all.
         epochs: passes.
-        max_samples: padded samples that a block may hold.
+        max_samples: samples that a block may hold; one client may exceed it.
+        alike: in a block, numbers of steps differ by at most about a quarter, for
+            training whose every step costs all rows of all clients.
 
     Returns:
         Positions [C'] of the clients of each block, ascending; clients without
         samples are in none.
     """
-    width = np.minimum(counts, batch) if batch else counts
-    steps = -(-counts // np.maximum(width, 1))
-    padded = np.maximum(width * steps, 1)
-    kind = np.floor(np.log(padded) / np.log(1.25)).astype(np.int64)
+    some = np.flatnonzero(counts > 0)
+    steps = -(-counts[some] // batch) if batch else np.ones(len(some), np.int64)
+    kind = np.floor(np.log(steps) / np.log(1.25)).astype(np.int64)
+    order = np.argsort(steps, kind="stable")
+    held = np.cumsum(counts[some][order] * (epochs if batch else 1))
     blocks = []
-    for value in np.unique(kind[counts > 0]):
-        members = np.flatnonzero((kind == value) & (counts > 0))
-        size = int(padded[members].max()) * (epochs if batch else 1)
-        step = max(1, max_samples // size)
-        blocks += [members[at : at + step] for at in range(0, len(members), step)]
+    first = 0
+    while first < len(order):
+        before = held[first - 1] if first else 0
+        last = max(first + 1, int(np.searchsorted(held, before + max_samples, "right")))
+        if alike:
+            other = np.flatnonzero(kind[order[first:last]] != kind[order[first]])
+            last = first + int(other[0]) if len(other) else last
+        blocks.append(np.sort(some[order[first:last]]))
+        first = last
     return blocks

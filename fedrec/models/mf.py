@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from fedrec.data.interactions import Catalogue
 from fedrec.models.recommender import (
+    Gradients,
+    Outer,
     RowInput,
     Tensor,
     Tensors,
@@ -42,6 +44,9 @@ class MatrixFactorisation:
     scale: float = 0.01
     explicit: bool = False
     rating_range: tuple[float, float] = (1.0, 5.0)
+
+    rank_one = True
+    """The gradient of an item's row is a number times the user's vector."""
 
     @property
     def pairwise(self) -> bool:
@@ -93,6 +98,44 @@ class MatrixFactorisation:
         loss = losses.squared if self.kind == "squared" else losses.logistic
         return loss(prediction, batch["label"], batch["weight"])
 
+    def gradients(
+        self, weights: Tensors, personal: Tensors, rows: Tensors, batch: Tensors
+    ) -> Gradients:
+        """Losses and gradients of tiles, by hand: one number for each sample carries them.
+
+        With x the prediction and c = weight * dloss/dx, an item's row moves along
+        ``c * p`` and the user's vector along ``sum c * q``.
+        """
+        import tensorflow as tf
+
+        q, p, weight = rows["item"], personal["user"], batch["weight"]
+        x = _dot(q, p)
+        if self.pairwise:
+            n = rows["negative"]
+            behind = _dot(n, p) - x
+            c = -weight * tf.sigmoid(behind)
+            losses = tf.reduce_sum(weight * tf.nn.softplus(behind), -1)
+            both = {"item": Outer(c, p), "negative": Outer(-c, p)}
+            return Gradients(losses, both, {}, {"user": _sum_like(c, q, p) - _sum_like(c, n, p)})
+        if self.explicit:
+            x += weights["mean"][:, None] + rows["item_bias"][..., 0]
+            x += personal["user_bias"][..., 0]
+        if self.kind == "squared":
+            c = weight * (x - batch["label"])
+            losses = 0.5 * tf.reduce_sum(c * (x - batch["label"]), -1)
+        else:
+            c = weight * (tf.sigmoid(x) - batch["label"])
+            terms = tf.nn.sigmoid_cross_entropy_with_logits(labels=batch["label"], logits=x)
+            losses = tf.reduce_sum(weight * terms, -1)
+        item, user = {"item": Outer(c, p)}, {"user": _sum_like(c, q, p)}
+        if not self.explicit:
+            return Gradients(losses, item, {}, user)
+        bias = personal["user_bias"]
+        ones = tf.ones_like(bias)
+        item["item_bias"] = Outer(c, ones)
+        user["user_bias"] = _sum_like(c, tf.ones_like(rows["item_bias"]), bias)
+        return Gradients(losses, item, {"mean": tf.reduce_sum(c, -1)}, user)
+
     def score(
         self, weights: Tensors, personal: Tensors, item_vectors: Tensors, history: Tensor
     ) -> Tensor:
@@ -104,3 +147,21 @@ class MatrixFactorisation:
             return score
         score += weights["mean"] + item_vectors["item_bias"][:, 0] + personal["user_bias"][0, 0]
         return tf.clip_by_value(score, *self.rating_range)
+
+
+def _dot(q: Tensor, p: Tensor) -> Tensor:
+    """Return the products of rows [N, K, d] with vectors [N, 1 or K, d], [N, K]."""
+    import tensorflow as tf
+
+    if p.shape[1] == 1:
+        return tf.linalg.matmul(q, p, transpose_b=True)[..., 0]
+    return tf.reduce_sum(q * p, -1)
+
+
+def _sum_like(c: Tensor, q: Tensor, p: Tensor) -> Tensor:
+    """Return ``c * q`` [N, K, d], summed over the samples where p [N, 1, d] is one for all."""
+    import tensorflow as tf
+
+    if p.shape[1] == 1:
+        return tf.linalg.matmul(c[:, None], q)
+    return c[..., None] * q

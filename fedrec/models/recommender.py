@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,12 +38,47 @@ class RowInput:
         return "user" if self.field == "user" else "item"
 
 
+class Outer(NamedTuple):
+    """Row gradients of rank one: one number for each sample.
+
+    Attributes:
+        coefficient: float32 [N, K].
+        vector: float32 [N, 1, d], or [N, K, d] where personal values differ by sample.
+    """
+
+    coefficient: Tensor
+    vector: Tensor
+
+
+class Gradients(NamedTuple):
+    """Losses and gradients of N tiles of K samples, each tile of one client.
+
+    Attributes:
+        losses: float32 [N], weighted sums over the samples of a tile.
+        rows: input name -> float32 [N, K, d], or `Outer`.
+        weights: name -> float32 [N, ...].
+        personal: name -> float32, of the shape of the personal value.
+    """
+
+    losses: Tensor
+    rows: Mapping[str, Any]
+    weights: Tensors
+    personal: Tensors
+
+
 class Recommender(Protocol):
     """A model, written for ONE client.
 
     Personal values arrive with a leading axis of 1 (one client; it broadcasts
     over the batch) or B (pooled training, one row for each sample).  A model is
     hashable: compiled functions are kept for it.
+
+    A model may also offer its gradients, derived by hand and batched over tiles of
+    samples; they must equal those of `loss`:
+    ``gradients(weights, personal, rows, batch) -> Gradients`` with weights [N, ...],
+    personal [N, 1 or K, ...], rows [N, K, d] and batch columns [N, K].  With
+    ``rank_one = True`` it promises that all its row gradients are `Outer`, whose
+    vector is [N, 1, d] wherever the personal values are.
     """
 
     @property

@@ -6,12 +6,14 @@ from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
+from scipy.sparse import csc_matrix, csr_matrix
 
 from fedrec.params import PartialSum, Shared, SparseRows
 from fedrec.training.local import CohortUpdate
+from fedrec.training.rows import FactoredRows, Factors
 
 ROW_ID_BYTES = 4
+_HELD = 1 << 23  # samples whose factors are held before they are multiplied out
 _NO_METRICS = {"loss": 0.0, "samples": 0.0, "bytes_up": 0.0}
 
 
@@ -28,15 +30,73 @@ def bytes_up(update: CohortUpdate) -> float:
     if update.sent is not None:
         return float(update.sent.sum())
     total = sum(v.nbytes for v in update.weights.values())
-    for table, rows in update.rows.items():
-        total += rows.nbytes
-        total += len(rows) * ROW_ID_BYTES if table == _first_table(update, table) else 0
+    rows = update.rows
+    for table, index in update.index.items():
+        total += rows.num_bytes(table) if isinstance(rows, FactoredRows) else rows[table].nbytes
+        total += len(index.ids) * ROW_ID_BYTES if table == _first_table(update, table) else 0
     return float(total)
 
 
 def _first_table(update: CohortUpdate, table: str) -> str:
     """Tables over the same ids share one list of ids on the wire."""
     return next(t for t, index in update.index.items() if index is update.index[table])
+
+
+class _TableSum:
+    """The weighted sum of the row changes of one table, as far as it has come."""
+
+    def __init__(self, num_rows: int, width: int) -> None:
+        self._width = width
+        self._weight = np.zeros(num_rows)
+        self._touched = np.zeros(num_rows, bool)
+        self._dense: NDArray[np.float64] | None = None
+        self._parts: list[tuple[NDArray[np.int64], NDArray[np.float64], Factors]] = []
+        self._held = 0
+
+    def add(self, update: CohortUpdate, table: str, weight: NDArray[np.float64]) -> None:
+        """Add the changes of C clients, times their weights (float64 [C])."""
+        index, rows = update.index[table], update.rows
+        of_row = weight[index.client]
+        self._weight += np.bincount(index.ids, of_row, index.num_rows)
+        self._touched[index.ids] = True
+        if not isinstance(rows, FactoredRows):
+            shape = (index.num_rows, len(index.ids))
+            scatter = csr_matrix((of_row, (index.ids, np.arange(len(index.ids)))), shape)
+            self._add_dense(scatter @ rows[table])
+            return
+        for one in rows.factors[table]:
+            self._parts.append((index.ids[one.place], weight, one))
+            self._held += len(one.place)
+        if self._held > _HELD:
+            everything = np.arange(len(self._weight))
+            self._add_dense(self._product(everything, len(everything)))
+
+    def take(self) -> tuple[SparseRows, NDArray[np.float64]]:
+        """Return the sum of the touched rows, and their weights."""
+        ids = np.flatnonzero(self._touched)
+        place = np.cumsum(self._touched) - 1
+        rows = self._product(place, len(ids)) if self._parts else None
+        if self._dense is not None:
+            before = self._dense[ids]
+            rows = before if rows is None else rows + before
+        if rows is None:
+            rows = np.zeros((0, self._width))
+        return SparseRows(ids, rows), self._weight[ids]
+
+    def _add_dense(self, rows: NDArray[np.float64]) -> None:
+        self._dense = rows if self._dense is None else self._dense + rows
+
+    def _product(self, place: NDArray[np.int64], num_rows: int) -> NDArray[np.float64]:
+        """Multiply the numbers of all samples with the vectors of their batches."""
+        vectors = [one.vector * weight[one.client][:, None] for _, weight, one in self._parts]
+        counts = [np.bincount(one.batch, minlength=len(one.client)) for _, _, one in self._parts]
+        numbers = np.concatenate([one.coefficient for *_, one in self._parts]).astype(np.float64)
+        rows = place[np.concatenate([ids for ids, *_ in self._parts])]
+        start = np.concatenate([[0], np.cumsum(np.concatenate(counts))])
+        self._parts, self._held = [], 0
+        by_batch = csc_matrix((numbers, rows, start), (num_rows, len(start) - 1))
+        product: NDArray[np.float64] = by_batch.tocsr() @ np.concatenate(vectors)
+        return product
 
 
 def partial_sum(updates: Iterable[CohortUpdate], shared: Shared, weighting: str) -> PartialSum:
@@ -52,31 +112,23 @@ def partial_sum(updates: Iterable[CohortUpdate], shared: Shared, weighting: str)
     Returns:
         The partial sum; an empty one if there is no update.
     """
-    tables = {t: np.zeros(v.shape) for t, v in shared.tables.items()}
-    row_weight = {t: np.zeros(len(v)) for t, v in shared.tables.items()}
-    touched = {t: np.zeros(len(v), bool) for t, v in shared.tables.items()}
+    tables = {t: _TableSum(*v.shape) for t, v in shared.tables.items()}
     weights = {n: np.zeros(v.shape) for n, v in shared.weights.items()}
     metrics: dict[str, float] = {}
     total, clients = 0.0, 0
     for update in updates:
         weight = client_weights(update, weighting)
-        for table in tables:
-            index = update.index[table]
-            of_row = weight[index.client]
-            shape = (index.num_rows, len(index.ids))
-            scatter = csr_matrix((of_row, (index.ids, np.arange(len(index.ids)))), shape)
-            tables[table] += scatter @ update.rows[table]
-            row_weight[table] += np.bincount(index.ids, of_row, index.num_rows)
-            touched[table][index.ids] = True
+        for name, table in tables.items():
+            table.add(update, name, weight)
         for name in weights:
             weights[name] += np.tensordot(weight, update.weights[name].astype(np.float64), 1)
         total += float(weight.sum())
         clients += len(weight)
         add_metrics(metrics, update, weight)
-    ids = {t: np.flatnonzero(hit) for t, hit in touched.items()}
+    sums = {t: table.take() for t, table in tables.items()}
     return PartialSum(
-        {t: SparseRows(ids[t], tables[t][ids[t]]) for t in tables},
-        {t: row_weight[t][ids[t]] for t in tables},
+        {t: rows for t, (rows, _) in sums.items()},
+        {t: weight for t, (_, weight) in sums.items()},
         weights,
         total,
         clients,

@@ -27,17 +27,47 @@ def compile_once(function: Callable[..., Any], free_axes: Sequence[int]) -> Call
     traces: dict[Any, Callable[..., Any]] = {}
 
     def call(*arguments: Any) -> Any:
-        tensors = tf.nest.map_structure(tf.convert_to_tensor, arguments)
-        specs = tuple(
-            tf.nest.map_structure(lambda tensor, axes=axes: _spec(tensor, axes), argument)
-            for argument, axes in zip(tensors, free_axes, strict=True)
-        )
-        key = str(specs)
+        flat = [tf.convert_to_tensor(value) for value in tf.nest.flatten(arguments)]
+        axes = _axes(arguments, free_axes)
+        key = (_outline(arguments), *(_key(t, free) for t, free in zip(flat, axes, strict=True)))
         if key not in traces:
-            traces[key] = tf.function(function, input_signature=specs, autograph=False)
-        return traces[key](*tensors)
+            traces[key] = _trace(function, arguments, flat, axes)
+        return traces[key](flat)
 
     return call
+
+
+def _trace(
+    function: Callable[..., Any], arguments: Any, flat: Sequence[Any], axes: Sequence[int]
+) -> Callable[[Sequence[Any]], Any]:
+    """Trace `function` for arguments of one structure, handed over as a flat list."""
+    outline = tf.nest.map_structure(lambda _: 0, arguments)
+    specs = [_spec(tensor, free) for tensor, free in zip(flat, axes, strict=True)]
+
+    def packed(*tensors: Any) -> Any:
+        return function(*tf.nest.pack_sequence_as(outline, tensors))
+
+    traced = tf.function(packed, input_signature=specs, autograph=False)
+    concrete = traced.get_concrete_function()
+    return lambda tensors: concrete(*tensors)
+
+
+def _axes(arguments: Sequence[Any], free_axes: Sequence[int]) -> list[int]:
+    counts = [len(tf.nest.flatten(argument)) for argument in arguments]
+    return [axes for n, axes in zip(counts, free_axes, strict=True) for _ in range(n)]
+
+
+def _outline(value: Any) -> Any:
+    """Return what is hashable of a structure: its keys and lengths."""
+    if isinstance(value, dict):
+        return tuple((key, _outline(value[key])) for key in sorted(value))
+    if isinstance(value, (tuple, list)):
+        return tuple(_outline(part) for part in value)
+    return None
+
+
+def _key(tensor: Any, axes: int) -> Any:
+    return tensor.dtype, tensor.shape.rank, tuple(tensor.shape[min(axes, tensor.shape.rank) :])
 
 
 def _spec(tensor: Any, axes: int) -> Any:

@@ -1,34 +1,43 @@
 """Local training, written once: for every engine, client kind and baseline.
 
 `train_cohort` trains C clients in one compiled call.  A client has only the rows
-that it touches: the rows of all clients of a block lie one after the other in
-one array [T, d], so no per-client table and no dense table delta ever exist.
-The model's loss for one client is vectorised over clients; clients are
-independent, so the gradient of the sum of their losses is each one's own.
+that it touches, and of those only its own changes are kept, so no per-client table
+and no dense table change ever exist.  Here the samples become a plan of steps; the
+loop over steps is in `fedrec.training.steps`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from fedrec.data.batches import Batches, Samples, lay_out
-from fedrec.models.recommender import Recommender, Tensor
+from fedrec.data.batches import Samples
+from fedrec.data.tiles import Tiles, lay_out
+from fedrec.models.recommender import Recommender
 from fedrec.params import Personal, Shared
-from fedrec.training.compiled import compile_once
 from fedrec.training.methods import Method, Phase
-from fedrec.training.optimizers import adam_init, adam_step
-from fedrec.training.rows import RowIndex, entities, index_tables
+from fedrec.training.optimizers import adam_init
+from fedrec.training.rows import (
+    FactoredRows,
+    Factors,
+    RowIndex,
+    Touched,
+    Traffic,
+    entities,
+    index_tables,
+    plan_traffic,
+)
+from fedrec.training.steps import Kind, Moments, State, compile_phase, moving_tables
 
-State = dict[str, dict[str, Tensor]]  # {"rows": ..., "weights": ..., "personal": ...}
-Moments = dict[str, dict[str, tuple[Tensor, Tensor]]]  # group -> name -> Adam's two moments
 Slots = tuple[int, Moments]  # steps taken, moments
+
+_TILE = 32  # samples of a tile; a smaller one pads less, a larger one repeats less
+_DEEP_TILE = 64  # where each tile has a copy of the client's weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +45,8 @@ class CohortUpdate:
     """The updates of C clients, each still its own.
 
     Attributes:
-        rows: table name -> float32 [T, d], row deltas, client by client.
+        rows: table name -> float32 [T, d], row deltas, client by client; a
+            `FactoredRows` writes them out where they are asked for.
         index: table name -> which client and row each delta belongs to.
         weights: name -> float32 [C, ...], dense deltas.
         personal: the new personal parameters, stacked [C, ...].
@@ -47,7 +57,7 @@ class CohortUpdate:
         sent: float64 [C], bytes that a compressed update takes; None: row ids and float32.
     """
 
-    rows: dict[str, NDArray[np.float32]]
+    rows: Mapping[str, NDArray[np.float32]]
     index: dict[str, RowIndex]
     weights: dict[str, NDArray[np.float32]]
     personal: Personal
@@ -56,6 +66,36 @@ class CohortUpdate:
     slots: Slots
     metrics: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     sent: NDArray[np.float64] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class _Cohort:
+    """What all phases of a call share: the model, what was received, and the samples."""
+
+    model: Recommender
+    start: State
+    samples: Samples
+    touched: Mapping[str, Touched]
+    reduction: str
+
+
+@dataclass(frozen=True, eq=False)
+class _Result:
+    """What a phase leaves.
+
+    Attributes:
+        state: changes since the start.
+        slots: steps taken, and moments.
+        samples: float64 [C], summed weights of one pass.
+        loss: float64 [C], mean over the samples of the phase.
+        factors: table name -> changes of its rows, if they are factored.
+    """
+
+    state: State
+    slots: Slots
+    samples: NDArray[np.float64]
+    loss: NDArray[np.float64]
+    factors: dict[str, list[Factors]] | None = None
 
 
 def train_cohort(
@@ -88,300 +128,213 @@ def train_cohort(
     Raises:
         ValueError: if a phase is closed-form and there is no solver.
     """
-    of_table = entities(model)
-    index = index_tables(model, shared, samples, all_rows=every_row)
-    start: State = {
-        "rows": {t: tf.gather(shared.tables[t], index[e].ids) for t, e in of_table.items()},
-        "weights": {n: _stack(v, samples.num_clients) for n, v in shared.weights.items()},
-        "personal": {n: tf.constant(v) for n, v in personal.values.items()},
-    }
-    state, loss, weight = start, np.zeros(samples.num_clients), np.zeros(samples.num_clients)
-    left: Slots = (0, {})
+    touched = index_tables(model, shared, samples, all_rows=every_row)
+    cohort = _Cohort(model, _received(shared, personal), samples, touched, method.reduction)
+    nothing = np.zeros(samples.num_clients)
+    result = _Result(_unchanged(cohort, shared), (0, {}), nothing, nothing)
     phases = method.phases if len(samples.client) else ()  # nothing to train on: no change
     for number, phase in enumerate(phases):
         if phase.solver == "closed-form":
             if solve_personal is None:
                 raise ValueError("a closed-form phase needs solve_personal")
-            solved = solve_personal(shared, personal, samples, method)
-            state = {**state, "personal": {n: tf.constant(v) for n, v in solved.values.items()}}
+            personal = solve_personal(shared, personal, samples, method)
+            start = {**cohort.start, "personal": _constants(personal.values)}
+            still = {n: tf.zeros_like(v) for n, v in start["personal"].items()}
+            cohort = _Cohort(model, start, samples, touched, method.reduction)
+            result = _Result({**result.state, "personal": still}, (0, {}), nothing, nothing)
             continue
-        batches = lay_out(samples, phase.batch, phase.epochs if phase.batch else 1)
-        given = slots if number == len(phases) - 1 else None
-        state, left, total = _run_phase(
-            model, phase, method.reduction, start, state, given, batches, index
-        )
-        passes = phase.epochs
-        weight = batches.samples.sum(-1, dtype=np.float64) / (passes if phase.batch else 1)
-        loss = total.numpy().astype(np.float64) / np.maximum(weight * passes, 1e-12)
-    return _difference(model, start, state, index, weight, loss, left)
+        last = number == len(phases) - 1
+        result = _run_phase(cohort, phase, result, slots if last else None, last=last)
+    return _update(cohort, result)
 
 
-def _difference(
-    model: Recommender,
-    start: State,
-    state: State,
-    index: Mapping[str, RowIndex],
-    samples: NDArray[np.float64],
-    loss: NDArray[np.float64],
-    slots: Slots,
-) -> CohortUpdate:
-    """Return what has changed since `start`."""
+def _constants(arrays: Mapping[str, NDArray]) -> dict[str, Any]:
+    return {name: tf.convert_to_tensor(value) for name, value in arrays.items()}
+
+
+def _received(shared: Shared, personal: Personal) -> State:
+    """Return what the clients start from: tables [I, d], weights [1, ...], personal [C, ...]."""
+    weights = {name: value[None] for name, value in shared.weights.items()}
+    values = {"rows": shared.tables, "weights": weights, "personal": personal.values}
+    return {group: _constants(arrays) for group, arrays in values.items()}
+
+
+def _unchanged(cohort: _Cohort, shared: Shared) -> State:
+    """Return changes of zero; those of rows are made where a phase moves them."""
+    count = cohort.samples.num_clients
+    return {
+        "rows": {},
+        "weights": {n: tf.zeros((count, *v.shape)) for n, v in shared.weights.items()},
+        "personal": {n: tf.zeros_like(v) for n, v in cohort.start["personal"].items()},
+    }
+
+
+def _update(cohort: _Cohort, result: _Result) -> CohortUpdate:
+    """Return what has changed since the clients received their parameters."""
+    index = {t: cohort.touched[e].index for t, e in entities(cohort.model).items()}
+    rows: Mapping[str, NDArray[np.float32]]
+    if result.factors is not None:
+        rows = FactoredRows(result.factors, index)
+    else:
+        rows = {t: _rows(cohort, result.state, t).numpy() for t in index}
+    start, state = cohort.start["personal"], result.state["personal"]
     return CohortUpdate(
-        {t: (v - start["rows"][t]).numpy() for t, v in state["rows"].items()},
-        {t: index[e] for t, e in entities(model).items()},
-        {n: (v - start["weights"][n]).numpy() for n, v in state["weights"].items()},
-        Personal({n: v.numpy() for n, v in state["personal"].items()}),
-        samples,
-        loss,
-        slots,
+        rows,
+        index,
+        {n: v.numpy() for n, v in result.state["weights"].items()},
+        Personal({n: (start[n] + v).numpy() for n, v in state.items()}),
+        result.samples,
+        result.loss,
+        result.slots,
     )
 
 
-def _stack(value: NDArray[np.float32], num_clients: int) -> Tensor:
-    return tf.broadcast_to(tf.constant(value), (num_clients, *value.shape))
+def _rows(cohort: _Cohort, state: State, table: str) -> Any:
+    """Return the changes of a table's rows so far, [T, d]; zero if no phase has moved them."""
+    if table in state["rows"]:
+        return state["rows"][table]
+    size = len(cohort.touched[entities(cohort.model)[table]].index.ids)
+    return tf.zeros((size, *cohort.start["rows"][table].shape[1:]))
+
+
+def _tile(model: Recommender, start: State, num_clients: int) -> int:
+    """Return the width of a tile: one client's batches are never cut."""
+    if num_clients == 1:
+        return 1 << 30
+    heads = set(start["personal"]) - set(model.personal_vectors)
+    return _DEEP_TILE if start["weights"] or heads else _TILE
 
 
 def _run_phase(
-    model: Recommender,
-    phase: Phase,
-    reduction: str,
-    start: State,
-    state: State,
-    slots: Slots | None,
-    batches: Batches,
-    index: Mapping[str, RowIndex],
-) -> tuple[State, Slots, Tensor]:
-    """Run one phase; returns the new state, its slots and each client's summed loss [C]."""
-    fields = {row.field: row.entity for row in model.row_inputs}
-    local = {name: index[e].local(batches.fields[name]) for name, e in fields.items()}
-    means = reduction == "mean"
-    scale = np.maximum(batches.samples, 1e-12) if means else np.ones_like(batches.samples)
-    owner = {r.table: index[r.entity].client for r in model.row_inputs}
-    names = ("lr", "personal_lr", "l2", "prox_mu")
-    rates = {name: tf.constant(getattr(phase, name), tf.float32) for name in names}
-    proximal = phase.prox_mu > 0 and phase.shared
-    run = compile_phase(model, phase.shared, phase.personal, phase.optimizer, proximal)
-    first, moments = slots or (0, _fresh_moments(model, phase, state))
+    cohort: _Cohort, phase: Phase, before: _Result, slots: Slots | None, *, last: bool
+) -> _Result:
+    """Run one phase; whoever goes on from `slots` continues with their moments."""
+    model, count = cohort.model, cohort.samples.num_clients
+    epochs = phase.epochs if phase.batch else 1
+    tile = _tile(model, cohort.start, count)
+    tiles = lay_out(cohort.samples, phase.batch, epochs, tile)
     repeats = 1 if phase.batch else phase.epochs
-    new, moments, total = run(
-        start,
+    kind = _kind(cohort, phase, before, last=last)
+    traffic = {
+        entity: plan_traffic(
+            tiles,
+            touched,
+            again=repeats > 1,
+            moving=phase.personal if entity == "user" else phase.shared,
+            changed=slots is not None or bool(before.state["rows"]),
+            sparing=kind.factored,
+        )
+        for entity, touched in cohort.touched.items()
+    }
+    state = {**before.state, "rows": _changes(cohort, kind, before.state, traffic)}
+    first, moments = slots or (0, _fresh_moments(kind, state))
+    state, moments, out = compile_phase(kind)(
+        cohort.start,
         state,
         moments,
         tf.constant(first),
-        local,
-        owner,
-        batches.label,
-        batches.mask,
-        scale.astype(np.float32),
         tf.constant(repeats),
-        rates,
+        _plan(cohort, phase, tiles, traffic),
     )
-    return new, (first + batches.label.shape[1] * repeats, moments), total
+    after = (first + tiles.num_steps * repeats, moments)
+    samples = np.bincount(tiles.client, tiles.samples, count) / epochs
+    losses = out["loss"].numpy().astype(np.float64)
+    if cohort.reduction == "mean":
+        losses *= np.tile(tiles.samples, repeats)
+    total = np.bincount(np.tile(tiles.client, repeats), losses, count)
+    loss = total / np.maximum(samples * phase.epochs, 1e-12)
+    kept = {t: v for t, v in state["rows"].items() if t in before.state["rows"] or t in kind.tables}
+    factors = _factors(cohort, tiles, out) if kind.factored else None
+    return _Result({**state, "rows": kept}, after, samples, loss, factors)
 
 
-def moving_tables(model: Recommender, shared: bool, personal: bool) -> tuple[str, ...]:
-    """Return the tables whose rows move: users' rows are personal, all others shared."""
-    return tuple(
-        table for table, e in entities(model).items() if (personal if e == "user" else shared)
-    )
+def _kind(cohort: _Cohort, phase: Phase, before: _Result, *, last: bool) -> Kind:
+    """Return what is compiled; row changes stay factored if nothing after needs the rows."""
+    model = cohort.model
+    proximal = phase.prox_mu > 0 and phase.shared
+    every = set(moving_tables(model, phase.shared, phase.personal)) == set(entities(model))
+    plain = phase.optimizer == "sgd" and not proximal and phase.l2 == 0
+    rank_one = bool(getattr(model, "rank_one", False))
+    factored = rank_one and every and plain and last and not before.state["rows"]
+    if factored and phase.epochs > 1 and not phase.batch:
+        factored = False  # each repeated step would need factors of its own
+    return Kind(model, phase.shared, phase.personal, phase.optimizer, proximal, factored)
 
 
-def _fresh_moments(model: Recommender, phase: Phase, state: State) -> Moments:
-    if phase.optimizer != "adam":
+def _changes(
+    cohort: _Cohort, kind: Kind, state: State, traffic: Mapping[str, Traffic]
+) -> dict[str, Any]:
+    """Return the changes of rows that the steps read and write: [T, d], or those slots used."""
+    out = {}
+    for table, entity in entities(cohort.model).items():
+        if table in state["rows"]:
+            out[table] = state["rows"][table]
+        elif table in kind.tables and not kind.factored:
+            out[table] = _rows(cohort, state, table)
+        else:
+            width = cohort.start["rows"][table].shape[1:]
+            out[table] = tf.zeros((traffic[entity].num_slots, *width))
+    return out
+
+
+def _fresh_moments(kind: Kind, state: State) -> Moments:
+    if kind.optimizer != "adam":
         return {}
-    rows = {t: state["rows"][t] for t in moving_tables(model, phase.shared, phase.personal)}
-    moments = {"rows": adam_init(rows)}
-    if phase.shared:
+    moments = {"rows": adam_init({t: state["rows"][t] for t in kind.tables})}
+    if kind.shared:
         moments["weights"] = adam_init(state["weights"])
-    if phase.personal:
+    if kind.personal:
         moments["personal"] = adam_init(state["personal"])
     return moments
 
 
-@dataclass(frozen=True)
-class _Kind:
-    """What is fixed when a phase is compiled (see `compile_phase`)."""
-
-    model: Recommender
-    shared: bool
-    personal: bool
-    optimizer: str
-    proximal: bool
-
-
-@dataclass(frozen=True, eq=False)
-class _Step:
-    """What one step sees, as tensors inside the compiled loop.
-
-    Attributes:
-        ids: field -> int32 [C, B], positions in the stacked rows.
-        label: float32 [C, B].
-        weight: float32 [C, B], weight of a sample in the loss.
-        owner: table -> int32 [T], client of each stacked row.
-        rates: learning rates and penalties.
-        number: int32, steps that the optimiser has taken before.
-    """
-
-    ids: Mapping[str, Tensor]
-    label: Tensor
-    weight: Tensor
-    owner: Mapping[str, Tensor]
-    rates: Mapping[str, Tensor]
-    number: Tensor
-
-
-@lru_cache(maxsize=64)
-def compile_phase(
-    model: Recommender, shared: bool, personal: bool, optimizer: str, proximal: bool
-) -> Callable[..., Any]:
-    """Return the compiled loop over local steps for one kind of phase.
-
-    One trace serves all blocks: shapes are dynamic, learning rates are arguments.
-
-    Args:
-        model: the model.
-        shared: whether rows and weights move.
-        personal: whether personal parameters (and users' rows) move.
-        optimizer: "sgd" or "adam".
-        proximal: whether the FedProx pull is added to shared parameters.
-
-    Returns:
-        ``(start, state, moments, first_step, local, owner, label, mask, scale, repeats, rates)
-        -> (state, moments, loss [C])``.
-    """
-    kind = _Kind(model, shared, personal, optimizer, proximal)
-
-    def run(
-        start: State,
-        state: State,
-        moments: Moments,
-        first: Tensor,
-        local: Mapping[str, Tensor],
-        owner: Mapping[str, Tensor],
-        label: Tensor,
-        mask: Tensor,
-        scale: Tensor,
-        repeats: Tensor,
-        rates: Mapping[str, Tensor],
-    ) -> tuple[State, Moments, Tensor]:
-        distinct = tf.shape(label)[1]
-
-        def body(
-            s: Tensor, state: State, moments: Moments, total: Tensor
-        ) -> tuple[Tensor, State, Moments, Tensor]:
-            at = s % distinct
-            ids = {name: value[:, at] for name, value in local.items()}
-            weight = mask[:, at] / scale[:, at, None]
-            step = _Step(ids, label[:, at], weight, owner, rates, first + s)
-            losses, grads = _gradients(kind, state, step)
-            state, moments = _move(kind, start, state, moments, grads, step)
-            return s + 1, state, moments, total + losses * scale[:, at]
-
-        zero = tf.zeros(tf.shape(label)[0])
-        _, state, moments, total = tf.while_loop(
-            lambda s, *_: s < distinct * repeats, body, (tf.constant(0), state, moments, zero)
-        )
-        return state, moments, total
-
-    return compile_once(run, (1, 1, 1, 0, 3, 1, 3, 3, 2, 0, 0))
-
-
-def _gradients(kind: _Kind, state: State, step: _Step) -> tuple[Tensor, State]:
-    """Return the losses [C] of all clients, and the gradients of what moves.
-
-    Row gradients stand one for each sample and row input, [C, B, d], with l2.
-    """
-    model = kind.model
-    rows = {r.name: tf.gather(state["rows"][r.table], step.ids[r.field]) for r in model.row_inputs}
-
-    def one_client(one: Mapping[str, Any]) -> Tensor:
-        vectors = {name: value[None] for name, value in one["personal"].items()}
-        batch = {"label": one["label"], "weight": one["weight"]}
-        return model.loss(one["weights"], vectors, one["rows"], batch)
-
-    stacked = {
-        "weights": state["weights"],
-        "personal": state["personal"],
-        "rows": rows,
-        "label": step.label,
-        "weight": step.weight,
+def _plan(
+    cohort: _Cohort, phase: Phase, tiles: Tiles, traffic: Mapping[str, Traffic]
+) -> dict[str, Any]:
+    """Lay out everything that the steps see, as arrays."""
+    model, samples = cohort.model, cohort.samples
+    means = cohort.reduction == "mean"
+    of_batch = tiles.samples.astype(np.float32)
+    weight = tiles.weight / of_batch[tiles.batch][:, None] if means else tiles.weight
+    reads: dict[str, Any] = {}
+    writes: dict[str, Any] = {}
+    for one in traffic.values():
+        for out, visits in ((reads, one.reads), (writes, one.writes)):
+            out |= {name: (v.cell, v.slot, v.start) for name, v in visits.items()}
+    fields = {r.field for r in model.row_inputs}
+    rates = {
+        name: np.float32(getattr(phase, name)) for name in ("lr", "personal_lr", "l2", "prox_mu")
     }
-    moving = moving_tables(model, kind.shared, kind.personal)
-    wanted = {
-        "rows": {r.name: rows[r.name] for r in model.row_inputs if r.table in moving},
-        "weights": state["weights"] if kind.shared else {},
-        "personal": state["personal"] if kind.personal else {},
+    return {
+        "ids": {name: samples.fields[name].astype(np.int32)[tiles.source] for name in fields},
+        "label": samples.label[tiles.source],
+        "weight": weight,
+        "batch": tiles.batch,
+        "client": tiles.client,
+        "mass": np.ones_like(of_batch) if means else of_batch,
+        "first_tile": np.searchsorted(tiles.batch, np.arange(len(tiles.client))).astype(np.int32),
+        "tile_start": tiles.tile_start,
+        "batch_start": tiles.batch_start,
+        "reads": reads,
+        "writes": writes,
+        "owner": _owners(cohort) if phase.optimizer != "sgd" or phase.prox_mu > 0 else {},
+        "num_clients": np.int32(samples.num_clients),
+        **rates,
     }
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
-        tape.watch(wanted)
-        losses = tf.vectorized_map(one_client, stacked, fallback_to_while_loop=False)
-        total = tf.reduce_sum(losses)
-    grads = tape.gradient(total, wanted, unconnected_gradients="zero")
-    grads = tf.nest.map_structure(tf.convert_to_tensor, grads)  # no IndexedSlices
-    decay = step.rates["l2"] * step.weight[..., None]
-    grads["rows"] = {name: grad + decay * rows[name] for name, grad in grads["rows"].items()}
-    return losses, grads
 
 
-def _move(
-    kind: _Kind, start: State, state: State, moments: Moments, grads: State, step: _Step
-) -> tuple[State, Moments]:
-    """Take one optimiser step on all that moves; l2 counts once for each sample."""
-    new = {group: dict(values) for group, values in state.items()}
-    slots = {group: dict(values) for group, values in moments.items()}
-    samples = tf.reduce_sum(step.weight, -1)
-    active = samples > 0  # a client whose batches are used up stays as it is
-    lr, personal_lr = step.rates["lr"], step.rates["personal_lr"]
-
-    def apply(group: str, name: str, grad: Tensor, rate: Tensor, moving: Tensor) -> None:
-        value, slot = state[group][name], slots.get(group, {}).get(name)
-        new[group][name], slot = _step(kind.optimizer, value, grad, slot, rate, step.number, moving)
-        if slot is not None:
-            slots[group][name] = slot
-
-    for table in moving_tables(kind.model, kind.shared, kind.personal):
-        inputs = [r for r in kind.model.row_inputs if r.table == table]
-        own = inputs[0].entity == "user"
-        pull = kind.proximal and not own
-        value, rate = state["rows"][table], personal_lr if own else lr
-        where = tf.concat([tf.reshape(step.ids[r.field], [-1]) for r in inputs], 0)
-        width = tf.shape(value)[-1]
-        grad = tf.concat([tf.reshape(grads["rows"][r.name], [-1, width]) for r in inputs], 0)
-        if kind.optimizer == "sgd" and not pull:
-            new["rows"][table] = tf.tensor_scatter_nd_sub(value, where[:, None], rate * grad)
-            continue
-        summed = tf.math.unsorted_segment_sum(grad, where, tf.shape(value)[0])
-        if pull:
-            summed += step.rates["prox_mu"] * (value - start["rows"][table])
-        apply("rows", table, summed, rate, tf.gather(active, step.owner[table]))
-    for name, grad in grads["weights"].items():
-        if kind.proximal:
-            grad += step.rates["prox_mu"] * (state["weights"][name] - start["weights"][name])
-        apply("weights", name, grad, lr, active)
-    for name, grad in grads["personal"].items():
-        value = state["personal"][name]
-        decay = step.rates["l2"] * _along(samples, value)
-        apply("personal", name, grad + decay * value, personal_lr, active)
-    return new, slots
+def _owners(cohort: _Cohort) -> dict[str, NDArray[np.int32]]:
+    return {t: cohort.touched[e].index.client for t, e in entities(cohort.model).items()}
 
 
-def _step(
-    optimizer: str,
-    value: Tensor,
-    grad: Tensor,
-    slot: Any,
-    lr: Tensor,
-    number: Tensor,
-    active: Tensor,
-) -> tuple[Tensor, Any]:
-    """Take one step; entries that are not `active` (bool, first axis of value) stay."""
-    if optimizer == "sgd":
-        moved = value - lr * grad
-    else:
-        moved, slot = adam_step(value, grad, slot, lr, number)
-    return tf.where(_along(active, value), moved, value), slot
-
-
-def _along(first: Tensor, value: Tensor) -> Tensor:
-    """Reshape [C] so that it broadcasts over the first axis of `value`."""
-    return tf.reshape(first, tf.concat([[-1], tf.ones_like(tf.shape(value)[1:])], 0))
+def _factors(cohort: _Cohort, tiles: Tiles, out: Mapping[str, Any]) -> dict[str, list[Factors]]:
+    """Return the factors of each table's row changes."""
+    factors: dict[str, list[Factors]] = {}
+    for r in cohort.model.row_inputs:
+        place = cohort.touched[r.entity].places[r.field][tiles.source]
+        batch = np.broadcast_to(tiles.batch[:, None], place.shape)
+        coefficient = out[f"coefficient/{r.name}"].numpy().ravel()
+        vector = out[f"vector/{r.name}"].numpy()
+        found = Factors(place.ravel(), batch.ravel(), coefficient, tiles.client, vector)
+        factors.setdefault(r.table, []).append(found)
+    return factors

@@ -137,6 +137,7 @@ def build_method(config: Config, *, pairwise: bool = False, pooled: bool = False
         all_items=fcf,
         alpha=train.alpha if fcf else 0.0,
         pooled=pooled,
+        fixed=train.resample == "once",
     )
     reduction = "sum" if fcf else train.reduction
     return Method(

@@ -148,7 +148,8 @@ def training_blocks(setup: Setup, clients: NDArray[np.int64]) -> Iterator[NDArra
     phases = [p for p in setup.method.phases if p.solver == "gradient"]
     batch = min(p.batch for p in phases)
     epochs = max(p.epochs for p in phases if p.batch == batch)
-    for block in make_blocks(counts, batch, epochs, limit):
+    dense = any(p.prox_mu > 0 or p.optimizer != "sgd" for p in phases)
+    for block in make_blocks(counts, batch, epochs, limit, alike=dense):
         yield clients[block]
 
 
@@ -275,12 +276,13 @@ def _train_many_users(
     new = {}
     for name, value in vectors.items():
         moved = value.copy()
-        moved[update.index[PREFIX + name].ids] += update.rows.pop(PREFIX + name)
-        update.index.pop(PREFIX + name)
+        moved[update.index[PREFIX + name].ids] += update.rows[PREFIX + name]
         new[name] = moved
     for name, value in update.personal.values.items():
         new[name] = value[np.searchsorted(clients, owner)]
-    return update, Personal(new)
+    rows = {t: update.rows[t] for t in shared.tables}
+    index = {t: update.index[t] for t in shared.tables}
+    return replace(update, rows=rows, index=index), Personal(new)
 
 
 def _first_user(owner: NDArray[np.int64], clients: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -6,14 +6,14 @@ model's loss is unchanged: it receives one personal row for each sample.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedrec.data.interactions import Catalogue
-from fedrec.models.recommender import Recommender, RowInput, Tensor, Tensors
+from fedrec.models.recommender import Gradients, Recommender, RowInput, Tensor, Tensors
 from fedrec.params import Personal, Shared
 
 PREFIX = "personal/"
@@ -59,6 +59,23 @@ class Pooled:
         vectors = {n: rows[PREFIX + n] for n in self.model.personal_vectors}
         own = {r.name: rows[r.name] for r in self.model.row_inputs}
         return self.model.loss(weights, {**personal, **vectors}, own, batch)
+
+    @property
+    def gradients(self) -> Callable[..., Gradients] | None:
+        """The model's gradients by hand, if it offers them; those of vectors are rows."""
+        by_hand = getattr(self.model, "gradients", None)
+        if by_hand is None:
+            return None
+
+        def pooled(weights: Tensors, personal: Tensors, rows: Tensors, batch: Tensors) -> Gradients:
+            vectors = {n: rows[PREFIX + n] for n in self.model.personal_vectors}
+            own = {r.name: rows[r.name] for r in self.model.row_inputs}
+            found: Gradients = by_hand(weights, {**personal, **vectors}, own, batch)
+            moved = {PREFIX + n: found.personal[n] for n in vectors}
+            rest = {n: found.personal[n] for n in personal}
+            return Gradients(found.losses, {**found.rows, **moved}, found.weights, rest)
+
+        return pooled
 
     def score(
         self, weights: Tensors, personal: Tensors, item_vectors: Tensors, history: Tensor

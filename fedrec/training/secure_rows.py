@@ -151,7 +151,8 @@ def _sampled_rows(
     """Return entity -> rows that training touches, which follow from the samples alone."""
     seed, sampling = setup.config.run.seed, setup.method.sampling
     samples = draw_samples(setup.population, block, seed, round_number, sampling)
-    return index_tables(setup.model, shared, samples, all_rows=False)
+    found = index_tables(setup.model, shared, samples)
+    return {entity: touched.index for entity, touched in found.items()}
 
 
 def _largest_rows(

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 import fedrec.bench.stopwatch
-import fedrec.data.batches
+import fedrec.data.tiles
 import fedrec.training.local
 from fedrec.bench.stopwatch import PHASES, PROBES, Stopwatch, replaced, watched
 
@@ -71,14 +71,14 @@ def test_other_threads_are_not_counted() -> None:
 
 
 def test_a_function_is_replaced_wherever_it_is_imported_and_put_back() -> None:
-    original = fedrec.data.batches.lay_out
+    original = fedrec.data.tiles.lay_out
 
     def other() -> None: ...
 
-    with replaced(original, other, "fedrec.data.batches", "lay_out"):
-        assert fedrec.data.batches.lay_out is other
+    with replaced(original, other, "fedrec.data.tiles", "lay_out"):
+        assert fedrec.data.tiles.lay_out is other
         assert fedrec.training.local.lay_out is other
-    assert fedrec.data.batches.lay_out is original
+    assert fedrec.data.tiles.lay_out is original
     assert fedrec.training.local.lay_out is original
 
 

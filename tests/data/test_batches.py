@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,16 +9,15 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from fedrec.data.batches import (
-    Batches,
     Samples,
     Sampling,
     draw_negatives,
     draw_samples,
-    lay_out,
     make_blocks,
     sample_counts,
 )
 from fedrec.data.population import Population
+from fedrec.data.tiles import lay_out
 from tests.training.cohorts import population_of, random_population
 
 ITEMS = 12
@@ -81,9 +77,9 @@ def test_held_out_items_change_no_training_batch(
     ours = draw_samples(population, everyone(population), 3, 1, spec)
     theirs = draw_samples(other, everyone(population), 3, 1, spec)
     assert columns(ours) == columns(theirs)
-    first, second = lay_out(ours, 4, 2), lay_out(theirs, 4, 2)
-    assert (first.mask == second.mask).all()
-    assert all((first.fields[n] == second.fields[n]).all() for n in first.fields)
+    first, second = lay_out(ours, 4, 2, 3), lay_out(theirs, 4, 2, 3)
+    assert (first.weight == second.weight).all()
+    assert (first.source == second.source).all()
 
 
 @given(populations())
@@ -208,88 +204,35 @@ def test_clients_of_many_users_name_the_user() -> None:
     assert samples.fields["item"][::2].tolist() == [1, 2, 0, 3]
 
 
-def numbered(counts: list[int]) -> Samples:
-    """Samples whose item is their own number."""
-    client = np.repeat(np.arange(len(counts)), counts)
-    size = len(client)
-    order = np.random.default_rng(0).integers(0, 2**63, size).astype(np.uint64)
-    ones = np.ones(size, np.float32)
-    return Samples(client, {"item": np.arange(size)}, ones, ones * 2, order, len(counts))
-
-
-@given(st.lists(st.integers(0, 9), min_size=1, max_size=6), st.integers(0, 11), st.integers(1, 3))
-def test_every_sample_is_seen_once_in_each_epoch(
-    counts: list[int], batch: int, epochs: int
-) -> None:
-    samples = numbered(counts)
-    laid = lay_out(samples, batch, epochs)
-    assert laid.label.shape == laid.mask.shape == laid.fields["item"].shape
-    assert ((laid.mask == 0) | (laid.mask == 2)).all()
-    assert np.allclose(laid.samples, laid.mask.sum(-1))
-    for client, count in enumerate(counts):
-        mine = np.flatnonzero(samples.client == client)
-        seen = laid.fields["item"][client][laid.mask[client] > 0]  # steps in their order
-        assert len(seen) == count * epochs
-        for epoch in range(epochs):
-            assert sorted(seen[epoch * count : (epoch + 1) * count]) == mine.tolist()
-        steps = laid.mask[client].max(-1, initial=0) > 0
-        assert steps.sum() == epochs * -(-count // (batch or max(count, 1)))
-        assert not steps[steps.argmin() :].any() or steps.all()  # no hole between steps
-        padding = laid.fields["item"][client][laid.mask[client] == 0]
-        assert (padding == (mine[0] if count else 0)).all()  # touches no further row
-
-
-def test_epochs_are_shuffled_anew() -> None:
-    laid = lay_out(numbered([64]), 16, 3)
-    epochs = laid.fields["item"][0].reshape(3, 64)
-    assert [sorted(e) for e in epochs.tolist()] == [list(range(64))] * 3
-    assert all((epochs[a] != epochs[b]).mean() > 0.8 for a, b in ((0, 1), (0, 2), (1, 2)))
-
-
-def batches_of(laid: Batches, client: int) -> list[Any]:
-    return [sorted(step[mask > 0].tolist())
-            for step, mask in zip(laid.fields["item"][client], laid.mask[client], strict=True)
-            if mask.any()]  # fmt: skip
-
-
-@given(st.lists(st.integers(1, 30), min_size=2, max_size=5), st.integers(1, 12))
-def test_batches_do_not_depend_on_the_block(counts: list[int], batch: int) -> None:
-    samples = numbered(counts)
-    together = lay_out(samples, batch, 2)
-    for client in range(len(counts)):
-        mine = samples.client == client
-        alone = replace(
-            samples,
-            client=np.zeros(mine.sum(), np.int64),
-            fields={"item": samples.fields["item"][mine]},
-            label=samples.label[mine],
-            weight=samples.weight[mine],
-            order=samples.order[mine],
-            num_clients=1,
-        )
-        assert batches_of(lay_out(alone, batch, 2), 0) == batches_of(together, client)
-
-
 @given(
     st.lists(st.integers(0, 5000), min_size=1, max_size=40),
     st.integers(0, 300),
     st.integers(1, 3),
     st.integers(1, 20000),
+    st.booleans(),
 )
 def test_blocks_hold_each_client_once(
-    counts: list[int], batch: int, epochs: int, limit: int
+    counts: list[int], batch: int, epochs: int, limit: int, alike: bool
 ) -> None:
     sizes = np.array(counts)
-    blocks = make_blocks(sizes, batch, epochs, limit)
+    blocks = make_blocks(sizes, batch, epochs, limit, alike=alike)
     members = np.concatenate([*blocks, np.zeros(0, np.int64)])
     assert sorted(members) == np.flatnonzero(sizes).tolist()
+    last = 0
     for block in blocks:
         assert (np.diff(block) > 0).all()
-        width = np.minimum(sizes[block], batch) if batch else sizes[block]
-        padded = width * -(-sizes[block] // width)
-        assert padded.max() <= 1.25 * padded.min() + 1e-9
-        passes = epochs if batch else 1
-        assert len(block) == 1 or len(block) * padded.max() * passes <= limit
+        assert len(block) == 1 or sizes[block].sum() * (epochs if batch else 1) <= limit
+        steps = -(-sizes[block] // batch) if batch else np.ones(len(block))
+        assert steps.min() >= last
+        last = steps.max()
+        assert not alike or steps.max() <= 1.25 * steps.min() + 1e-9
+
+
+def test_as_few_blocks_as_fit() -> None:
+    blocks = make_blocks(np.array([3, 9, 4, 2]), 0, 1, 9)
+    assert [b.tolist() for b in blocks] == [[0], [1], [2, 3]]  # all of one step: their order
+    blocks = make_blocks(np.array([3, 9, 4, 2]), 4, 1, 9)
+    assert [b.tolist() for b in blocks] == [[0, 2, 3], [1]]
 
 
 @pytest.mark.parametrize("spec", SPECS)

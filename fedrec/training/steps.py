@@ -1,0 +1,339 @@
+"""The compiled loop over local steps: all clients of a block at once.
+
+State is kept as changes since the clients received their parameters, never as the
+difference of two tables: a small change of a large value would drown in rounding.
+A client's row is the received row plus its own earlier changes.  All samples of a
+step stand in tiles [n, K] of one client each (see `fedrec.data.tiles`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import tensorflow as tf
+
+from fedrec.models.recommender import Gradients, Outer, Recommender, Tensor
+from fedrec.training.compiled import compile_once
+from fedrec.training.optimizers import adam_step
+from fedrec.training.rows import entities
+
+State = dict[str, dict[str, Tensor]]  # {"rows": ..., "weights": ..., "personal": ...}
+Moments = dict[str, dict[str, tuple[Tensor, Tensor]]]  # group -> name -> Adam's two moments
+Plan = Mapping[str, Any]
+"""What the steps see, as tensors: "ids" and "label", "weight" [N, K]; "batch", "client",
+"mass", "first_tile" and the starts of `Tiles`; "num_clients"; "reads", "writes": entity -> field ->
+(cell, slot, start); "owner": table -> int32 [T]; "lr", "personal_lr", "l2", "prox_mu"."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What is fixed when a phase is compiled.
+
+    Attributes:
+        model: the model.
+        shared: whether rows and weights move.
+        personal: whether personal parameters (and users' rows) move.
+        optimizer: "sgd" or "adam".
+        proximal: whether the FedProx pull is added to shared parameters.
+        factored: row changes are returned as factors; only those that a later step
+            reads are also kept as rows.
+    """
+
+    model: Recommender
+    shared: bool
+    personal: bool
+    optimizer: str
+    proximal: bool
+    factored: bool
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """The tables whose rows move."""
+        return moving_tables(self.model, self.shared, self.personal)
+
+
+def moving_tables(model: Recommender, shared: bool, personal: bool) -> tuple[str, ...]:
+    """Return the tables whose rows move: users' rows are personal, all others shared."""
+    return tuple(
+        table for table, e in entities(model).items() if (personal if e == "user" else shared)
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Step:
+    """One step's part of the plan.
+
+    Attributes:
+        ids: field -> int32 [n, K], rows of the tables.
+        label: float32 [n, K].
+        weight: float32 [n, K], weight of a sample in the loss.
+        tile_client: int32 [n], client of each tile.
+        segment: int32 [n], batch of each tile within the step, ascending.
+        client: int32 [m], client of each batch.
+        mass: float32 [m], sum of the weights of each batch.
+        first_tile: int32 [m].
+        reads: field -> cells [a] that read changes, and their slots.
+        writes: field -> cells [a] that write changes, and their slots.
+        number: int32, steps that the optimiser has taken before.
+    """
+
+    ids: Mapping[str, Tensor]
+    label: Tensor
+    weight: Tensor
+    tile_client: Tensor
+    segment: Tensor
+    client: Tensor
+    mass: Tensor
+    first_tile: Tensor
+    reads: Mapping[str, tuple[Tensor, Tensor]]
+    writes: Mapping[str, tuple[Tensor, Tensor]]
+    number: Tensor
+
+
+@lru_cache(maxsize=64)
+def compile_phase(kind: Kind) -> Callable[..., Any]:
+    """Return the compiled loop over local steps for one kind of phase.
+
+    One trace serves all blocks: shapes are dynamic, learning rates are arguments.
+
+    Args:
+        kind: of the phase.
+
+    Returns:
+        ``(start, state, moments, first_step, repeats, plan) -> (state, moments, out)``,
+        where `out` has "loss" [M] of each batch and, if factored, for each row input
+        "coefficient" [N, K] and "vector" [M, d].
+    """
+    inputs = [r.name for r in kind.model.row_inputs] if kind.factored else []
+    names = ["loss", *(f"{part}/{n}" for n in inputs for part in ("coefficient", "vector"))]
+
+    def run(
+        start: State, state: State, moments: Moments, first: Tensor, repeats: Tensor, plan: Plan
+    ) -> tuple[State, Moments, dict[str, Tensor]]:
+        distinct = tf.shape(plan["tile_start"])[0] - 1
+        steps = distinct * repeats
+
+        def body(
+            s: Tensor, state: State, moments: Moments, out: dict[str, Any]
+        ) -> tuple[Tensor, State, Moments, dict[str, Any]]:
+            step = _slice(plan, s % distinct, first + s)
+            found = _gradients(kind, start, state, step, plan["l2"])
+            told = {"loss": tf.math.segment_sum(found.losses, step.segment)}
+            if kind.factored:
+                told |= _factors(found, step, plan["lr"])
+            state, moments = _move(kind, start, state, moments, found, step, plan)
+            return s + 1, state, moments, {n: out[n].write(s, told[n]) for n in names}
+
+        empty = {
+            n: tf.TensorArray(tf.float32, steps, infer_shape=False, clear_after_read=True)
+            for n in names
+        }
+        _, state, moments, out = tf.while_loop(
+            lambda s, *_: s < steps,
+            body,
+            (tf.constant(0), state, moments, empty),
+            parallel_iterations=1,
+        )
+        return state, moments, {n: array.concat() for n, array in out.items()}
+
+    return compile_once(run, (1, 1, 1, 0, 0, 2))
+
+
+def _slice(plan: Plan, at: Tensor, number: Tensor) -> _Step:
+    """Cut one step out of the plan."""
+    low, high = plan["tile_start"][at], plan["tile_start"][at + 1]
+    first, last = plan["batch_start"][at], plan["batch_start"][at + 1]
+    client, batch = plan["client"][first:last], plan["batch"][low:high]
+    segment = batch - first
+
+    def visits(kind: str) -> dict[str, tuple[Tensor, Tensor]]:
+        return {
+            field: (cell[begin[at] : begin[at + 1]], slot[begin[at] : begin[at + 1]])
+            for field, (cell, slot, begin) in plan[kind].items()
+        }
+
+    return _Step(
+        {name: ids[low:high] for name, ids in plan["ids"].items()},
+        plan["label"][low:high],
+        plan["weight"][low:high],
+        tf.gather(client, segment),
+        segment,
+        client,
+        plan["mass"][first:last],
+        plan["first_tile"][first:last] - low,
+        visits("reads"),
+        visits("writes"),
+        number,
+    )
+
+
+def _gradients(kind: Kind, start: State, state: State, step: _Step, l2: Tensor) -> Gradients:
+    """Return losses [n] and gradients of what moves, for each tile; row gradients with l2."""
+    model, rows = kind.model, {}
+    for r in model.row_inputs:
+        values = tf.gather(start["rows"][r.table], tf.reshape(step.ids[r.field], [-1]))
+        if r.field in step.reads:
+            cell, slot = step.reads[r.field]
+            own = tf.gather(state["rows"][r.table], slot)
+            values = tf.tensor_scatter_nd_add(values, cell[:, None], own)
+        rows[r.name] = tf.reshape(values, [*tf.unstack(tf.shape(step.label)), values.shape[-1]])
+    weights = {
+        n: value + tf.gather(state["weights"][n], step.tile_client)
+        for n, value in start["weights"].items()
+    }
+    personal = {
+        n: tf.gather(value, step.tile_client) + tf.gather(state["personal"][n], step.tile_client)
+        for n, value in start["personal"].items()
+    }
+    batch = {"label": step.label, "weight": step.weight}
+    by_hand = getattr(model, "gradients", None)
+    if by_hand is not None:
+        wide = {n: value[:, None] for n, value in personal.items()}
+        found = by_hand(weights, wide, rows, batch)
+        found = found._replace(personal={n: found.personal[n][:, 0] for n in personal})
+    else:
+        found = _by_tape(kind, weights, personal, rows, batch)
+    if kind.factored:
+        return found
+    decay = l2 * step.weight[..., None]
+    moving = [r.name for r in model.row_inputs if r.table in kind.tables]
+    wide = {n: _written_out(found.rows[n]) + decay * rows[n] for n in moving}
+    return found._replace(rows=wide)
+
+
+def _by_tape(
+    kind: Kind,
+    weights: Mapping[str, Tensor],
+    personal: Mapping[str, Tensor],
+    rows: Mapping[str, Tensor],
+    batch: Mapping[str, Tensor],
+) -> Gradients:
+    """Differentiate the model's loss for one client, vectorised over tiles.
+
+    A loss is a sum over samples, so a tile is as good as a client of its own; tiles
+    are independent, so the gradient of the sum of their losses is each one's own.
+    """
+    model = kind.model
+
+    def one_tile(one: Mapping[str, Any]) -> Tensor:
+        vectors = {name: value[None] for name, value in one["personal"].items()}
+        return model.loss(one["weights"], vectors, one["rows"], one["batch"])
+
+    moving = [r.name for r in model.row_inputs if r.table in kind.tables]
+    wanted = {
+        "rows": {n: rows[n] for n in moving},
+        "weights": weights if kind.shared else {},
+        "personal": personal if kind.personal else {},
+    }
+    stacked = {"weights": weights, "personal": personal, "rows": rows, "batch": batch}
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(wanted)
+        losses = tf.vectorized_map(one_tile, stacked, fallback_to_while_loop=False)
+        total = tf.reduce_sum(losses)
+    grads = tape.gradient(total, wanted, unconnected_gradients="zero")
+    grads = tf.nest.map_structure(tf.convert_to_tensor, grads)  # no IndexedSlices
+    return Gradients(losses, grads["rows"], grads["weights"], grads["personal"])
+
+
+def _written_out(grad: Tensor | Outer) -> Tensor:
+    if isinstance(grad, Outer):
+        return grad.coefficient[..., None] * grad.vector
+    return grad
+
+
+def _factors(found: Gradients, step: _Step, lr: Tensor) -> dict[str, Tensor]:
+    """Return what a step of SGD adds to rows: a number for each cell, a vector for each batch."""
+    out = {}
+    for name, grad in found.rows.items():
+        out[f"coefficient/{name}"] = -lr * grad.coefficient
+        out[f"vector/{name}"] = tf.gather(grad.vector[:, 0], step.first_tile)
+    return out
+
+
+def _move(
+    kind: Kind,
+    start: State,
+    state: State,
+    moments: Moments,
+    found: Gradients,
+    step: _Step,
+    plan: Plan,
+) -> tuple[State, Moments]:
+    """Take one optimiser step on all that moves; l2 counts once for each sample."""
+    new = {group: dict(values) for group, values in state.items()}
+    slots = {group: dict(values) for group, values in moments.items()}
+    for table in kind.tables:
+        new["rows"][table], slot = _move_rows(kind, table, state, moments, found, step, plan)
+        if slot is not None:
+            slots["rows"][table] = slot
+    groups = [("weights", plan["lr"])] * kind.shared
+    groups += [("personal", plan["personal_lr"])] * kind.personal
+    for group, rate in groups:
+        for name, value in state[group].items():
+            grad = tf.math.segment_sum(getattr(found, group)[name], step.segment)
+            own = tf.gather(value, step.client)
+            if group == "personal":
+                received = tf.gather(start[group][name], step.client)
+                grad += plan["l2"] * _along(step.mass, own) * (received + own)
+            elif kind.proximal:
+                grad += plan["prox_mu"] * own
+            where, slot = step.client[:, None], moments.get(group, {}).get(name)
+            if slot is None:
+                new[group][name] = tf.tensor_scatter_nd_sub(value, where, rate * grad)
+                continue
+            mine = tuple(tf.gather(moment, step.client) for moment in slot)
+            moved, mine = adam_step(own, grad, mine, rate, step.number)
+            new[group][name] = tf.tensor_scatter_nd_update(value, where, moved)
+            slots[group][name] = tuple(
+                tf.tensor_scatter_nd_update(old, where, one)
+                for old, one in zip(slot, mine, strict=True)
+            )
+    return new, slots
+
+
+def _move_rows(
+    kind: Kind,
+    table: str,
+    state: State,
+    moments: Moments,
+    found: Gradients,
+    step: _Step,
+    plan: Plan,
+) -> tuple[Tensor, Any]:
+    """Take one step on the rows of a table: those of the step's samples, or all that coast."""
+    inputs = [r for r in kind.model.row_inputs if r.table == table]
+    own = inputs[0].entity == "user"
+    value, rate = state["rows"][table], plan["personal_lr"] if own else plan["lr"]
+    parts = [_row_gradients(found.rows[r.name], *step.writes[r.field]) for r in inputs]
+    grad, where = (tf.concat(part, 0) for part in zip(*parts, strict=True))
+    pull = kind.proximal and not own
+    if kind.optimizer == "sgd" and not pull:
+        return tf.tensor_scatter_nd_sub(value, where[:, None], rate * grad), None
+    grad = tf.math.unsorted_segment_sum(grad, where, tf.shape(value)[0])
+    if pull:
+        grad += plan["prox_mu"] * value
+    everyone = tf.reshape(plan["num_clients"], [1])
+    busy = tf.scatter_nd(step.client[:, None], tf.ones_like(step.client), everyone)
+    active = _along(tf.gather(busy > 0, plan["owner"][table]), value)
+    slot = moments.get("rows", {}).get(table)
+    if slot is None:
+        return tf.where(active, value - rate * grad, value), None
+    moved, after = adam_step(value, grad, slot, rate, step.number)
+    return tf.where(active, moved, value), after
+
+
+def _row_gradients(grad: Tensor | Outer, cell: Tensor, slot: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the gradients of the rows that some cells name, and their slots."""
+    if isinstance(grad, Outer):
+        width = tf.shape(grad.coefficient)[1]
+        vector = tf.gather(grad.vector[:, 0], cell // width)
+        return tf.gather(tf.reshape(grad.coefficient, [-1]), cell)[:, None] * vector, slot
+    return tf.gather(tf.reshape(grad, [-1, tf.shape(grad)[-1]]), cell), slot
+
+
+def _along(first: Tensor, value: Tensor) -> Tensor:
+    """Reshape [C] so that it broadcasts over the first axis of `value`."""
+    return tf.reshape(first, tf.concat([[-1], tf.ones_like(tf.shape(value)[1:])], 0))
