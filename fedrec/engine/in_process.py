@@ -77,6 +77,10 @@ class InProcessGrid(Grid):
         """Return the ids of all nodes, from 1."""
         return list(self._contexts)
 
+    def node_state(self, node_id: int) -> RecordDict:
+        """Return what a node keeps; the server never sees it."""
+        return self._contexts[node_id].state
+
     def push_messages(self, messages: Iterable[Message]) -> list[str]:
         """Deliver messages, one after the other, and keep the replies."""
         ids = []
