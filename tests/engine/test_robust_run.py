@@ -31,6 +31,10 @@ def lines(config):
     return [json.loads(line) for line in text.splitlines()]
 
 
+def system(config):
+    return json.loads(RunDirectory(Path(config.run.out)).system.read_text())
+
+
 @pytest.mark.parametrize("defence", ["median", "bulyan"])
 def test_nodes_do_not_matter_to_a_defence(small_run, defence):
     keys = {**SUMS, **ATTACK, "robust__defence": defence}
@@ -88,6 +92,9 @@ def test_a_bound_works_with_secure_sums(small_run):
     plain = moved(small_run("plain", **keys))
     secure = moved(small_run("secure", secure__mode="semi-honest", **keys))
     assert relative_difference(secure, plain) < 0.01  # up to quantisation
+    told = [system(small_run(name))["metrics"]["test"] for name in ("plain", "secure")]
+    assert set(told[1]["robust"]) == {"exposure@10"}
+    assert told[1]["honest"]["ndcg@10"] == pytest.approx(told[0]["honest"]["ndcg@10"], abs=0.02)
     unbounded = moved(small_run("open", **{**keys, "robust__defence": "off"}))
     assert relative_difference(unbounded, plain) > 0.5
 

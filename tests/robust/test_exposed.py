@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
+from fedrec.evaluation.encoding import decode_sums, encode_clients
 from fedrec.evaluation.sums import intervals, means
 from fedrec.robust.attacks import make_plot
 from fedrec.robust.exposed import exposure, measured, names
 from fedrec.training.node import evaluate_scorer
+from fedrec.training.secure_evaluation import evaluation_layout, measure
 from tests.audit.audit_cases import small_setup
 from tests.training.cohorts import population_of
 
@@ -74,3 +76,19 @@ def test_every_scorer_of_a_configuration_is_measured():
     assert set(plain.counts) == {"full"}
     assert plain.values["full.ndcg@10"] == whole.values["full.ndcg@10"]
     assert np.array_equal(plain.recommended, whole.recommended)
+
+
+def test_a_secure_evaluation_carries_the_same_figures():
+    setup = small_setup(robust__attack="promote", robust__malicious=0.25, secure__mode="semi-honest",
+                        server__rows="sum")  # fmt: skip
+    score, users = constant(np.arange(60.0)), np.arange(40)
+    values = measure(setup, score, users, "test")
+    layout = evaluation_layout(setup, "test", 40)
+    assert (tuple(values.metrics), tuple(values.counts)) == (layout.metrics, layout.protocols)
+    totals = {}
+    for own in encode_clients(values, values.users, 40, {}, layout):
+        totals = {name: totals.get(name, 0) + vector for name, vector in own.items()}
+    sums = decode_sums(totals, layout, seed=0, replicates=0)
+    plain = means(evaluate_scorer(setup, score, users, "test", bootstrap=0))
+    assert "robust.exposure@10" in plain
+    assert means(sums) == pytest.approx(plain, abs=1e-6)
