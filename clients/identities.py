@@ -18,12 +18,19 @@ from fedrec.wire_secure import IdentitiesReply, IdentitiesRequest, identity_seed
 def identities(message: Message, context: Context) -> Message:
     """Register the identities of all hosted clients."""
     IdentitiesRequest.unpack(message.content)
-    keys = {n: identity.public for n, identity in own_identities(context, host(context)).items()}
+    here = host(context)
+    own = own_identities(context, here, here.clients.tolist())
+    keys = {number: identity.public for number, identity in own.items()}
     return Message(IdentitiesReply(keys).pack(), reply_to=message)
 
 
-def own_identities(context: Context, here: Host) -> dict[int, Identity]:
-    """Return the identities of the hosted clients: from local files, or drawn once in a run.
+def own_identities(context: Context, here: Host, clients: list[int]) -> dict[int, Identity]:
+    """Return identities of hosted clients: from local files, or drawn once in a run.
+
+    Args:
+        context: of the node; the drawn ones stay in its state.
+        here: the node.
+        clients: client numbers.
 
     Raises:
         ConfigError: if the files are missing or do not fit the registry.
@@ -31,10 +38,10 @@ def own_identities(context: Context, here: Host) -> dict[int, Identity]:
     registry = local_registry(context, here)
     if registry is None:
         seeds = identity_seeds(context.state, here.clients, os.urandom(32 * len(here.clients)))
-        return {number: Identity(seed) for number, seed in seeds.items()}
+        return {number: Identity(seeds[number]) for number in clients}
     own = str(context.node_config.get("identity-dir", ""))
     directory = Path(own) if own else _registry_path(context, here).parent
-    return read_identities(directory, here.clients.tolist(), here.name, registry)
+    return read_identities(directory, clients, here.name, registry)
 
 
 def local_registry(context: Context, here: Host) -> Registry | None:

@@ -99,7 +99,7 @@ class _Stage:
         return SecureReply(answers, self._refused)
 
     def _wake(self) -> None:
-        own = own_identities(self._context, self._here)
+        own = own_identities(self._context, self._here, list(self._request.messages))
         if self._request.stage == "advertise":
             check_agreement(self._plan, self._context, self._here)
         for number in self._request.messages:
