@@ -44,6 +44,20 @@ def test_the_sampler_decides_who_are_neighbours(capsys):
     assert "replacing one client" in given["fixed"][1]
 
 
+def test_distributed_noise_is_dearer_where_the_sample_is_no_secret(capsys):
+    given = ("--epsilon", "4", "--delta", "1e-5", *ROUNDS)
+    code, out, _ = fedrec(capsys, *given, "--mechanism", "distributed")
+    assert code == 0
+    first, second = out.splitlines()
+    assert first.startswith("noise multiplier 8.5")  # the server's own noise: 2.55
+    assert "of the fewest clients that a round accepts" in second
+    assert "neighbours differ by the data of one client" in second
+    everyone = ("--sampling", "all", "--noise", "20", "--delta", "1e-5", *ROUNDS)
+    central = float(fedrec(capsys, *everyone)[1].split()[1])
+    told = fedrec(capsys, *everyone, "--mechanism", "distributed", "--steps", "65536")[1]
+    assert central < float(told.split()[1]) < 1.1 * central  # nothing to amplify: the same
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -54,6 +68,11 @@ def test_the_sampler_decides_who_are_neighbours(capsys):
         (("--epsilon", "1", "--delta", "2"), "--delta 2: expected a value between 0 and 1"),
         (("--epsilon", "1", "--sampling", "poison"), "Did you mean 'poisson'?"),
         (("--epsilon", "1", "--population", "10"), "--clients-per-round 600 is more than"),
+        (("--epsilon", "1", "--mechanism", "distribute"), "Did you mean 'distributed'?"),
+        (
+            ("--noise", "1", "--mechanism", "distributed", "--steps", "0"),
+            "--steps 0: expected a positive value",
+        ),
     ],
 )
 def test_refusals(capsys, arguments, message):

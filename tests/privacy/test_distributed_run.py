@@ -211,6 +211,22 @@ def test_a_client_refuses_a_session_that_accepts_fewer(small_run: Make) -> None:
         check_least(config, plan(7))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("mechanism", ["central", "local", "distributed"])
+def test_seeded_noise_on_ray_is_that_of_one_process(small_run: Make, mechanism: str) -> None:
+    keys = {**DISTRIBUTED, "privacy__mechanism": mechanism, "engine__nodes": 2}
+    if mechanism == "local":
+        keys |= {"secure__mode": "off"}
+    found = []
+    for engine in ("in-process", "ray"):
+        config = small_run(f"{mechanism}-{engine}", **keys)
+        execute(config, engine=engine)
+        arrays = read_arrays(RunDirectory(Path(config.run.out)).checkpoint)[0]
+        found.append(arrays["shared/table.item"])
+    assert found[0] == pytest.approx(found[1], rel=1e-4, abs=4 * 2.0 / (2**16 - 1))
+    assert np.abs(found[0]).max() > 1
+
+
 # Central noise: a crash together with another sum -----------------------------------
 
 
