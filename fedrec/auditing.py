@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from fedrec.audit.defences import NEEDS_SINGLE, OWN
 from fedrec.audit.findings import findings
 from fedrec.audit.inspect import audit_round, scenes
 from fedrec.audit.membership import LEAST_SHADOWS, audit_membership
 from fedrec.audit.poisoning import audit_robustness, names_of
 from fedrec.audit.rounds import State, begin, play
-from fedrec.config import Config, integers
+from fedrec.audit.structure import audit_masks
+from fedrec.config import Config, integers, positive_numbers
 from fedrec.engine.server_side import AppServer
 from fedrec.errors import ConfigError
 from fedrec.evaluation.summary import summarise, system_name
@@ -31,6 +31,7 @@ from fedrec.training.node import Setup, evaluate_node, prepare
 SCHEMA = 1
 AUDIT_FILE = "audit.json"
 Tell = Callable[[str], None]
+Figures = dict[str, object]
 
 
 @dataclass(frozen=True)
@@ -76,10 +77,13 @@ def audit(
     begun = time.perf_counter()
     setup = check(config)
     directory = start_output(config, out, overwrite=overwrite)
-    measurements, state = _watch(setup, tell)
-    outcomes = _robustness(setup, tell)
-    members = _membership(setup, tell)
-    content = {"measurements": measurements, "robustness": outcomes, "membership": members}
+    measurements, masks, state = _watch(setup, tell)
+    content = {
+        "measurements": measurements,
+        "masks": masks,
+        "robustness": _robustness(setup, tell),
+        "membership": _membership(setup, tell),
+    }
     seconds = time.perf_counter() - begun
     result = make_result(
         config,
@@ -108,8 +112,8 @@ def check(config: Config) -> Setup:
 
     Raises:
         ConfigError: if it cannot be, naming the keys and what to change: for ratings,
-            too few shadow models, unknown attacks or defences, and a defence that needs
-            single updates together with secure aggregation.
+            too few shadow models, unknown attacks or defences, and a run that is itself
+            attacked or defended.
     """
     if config.data.feedback == "explicit":
         raise ConfigError(
@@ -125,35 +129,36 @@ def check(config: Config) -> Setup:
             "audit.shadows asks for the membership of a user: set clients.unit = 'user', or "
             "audit.shadows = 0"
         )
+    for key in ("attack", "defence"):
+        if getattr(config.robust, key) != "off":
+            raise ConfigError(
+                f"robust.{key} is of a run: fedrec audit puts every attack of robust.attacks "
+                f"against every defence of robust.defences. Set robust.{key} = 'off'"
+            )
     setup = prepare(config)
-    attacks, defences = names_of(setup)
-    mode = config.flat().get("secure.mode", "off")
-    single = [name for name in defences if name in NEEDS_SINGLE]
-    if mode != "off" and len(attacks) > 1 and single:
-        raise ConfigError(
-            f"the defence {single[0]!r} in robust.defences compares single updates, and "
-            f"secure.mode = {mode!r} shows the server their sum alone: set secure.mode = 'off', "
-            f"or keep to defences that each client applies itself ({', '.join(OWN)})"
-        )
+    names_of(setup)
     return setup
 
 
-def _watch(setup: Setup, tell: Tell) -> tuple[list[dict[str, object]], State]:
-    """Attack some rounds; returns the figures, and the federation after the last one."""
-    state = begin(setup)
+def _watch(setup: Setup, tell: Tell) -> tuple[list[Figures], list[Figures], State]:
+    """Attack some rounds; returns the figures, of masks too, and the last round's federation."""
+    state, secure = begin(setup), setup.config.secure
     server = AppServer(setup, state.shared)
-    found = []
+    found: list[Figures] = []
+    masks: list[Figures] = []
     for number in sorted(set(integers(setup.config, "audit.rounds"))):
         state = play(setup, server, state, number - 1 - state.round_number)
         for scene in scenes(setup, server, state):
             tell(f"round {number}, samples {scene.samples}: attacking every protection")
             found += [measured.to_json() for measured in audit_round(scene)]
+            if not masks and len(scene.updates.clients):
+                masks.append(audit_masks(scene.updates, secure.bits, secure.clip).to_json())
         state = play(setup, server, state, 1)
-    return found, state
+    return found, masks, state
 
 
-def _robustness(setup: Setup, tell: Tell) -> list[dict[str, object]]:
-    found: list[dict[str, object]] = []
+def _robustness(setup: Setup, tell: Tell) -> list[Figures]:
+    found: list[Figures] = []
     if not setup.config.robust.attacks.strip() or not setup.config.robust.rounds:
         return found
     for outcome in audit_robustness(setup, AppServer):
@@ -165,13 +170,13 @@ def _robustness(setup: Setup, tell: Tell) -> list[dict[str, object]]:
     return found
 
 
-def _membership(setup: Setup, tell: Tell) -> list[dict[str, object]]:
+def _membership(setup: Setup, tell: Tell) -> list[Figures]:
     section = setup.config.audit
     if not section.shadows:
         return []
     return [
         audit_membership(setup, AppServer, noise=noise, tell=tell).to_json()
-        for noise in (0.0, section.noise)
+        for noise in (0.0, *positive_numbers(setup.config, "audit.shadow_noise"))
     ]
 
 

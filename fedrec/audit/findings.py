@@ -125,22 +125,18 @@ def _sums(figures: Figures) -> list[str]:
         if not both or "noise" in protection:
             continue
         alone, counts = (_span([f[key] for f in told]) for key in ("value", "side"))
-        parts = [f["value"] - f["guess"] for f in both]
+        present, absent = (_span([f[key] for f in both]) for key in ("value", "guess"))
+        popular = min(f["side"] for f in told) > 0.55
+        why = ", for popular items are more often positives" if popular else ""
         said.append(
             f"Under {protection}, an attacker who knows which rows a client touches, and of the "
-            f"sum only how many clients touch each, tells positives with AUC {counts}: popular "
-            f"items are more often positives. The values of the sum alone give {alone}, both "
-            f"together {_span([f['value'] for f in both])}. Of that, {_small(parts)} goes when the "
-            "client is taken out of the sum: so much is individual, the rest is about the group, "
-            "which a sum is there to publish. More clients in a round make the individual part "
-            "smaller; only noise bounds it."
+            f"sum only how many clients touch each, tells positives with AUC {counts}{why}. The "
+            f"values of the sum alone give {alone}, both together {present}; with the client taken "
+            f"out of the sum, both together give {absent}. That difference is individual; the rest "
+            "is about the group, which a sum is there to publish. The more clients in a round, the "
+            "smaller is the share of each, and only noise bounds it."
         )
     return said
-
-
-def _small(values: Sequence[float]) -> str:
-    low, high = f"{min(values):.3f}", f"{max(values):.3f}"
-    return low if low == high else f"{low} to {high}"
 
 
 def _masks(found: Figures) -> list[str]:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fedrec.audit.rounds import Updates
-from fedrec.audit.scoring import Floats, Scores, auc, set_metrics
+from fedrec.audit.scoring import Attack, Floats, Scores, auc, combine, set_metrics, standard
 from fedrec.audit.views import View
+from fedrec.robust.updates import Updates
 
 Bools = NDArray[np.bool_]
 
@@ -43,35 +43,37 @@ def guess_support(view: View) -> Bools:
     return np.concatenate(parts)
 
 
-def support(
-    view: View, target: Target, bystanders: Target
-) -> dict[str, tuple[Scores, Scores | None, float]]:
+def support(view: View, target: Target) -> dict[str, Attack]:
     """Attack the support: which items has a client interacted with?
 
     Args:
-        view: what the server sees.
+        view: what is seen.
         target: clients of the round, as in the view.
-        bystanders: clients that are not in the round.
 
     Returns:
-        metric -> scores, scores of guessing, and mean of a random set of the same
-        size.  Single updates are guessed by swapping them among clients.
+        metric -> scores.  Guessing is the same attack on the sum without the client, or
+        with the update of somebody else.
     """
+    secure = view.protection.secure
     guess = guess_support(view)
     found = set_metrics(guess, target.interactions)
-    if view.protection.secure:
-        others, clients = set_metrics(guess, bystanders.interactions), bystanders.clients
-    else:  # somebody else's update knows popularity too
-        others = set_metrics(np.roll(guess, 1, axis=0), target.interactions)
-        clients = target.clients
+    swapped = guess_support(view.without()) if secure else np.roll(guess, 1, axis=0)
+    others = set_metrics(swapped, target.interactions)
+    told = set_metrics(published(view)[None], target.interactions) if secure else {}
     return {
-        name: (
+        name: Attack(
             Scores(target.clients, values),
-            Scores(clients, others[name][0]),
+            Scores(target.clients, others[name][0]),
             float(chance.mean()),
+            Scores(target.clients, told[name][0]) if told else None,
         )
         for name, (values, chance) in found.items()
     }
+
+
+def published(view: View) -> Bools:
+    """Return the rows that clients touch and the threshold lets through, bool [I]."""
+    return view.counts >= max(1, view.protection.threshold)
 
 
 def sign_scores(view: View, known: NDArray, negatives: int) -> Floats:
@@ -85,23 +87,23 @@ def sign_scores(view: View, known: NDArray, negatives: int) -> Floats:
     with one negative for each positive, on the side that more clients touch.
 
     Args:
-        view: what the server sees.
+        view: what is seen.
         known: float32 [I, D], the server's own rows.
         negatives: sampled for each positive; a public hyper-parameter.
     """
     unit = known / np.maximum(np.linalg.norm(known, axis=-1, keepdims=True), 1e-30)
-    parts, seen = [], np.zeros(len(view.hidden))
+    parts, norms = [], []
     for _, rows in view.blocks():
-        norms = np.linalg.norm(rows, axis=-1)
-        seen += norms[0] if view.protection.secure else (norms > view.floor).sum(0)
+        norms.append(np.linalg.norm(rows, axis=-1))
         gram = np.einsum("bid,bie->bde", rows, rows, optimize=True)
         direction = np.linalg.eigh(gram)[1][..., -1]
         parts.append(_project(rows, unit, direction))
-    scores = np.concatenate(parts).astype(np.float64)
+    scores, sizes = np.concatenate(parts).astype(np.float64), np.concatenate(norms)
     above, below = scores > 0, scores < 0
     if negatives >= 2:
         side = np.sign(below.sum(1) - above.sum(1))
     else:
+        seen = sizes if view.protection.secure else (sizes > view.floor).sum(0)[None]
         means = [(where * seen).sum(1) / np.maximum(where.sum(1), 1) for where in (above, below)]
         side = np.sign(means[0] - means[1])
     return scores * np.where(side == 0, 1.0, side)[:, None]
@@ -118,40 +120,69 @@ def _project(rows: NDArray, unit: NDArray, direction: NDArray) -> NDArray:
     return (along - overlap * decay) / np.maximum(1.0 - overlap**2, 1e-3)
 
 
-def sign(
-    view: View, target: Target, bystanders: Target, known: NDArray, negatives: int
-) -> dict[str, tuple[Scores, Scores | None, float]]:
+def sign(view: View, target: Target, known: NDArray, negatives: int) -> dict[str, Attack]:
     """Attack the sign: which touched rows are positives, which are sampled negatives?
 
     Args:
-        view: what the server sees.
+        view: what is seen.
         target: clients of the round, as in the view.
-        bystanders: clients that are not in the round.
         known: float32 [I, D], the server's own rows.
         negatives: sampled for each positive.
 
     Returns:
         As `support`: "auc" among the rows that the view shows of a client (under a sum
-        or noise these are all items), and "auc, rows told" of an attacker who knows
-        from elsewhere which rows a client touches.
+        or noise these are all items), "auc, rows told" of an attacker who knows from
+        elsewhere which rows a client touches and, of a sum, "auc, rows and counts told"
+        of one who weighs the values of the sum with its counts.
     """
-    scores = sign_scores(view, known, negatives)
     secure = view.protection.secure
-    theirs = bystanders if secure else target
-    swapped = scores if secure else np.roll(scores, 1, axis=0)
+    scores = sign_scores(view, known, negatives)
+    swapped = sign_scores(view.without(), known, negatives) if secure else np.roll(scores, 1, 0)
+    counts = np.log1p(view.counts.astype(np.float64))[None]
     shown = not secure and not view.deviation
 
-    def pair(told: bool) -> tuple[Scores, Scores | None, float]:
-        mine = auc(*_spread(scores, target, told))
-        others = auc(*_spread(swapped, theirs, told))
-        return Scores(target.clients, mine), Scores(theirs.clients, others), 0.5
+    def area(evidence: Floats, told: bool) -> Scores:
+        among = target.touched if told else np.ones_like(target.touched)
+        spread = np.broadcast_to(evidence, among.shape)
+        return Scores(target.clients, auc(spread, target.interactions & among, among))
 
-    return {"auc": pair(shown), "auc, rows told": pair(True)}
+    def attack(mine: Floats, others: Floats, told: bool) -> Attack:
+        side = area(counts, told) if secure else None
+        return Attack(area(mine, told), area(others, told), 0.5, side)
+
+    found = {
+        "auc": attack(scores, swapped, shown),
+        "auc, rows told": attack(scores, swapped, True),
+    }
+    if secure:
+        both = weighed(scores, counts, target, scores)
+        rest = weighed(scores, counts, target, swapped)
+        found["auc, rows and counts told"] = attack(both, rest, True)
+    return found
 
 
-def _spread(scores: Floats, target: Target, told: bool) -> tuple[Floats, Bools, Bools]:
-    among = target.touched if told else np.ones_like(target.touched)
-    return np.broadcast_to(scores, among.shape), target.interactions & among, among
+def weighed(scores: Floats, counts: Floats, target: Target, apply_to: Floats) -> Floats:
+    """Weigh values of a sum with its counts, by clients whose truth is known.
+
+    Args:
+        scores: float64 [C or 1, I], evidence of the values; the weights follow from it.
+        counts: float64 [1, I], evidence of the counts.
+        target: the clients, and which rows they touch.
+        apply_to: like `scores`, evidence that is scored.
+
+    Returns:
+        float64 [C, I]; 0 in rows that a client does not touch.
+    """
+    client, ids = np.nonzero(target.touched)
+
+    def evidence(values: Floats) -> Floats:
+        both = (np.broadcast_to(v, target.touched.shape)[client, ids] for v in (values, counts))
+        return np.stack([standard(v, client) for v in both])
+
+    positive = target.interactions[client, ids]
+    out = np.zeros(target.touched.shape)
+    out[client, ids] = combine(evidence(scores), positive, client, evidence(apply_to))
+    return out
 
 
 def singletons(

@@ -12,19 +12,18 @@ from fedrec.audit.inference import Target, sign, singletons, support
 from fedrec.audit.rounds import (
     Server,
     State,
-    Updates,
     interaction_pairs,
     interactions,
     train_updates,
 )
-from fedrec.audit.scoring import NONE, Measurement, Scores, compare
+from fedrec.audit.scoring import NONE, Attack, Measurement, compare
 from fedrec.audit.shadow import shadow_attack
-from fedrec.audit.views import View, protections, see
+from fedrec.audit.views import Noise, View, noise_of, protections, see
 from fedrec.rng import NO_CLIENT, Purpose, generator
+from fedrec.robust.updates import Updates
 from fedrec.training.node import Setup
 
 TRAINED, PLAIN = "as trained", "no negatives"
-_HELD_BACK = 5  # where all clients train, every fifth is held back as a bystander
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +38,6 @@ class Scene:
         updates: of all clients of the round.
         target: clients that are attacked, all or some of the round.
         place: int64, positions of the target among the clients of the round.
-        bystanders: clients that are not in the round.
     """
 
     setup: Setup
@@ -49,13 +47,13 @@ class Scene:
     updates: Updates
     target: Target
     place: NDArray[np.int64]
-    bystanders: Target
 
     @property
-    def clip_norm(self) -> float:
-        """The clip norm of noisy views: the median norm of the round."""
+    def noise(self) -> Noise:
+        """The noise of noisy views; the median norm is the clip norm of a run without one."""
         norms = self.updates.norms
-        return float(np.median(norms)) if len(norms) else 1.0
+        median = float(np.median(norms)) if len(norms) else 1.0
+        return noise_of(self.setup, self.state.shared, median, self.round_number)
 
 
 def scenes(setup: Setup, server: Server, state: State) -> Iterator[Scene]:
@@ -75,29 +73,12 @@ def _scene(setup: Setup, server: Server, state: State, samples: str) -> Scene:
     number, most = state.round_number + 1, setup.config.audit.clients
     everyone = np.flatnonzero(setup.population.samples_of_client)
     chosen = np.intersect1d(server.sample(number), everyone)
-    outside = np.setdiff1d(everyone, chosen)
     order = generator(setup.config.run.seed, number, NO_CLIENT, Purpose.AUDIT)
-    if len(outside) * _HELD_BACK < len(everyone):
-        outside = np.sort(order.permutation(everyone)[: max(1, len(everyone) // _HELD_BACK)])
-        chosen = np.setdiff1d(chosen, outside)
-    bystanders = np.sort(order.permutation(outside)[:most])
     updates, _ = train_updates(setup, state, chosen, number)
-    others, _ = train_updates(setup, state, bystanders, number)
     place = np.sort(order.permutation(len(updates.clients))[:most])
-    return Scene(
-        setup,
-        state,
-        number,
-        samples,
-        updates,
-        _target(setup, updates.take(place)),
-        place,
-        _target(setup, others),
-    )
-
-
-def _target(setup: Setup, updates: Updates) -> Target:
-    return Target(updates.clients, interactions(setup, updates.clients), updates.touched())
+    about = updates.take(place)
+    target = Target(about.clients, interactions(setup, about.clients), about.touched())
+    return Scene(setup, state, number, samples, updates, target, place)
 
 
 def audit_round(scene: Scene) -> Iterator[Measurement]:
@@ -110,48 +91,45 @@ def audit_round(scene: Scene) -> Iterator[Measurement]:
         The figures: support always; sign and interaction membership where there are
         negatives to be told apart; singletons of sums.
     """
-    section, config = scene.setup.config.audit, scene.setup.config
-    for protection in protections(section.threshold, section.noise):
-        view = see(
-            scene.updates,
-            protection,
-            clip_norm=scene.clip_norm,
-            seed=config.run.seed,
-            round_number=scene.round_number,
-        )
-        yield from _singletons(scene, view)
-        view = view.about(scene.place)
-        yield from _measured(scene, view, "support", support(view, scene.target, scene.bystanders))
-        if not scene.setup.method.sampling.negatives:
+    section, noise, counts = scene.setup.config.audit, scene.noise, scene.updates.counts
+    open_rows = not ((counts > 0) & (counts <= section.threshold)).any()
+    found: dict[bool, list[Measurement]] = {}
+    for protection in protections(section.threshold):
+        if protection.threshold and open_rows:  # it hides nothing: the view is the same
+            same = found[protection.noisy]
+            yield from (replace(measured, protection=protection.name) for measured in same)
             continue
-        known = np.concatenate(list(scene.state.shared.tables.values()), 1)
-        negatives = scene.setup.method.sampling.negatives
-        found = sign(view, scene.target, scene.bystanders, known, negatives)
-        yield from _measured(scene, view, "sign", found)
-        if scene.setup.many_users or scene.setup.model.pairwise:
-            continue  # a shadow client is one user, with labels to guess
-        found = shadow_attack(
-            scene.setup,
-            scene.state,
-            view,
-            scene.target,
-            scene.bystanders,
-            scene.round_number,
-            section.shadow_passes,
-        )
-        yield from _measured(scene, view, "interaction", found)
+        measured = list(_attacked(scene, see(scene.updates, protection, noise)))
+        if protection.secure:
+            found[protection.noisy] = measured
+        yield from measured
+
+
+def _attacked(scene: Scene, view: View) -> Iterator[Measurement]:
+    """Make all attacks on one view."""
+    setup, state, number = scene.setup, scene.state, scene.round_number
+    negatives = setup.method.sampling.negatives
+    yield from _singletons(scene, view)
+    view = view.about(scene.place)
+    yield from _measured(scene, view, "support", support(view, scene.target))
+    if not negatives:
+        return
+    known = np.concatenate(list(state.shared.tables.values()), 1)
+    yield from _measured(scene, view, "sign", sign(view, scene.target, known, negatives))
+    if setup.many_users or setup.model.pairwise:
+        return  # a shadow client is one user, with labels to guess
+    passes = setup.config.audit.shadow_passes
+    found = shadow_attack(setup, state, view, scene.target, number, passes)
+    yield from _measured(scene, view, "interaction", found)
 
 
 def _measured(
-    scene: Scene,
-    view: View,
-    audit: str,
-    found: Mapping[str, tuple[Scores, Scores | None, float]],
+    scene: Scene, view: View, audit: str, found: Mapping[str, Attack]
 ) -> Iterator[Measurement]:
-    for metric, (attack, guess, random) in found.items():
-        value, ends, other, other_ends, gap = compare(
-            attack, guess, scene.setup.config.audit.bootstrap
-        )
+    replicates = scene.setup.config.audit.bootstrap
+    for metric, attack in found.items():
+        value, ends, other, other_ends, gap = compare(attack.value, attack.guess, replicates)
+        _, _, side, side_ends, gain = compare(attack.value, attack.side, replicates)
         yield Measurement(
             audit,
             scene.samples,
@@ -162,14 +140,17 @@ def _measured(
             ends,
             other,
             other_ends,
-            random,
+            attack.random,
             gap,
-            int(np.isfinite(attack.values).sum()),
+            int(np.isfinite(attack.value.values).sum()),
+            side,
+            side_ends,
+            gain,
         )
 
 
 def _singletons(scene: Scene, view: View) -> Iterator[Measurement]:
-    if not view.protection.secure or view.protection.noise:
+    if not view.protection.secure or view.protection.noisy:
         return  # single updates are all exposed; noise changes no count
     clients = scene.updates.clients
     pairs = interaction_pairs(scene.setup, clients)

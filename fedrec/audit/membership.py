@@ -19,27 +19,21 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import beta, norm
 
-from fedrec.audit.rounds import OpenServer, begin, put_back
+from fedrec.audit.rounds import OpenServer
 from fedrec.audit.scoring import Floats, Interval, interval
-from fedrec.config import Config, Scalar
-from fedrec.data.batches import draw_samples
+from fedrec.audit.worlds import at_once, packed, remaining_loss, train, without_sampling
 from fedrec.evaluation.bootstrap import poisson_weights
 from fedrec.evaluation.leak_guard import evenly, one_user_each
-from fedrec.params import Shared
 from fedrec.privacy.policy import build_policy
 from fedrec.rng import NO_CLIENT, Purpose, generator
-from fedrec.training.local import train_cohort
-from fedrec.training.methods import Method, Phase
-from fedrec.training.node import Setup, train_node
+from fedrec.training.node import Setup
 
 LEAST_SHADOWS = 64
-_SAMPLES_ROUND = 2**20  # a round of no run: the attacker draws negatives of its own
+_TOLD = 32
 _REPLICATES = 200
-_FIT = (
-    Phase(shared=False, batch=0, epochs=20, optimizer="adam", personal_lr=0.1),
-    Phase(shared=False, batch=0, epochs=1, optimizer="adam", personal_lr=0.0),  # the loss left
-)
 _RATES = (0.001, 0.01)
+
+Triple = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -55,6 +49,9 @@ class Membership:
         tpr: false-positive rate -> true-positive rate.
         tpr_interval: false-positive rate -> 95% interval, over users.
         epsilon_low: lower bound of epsilon, at 95% (Clopper-Pearson).
+        epsilon_seen: the same from the rates themselves, without an interval; no bound.
+        epsilon_high: the upper end of the interval of what this one attack shows; no bound
+            on epsilon.  Infinite if no false positive was seen.
         epsilon: the accountant's; None without noise.
         delta: at which both hold.
     """
@@ -67,6 +64,8 @@ class Membership:
     tpr: dict[str, float]
     tpr_interval: dict[str, Interval]
     epsilon_low: float
+    epsilon_seen: float
+    epsilon_high: float
     epsilon: float | None
     delta: float
 
@@ -93,51 +92,27 @@ def audit_membership(
     counts = np.diff(setup.population.indptr)
     users = evenly(np.flatnonzero(counts), section.shadow_users)
     small = replace(setup, population=one_user_each(setup.population, users))
-    small = replace(small, config=_private(small, noise))
+    small = replace(small, config=without_sampling(small, noise))
     members = halves(section.shadows, len(users), setup.config.run.seed)
-    scores = np.zeros(members.shape)
-    for number, mask in enumerate(members):
-        shared = _train(small, open_server, np.flatnonzero(mask), number)
-        scores[number] = remaining_loss(small, shared)
-        if (number + 1) % 16 == 0:
-            tell(f"membership: {number + 1} of {len(members)} shadow models trained")
+    parts = []
+    for numbers in at_once(small, len(members)):
+        shared = train(packed(small, numbers), open_server, members[numbers])
+        parts.append(remaining_loss(small, shared))
+        done = int(numbers[-1]) + 1
+        if done % _TOLD == 0 or done == len(members):
+            tell(f"membership, {_called(noise)}: {done} of {len(members)} shadow models trained")
     policy = build_policy(small.config, len(users))
     epsilon = None
     if noise:
         from fedrec.privacy.calibrate import epsilon_of
 
         epsilon = epsilon_of(policy.event(len(users)), section.shadow_rounds, policy.delta)
-    ratio = likelihood_ratio(logit(scores), members)
-    return summarise(ratio, members, f"noise {noise:g}" if noise else "off", epsilon, policy.delta)
+    ratio = likelihood_ratio(logit(np.concatenate(parts)), members)
+    return summarise(ratio, members, _called(noise), epsilon, policy.delta)
 
 
-def _private(setup: Setup, noise: float) -> Config:
-    """Return the configuration of shadow models: all members train in every round."""
-    changed: dict[str, Scalar] = {
-        "clients.sampling": "all",
-        "clients.availability": 1.0,
-        "clients.dropout": 0.0,
-        "train.rounds": setup.config.audit.shadow_rounds,
-        "privacy.mechanism": "off",
-        "privacy.clip": 0.0,
-        "privacy.row_clip": 0.0,
-        "privacy.noise_multiplier": 0.0,
-        "privacy.epsilon": 0.0,
-        "server.min_clients": 1,
-    }
-    if noise:
-        clip = setup.config.privacy.clip or 1.0
-        changed |= {
-            "privacy.mechanism": "central",
-            "privacy.clip": clip,
-            "privacy.clip_mode": "fixed",
-            "privacy.noise_multiplier": noise,
-            "server.weighting": "equal",
-            "server.checkpoint_every": 1,
-        }
-        if setup.config.server.rows == "touching":
-            changed["server.rows"] = "mean"
-    return setup.config.with_(changed)
+def _called(noise: float) -> str:
+    return f"noise {noise:g}" if noise else "off"
 
 
 def halves(shadows: int, users: int, seed: int) -> NDArray[np.bool_]:
@@ -146,33 +121,6 @@ def halves(shadows: int, users: int, seed: int) -> NDArray[np.bool_]:
     ranks = np.argsort(np.argsort(draws, axis=0), axis=0)
     half: NDArray[np.bool_] = ranks < shadows // 2
     return half
-
-
-def _train(
-    setup: Setup, open_server: OpenServer, clients: NDArray[np.int64], number: int
-) -> Shared:
-    """Train one shadow model on some users, with a seed of its own."""
-    config = setup.config.with_({"run.seed": (setup.config.run.seed + 1 + number) % 2**31})
-    own = replace(setup, config=config)
-    state = begin(own)
-    server = open_server(own, state.shared)
-    for round_number in range(1, config.audit.shadow_rounds + 1):
-        total, new = train_node(
-            own, state.shared, state.personal.take(clients), clients, round_number
-        )
-        shared = server.apply(state.shared, total, round_number)
-        state = replace(state, shared=shared, personal=put_back(state.personal, clients, new))
-    return state.shared
-
-
-def remaining_loss(setup: Setup, shared: Shared) -> Floats:
-    """Return each user's mean loss after a personal vector has been fitted, float64 [U]."""
-    seed, sampling = setup.config.run.seed, setup.method.sampling
-    users = np.arange(setup.population.num_users)
-    samples = draw_samples(setup.population, users, seed, _SAMPLES_ROUND, sampling)
-    method = Method("fit", _FIT, sampling, "mean")
-    personal = setup.model.init_personal(users, seed)
-    return train_cohort(setup.model, shared, personal, samples, method).loss
 
 
 def logit(loss: Floats) -> Floats:
@@ -229,7 +177,7 @@ def summarise(
         interval(np.array([a for a, _ in replicates])),
         {f"{rate:g}": tpr[i] for i, rate in enumerate(_RATES)},
         {f"{r:g}": interval(np.array([t[i] for _, t in replicates])) for i, r in enumerate(_RATES)},
-        epsilon_low(ratio, members, delta),
+        *epsilon_of_attack(ratio, members, delta),
         epsilon,
         delta,
     )
@@ -255,12 +203,14 @@ def roc(
     return area, tuple(float(tpr[p]) if p >= 0 else 0.0 for p in places)
 
 
-def epsilon_low(ratio: Floats, members: NDArray[np.bool_], delta: float) -> float:
-    """Return a lower bound of epsilon at 95% confidence.
+def epsilon_of_attack(
+    ratio: Floats, members: NDArray[np.bool_], delta: float
+) -> tuple[float, float, float]:
+    """Return what an attack shows of epsilon: a lower bound at 95%, the estimate, the upper end.
 
     Differential privacy bounds the true-positive rate by exp(epsilon) times the
     false-positive rate, plus delta (Kairouz et al., ICML 2015).  The threshold is chosen
-    on one half of the models; on the other, one-sided Clopper-Pearson bounds of 97.5%
+    on one half of the models, and the side; on the other, one-sided Clopper-Pearson bounds of 97.5%
     each are put on both rates (Jagielski et al., NeurIPS 2020), which counts trials as
     independent; users of one model are not quite.
 
@@ -270,22 +220,39 @@ def epsilon_low(ratio: Floats, members: NDArray[np.bool_], delta: float) -> floa
         delta: of the guarantee.
     """
     half = len(ratio) // 2
-    thresholds = np.quantile(ratio[:half], np.linspace(0.005, 0.995, 200))
-    best = max(thresholds, key=lambda t: _bound(ratio[:half], members[:half], t, delta))
-    return max(0.0, _bound(ratio[half:], members[half:], float(best), delta))
+    choose, test = (ratio[:half], members[:half]), (ratio[half:], members[half:])
+    thresholds = np.quantile(choose[0], np.linspace(0.005, 0.995, 200))
+    found = [
+        (_shown(*choose, float(t), delta, side), float(t), side)
+        for t in thresholds
+        for side in (True, False)
+    ]
+    _, threshold, side = max(found)
+    return _shown(*test, threshold, delta, side)
 
 
-def _bound(ratio: Floats, members: NDArray[np.bool_], threshold: float, delta: float) -> float:
+def _shown(
+    ratio: Floats, members: NDArray[np.bool_], threshold: float, delta: float, inside: bool
+) -> Triple:
+    """Return lower end, estimate and upper end, by finding members or those who are none."""
     above = ratio > threshold
     ins, outs = int(members.sum()), int((~members).sum())
     hits, alarms = int((above & members).sum()), int((above & ~members).sum())
-    pairs = ((hits, ins, alarms, outs), (outs - alarms, outs, ins - hits, ins))
-    return max(_log_ratio(*pair, delta) for pair in pairs)
+    if inside:
+        return _log_ratio(hits, ins, alarms, outs, delta)
+    return _log_ratio(outs - alarms, outs, ins - hits, ins, delta)
 
 
-def _log_ratio(good: int, of_good: int, bad: int, of_bad: int, delta: float) -> float:
-    low, high = clopper_pearson(good, of_good)[0], clopper_pearson(bad, of_bad)[1]
-    return float(np.log((low - delta) / high)) if low > delta and high > 0 else 0.0
+def _log_ratio(good: int, of_good: int, bad: int, of_bad: int, delta: float) -> Triple:
+    good_low, good_high = clopper_pearson(good, of_good)
+    bad_low, bad_high = clopper_pearson(bad, of_bad)
+
+    def log(numerator: float, denominator: float) -> float:
+        if numerator <= delta:
+            return 0.0
+        return max(0.0, float(np.log((numerator - delta) / denominator))) if denominator else np.inf
+
+    return log(good_low, bad_high), log(good / of_good, bad / of_bad), log(good_high, bad_low)
 
 
 def clopper_pearson(successes: int, trials: int, level: float = 0.95) -> Interval:

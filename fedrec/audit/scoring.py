@@ -1,9 +1,12 @@
 """Figures of an attack for each client, with intervals over clients.
 
 An attack is measured against guessing.  `random` is what a guess of the same size
-that knows nothing gets.  `guess` is stricter: what the very same guess gets about
-bystanders, clients that did not take part in the round.  It knows how popular
-items are, which is not about anybody; only what it misses is a leak.
+that knows nothing gets.  `guess` is stricter: what the very same attack gets about
+the same client from a sum in which it did not take part (where single updates are
+visible: from somebody else's update).  Others' updates tell which items are popular,
+which is not about anybody; only what they miss is individual, and a leak.  `side` is
+what an attacker gets who sees no update at all, only how many clients touch each row:
+what it lacks is what the values of a sum add, about anybody.
 """
 
 from __future__ import annotations
@@ -37,8 +40,11 @@ class Measurement:
         guess: the same of guessing; NaN if it is not defined.
         guess_interval: its 95% interval.
         random: the same of a guess that knows nothing; NaN if it is not defined.
-        difference: 95% interval of value - guess.
+        difference: 95% interval of value - guess: what is individual.
         clients: clients that the mean is over.
+        side: the same of the counts of a sum alone; NaN if it is not defined.
+        side_interval: its 95% interval.
+        gain: 95% interval of value - side: what the values of the sum add to its counts.
     """
 
     audit: str
@@ -53,6 +59,9 @@ class Measurement:
     random: float
     difference: Interval
     clients: int
+    side: float = float("nan")
+    side_interval: Interval = NONE
+    gain: Interval = NONE
 
     @property
     def verdict(self) -> str:
@@ -94,6 +103,23 @@ class Scores:
     def take(self, index: NDArray) -> Scores:
         """Return the scores of some clients, by position or mask."""
         return Scores(self.clients[index], self.values[index])
+
+
+@dataclass(frozen=True, eq=False)
+class Attack:
+    """Scores of one attack.
+
+    Attributes:
+        value: of the clients that are attacked.
+        guess: of guessing; None if it is not defined.
+        random: mean of a guess that knows nothing.
+        side: of the same clients, from counts alone; None if it is not defined.
+    """
+
+    value: Scores
+    guess: Scores | None
+    random: float
+    side: Scores | None = None
 
 
 def interval(replicates: Floats) -> Interval:
@@ -173,3 +199,46 @@ def auc(scores: Floats, positive: NDArray[np.bool_], among: NDArray[np.bool_]) -
     pairs = positives * negatives
     area = total - positives * (positives + 1.0) / 2.0
     return np.divide(area, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
+
+
+def combine(
+    features: Floats, positive: NDArray[np.bool_], owner: NDArray[np.int64], apply_to: Floats
+) -> Floats:
+    """Weigh pieces of evidence as an attacker does who knows the truth about others.
+
+    Fisher's linear discriminant, with the classes' common covariance, of one half of the
+    clients scores the other half.
+
+    Args:
+        features: float64 [F, T], evidence about pairs of client and item.
+        positive: bool [T].
+        owner: int64 [T], position of the client of each pair.
+        apply_to: float64 [F, T], evidence that is scored.
+
+    Returns:
+        float64 [T].
+    """
+    out = np.zeros(features.shape[1])
+    for half in (0, 1):
+        learn, score = owner % 2 != half, owner % 2 == half
+        good, bad = features[:, learn & positive], features[:, learn & ~positive]
+        if min(good.shape[1], bad.shape[1]) < 2:
+            continue
+        within = (np.cov(good) * good.shape[1] + np.cov(bad) * bad.shape[1]) / learn.sum()
+        gap = good.mean(1) - bad.mean(1)
+        out[score] = np.linalg.lstsq(within, gap, rcond=None)[0] @ apply_to[:, score]
+    return out
+
+
+def standard(values: Floats, owner: NDArray[np.int64]) -> Floats:
+    """Centre and scale values within each client.
+
+    Args:
+        values: float64 [T].
+        owner: int64 [T], position of the client of each.
+    """
+    count = np.maximum(np.bincount(owner), 1)
+    centred = values - (np.bincount(owner, values) / count)[owner]
+    spread = np.sqrt(np.bincount(owner, centred**2) / count)
+    scaled: Floats = centred / np.maximum(spread, 1e-12)[owner]
+    return scaled

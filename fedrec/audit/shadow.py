@@ -11,12 +11,15 @@ and the evidence of all passes decides.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import partial
+
 import numpy as np
 from numpy.typing import NDArray
 
 from fedrec.audit.inference import Target
 from fedrec.audit.rounds import State
-from fedrec.audit.scoring import Floats, Scores
+from fedrec.audit.scoring import Attack, Floats, Scores, combine, standard
 from fedrec.audit.views import View
 from fedrec.data.batches import Samples
 from fedrec.rng import Purpose, draw, keys, uniform
@@ -27,15 +30,30 @@ _UNTOLD = 30  # clients that are attacked where all items are candidates
 _EXPLORE = 1.0  # weight of random exploration in the first pass, in standard deviations
 
 
+@dataclass(frozen=True, eq=False)
+class _Case:
+    """Candidates for interactions, all clients' one after the other.
+
+    Attributes:
+        target: the C clients.
+        candidates: bool [C, I].
+        client: int64 [T], position of the client of each candidate.
+        ids: int64 [T], its item.
+        truth: bool [T].
+        size: int64 [C], interactions of each client, as follows from the rows it touches.
+    """
+
+    target: Target
+    candidates: NDArray[np.bool_]
+    client: NDArray[np.int64]
+    ids: NDArray[np.int64]
+    truth: NDArray[np.bool_]
+    size: NDArray[np.int64]
+
+
 def shadow_attack(
-    setup: Setup,
-    state: State,
-    view: View,
-    target: Target,
-    bystanders: Target,
-    round_number: int,
-    passes: int,
-) -> dict[str, tuple[Scores, Scores | None, float]]:
+    setup: Setup, state: State, view: View, target: Target, round_number: int, passes: int
+) -> dict[str, Attack]:
     """Guess which rows are interactions, by training shadow clients.
 
     All clients are attacked in one call for each pass.  Where the view is a sum, the
@@ -44,77 +62,81 @@ def shadow_attack(
     Args:
         setup: the prepared configuration; clients are users.
         state: the server's parameters before the round.
-        view: what the server sees of the round.
+        view: what is seen of the round.
         target: clients of the round, as in the view.
-        bystanders: clients that are not in the round.
         round_number: the round.
         passes: shadow trainings.
 
     Returns:
         "f1" and, where the view does not show which rows a client touches, "f1, rows
         told" of an attacker who knows them from elsewhere; without that knowledge all
-        items are candidates, and a few clients are attacked.  Scores, those of
-        guessing (the attack on bystanders, or on somebody else's update), and the
-        expectation of a random selector.  As many rows are guessed as a client has
-        positives by the public number of negatives.
+        items are candidates, and a few clients are attacked.  Of a sum also "f1, rows and
+        counts told", which weighs the evidence with the counts.  Guessing is the same
+        attack on the sum without the client, or on somebody else's update.  As many rows
+        are guessed as a client has positives by the public number of negatives.
     """
     secure = view.protection.secure
-    about = bystanders if secure else target
-    shift = 0 if secure else 1
+    absent, shift = (view.without(), 0) if secure else (view, 1)
+    counts = np.log1p(view.counts.astype(np.float64))
 
-    def attack(who: Target, move: int, told: bool) -> tuple[Floats, Floats]:
-        candidates = who.touched if told else np.ones_like(who.touched)
-        client, ids = np.nonzero(candidates)
-        size = _guess_size(setup, who)
-        uploaded = _unit(_visible(view, (client + move) % len(target.clients), ids), client)
-        found = _search(setup, state, who.clients, candidates, uploaded, size, round_number, passes)
-        return _score(found, who.interactions[client, ids], client, size)
+    def search(case: _Case, seen: View, move: int) -> Floats:
+        uploaded = _visible(seen, (case.client + move) % len(target.clients), case.ids)
+        return _search(setup, state, case, _unit(uploaded, case.client), round_number, passes)
 
-    def pair(told: bool) -> tuple[Scores, Scores | None, float]:
-        few = slice(None) if told else slice(_UNTOLD)
-        mine, other = target.take(few), about.take(few)
-        values, chance = attack(mine, 0, told)
-        guessed, _ = attack(other, shift, told)
-        scores = Scores(mine.clients, values), Scores(other.clients, guessed)
-        return (*scores, float(chance.mean()))
+    def attack(case: _Case, mine: Floats, others: Floats) -> Attack:
+        side = _score(case, counts[case.ids]) if secure else None
+        return Attack(_score(case, mine), _score(case, others), _random(case), side)
 
+    def both(case: _Case, mine: Floats, others: Floats) -> Attack:
+        known = standard(counts[case.ids], case.client)
+        fit, rest = (np.stack([standard(v, case.client), known]) for v in (mine, others))
+        weigh = partial(combine, fit, case.truth, case.client)
+        return attack(case, weigh(fit), weigh(rest))
+
+    told = _case(setup, target, target.touched)
+    evidence = search(told, view, 0), search(told, absent, shift)
     if not secure and not view.deviation:
-        return {"f1": pair(True)}
-    return {"f1": pair(False), "f1, rows told": pair(True)}
+        return {"f1": attack(told, *evidence)}
+    few = target.take(slice(_UNTOLD))
+    open_ = _case(setup, few, np.ones_like(few.touched))
+    found = {"f1": attack(open_, search(open_, view, 0), search(open_, absent, shift))}
+    found["f1, rows told"] = attack(told, *evidence)
+    if secure:
+        found["f1, rows and counts told"] = both(told, *evidence)
+    return found
+
+
+def _case(setup: Setup, target: Target, candidates: NDArray[np.bool_]) -> _Case:
+    client, ids = np.nonzero(candidates)
+    share = 1.0 / (1.0 + setup.method.sampling.negatives)
+    size = np.maximum(1, np.rint(target.touched.sum(1) * share)).astype(np.int64)
+    return _Case(target, candidates, client, ids, target.interactions[client, ids], size)
 
 
 def _search(
-    setup: Setup,
-    state: State,
-    clients: NDArray[np.int64],
-    candidates: NDArray[np.bool_],
-    uploaded: Floats,
-    size: NDArray[np.int64],
-    round_number: int,
-    passes: int,
-) -> NDArray[np.bool_]:
-    """Return which candidates are taken for interactions, bool [T]."""
-    client, ids = np.nonzero(candidates)
-    word = keys(setup.config.run.seed, round_number, clients, Purpose.AUDIT)
+    setup: Setup, state: State, case: _Case, uploaded: Floats, round_number: int, passes: int
+) -> Floats:
+    """Return the evidence of all passes for each candidate, float64 [T]."""
+    client, ids, num_items = case.client, case.ids, case.candidates.shape[1]
+    word = keys(setup.config.run.seed, round_number, case.target.clients, Purpose.AUDIT)
     evidence = np.zeros(len(ids))
     for number in range(passes):
-        noise = uniform(draw(word[client], ids + number * candidates.shape[1]))
+        noise = uniform(draw(word[client], ids + number * num_items))
         heat = _EXPLORE * (1.0 - number / passes)
-        values = _standard(evidence, client) + heat * noise if number else noise
-        guess = _top(values, client, size)
-        shadow = _shadow_rows(setup, state, client, ids, guess, len(clients))
+        values = standard(evidence, client) + heat * noise if number else noise
+        guess = _top(values, client, case.size)
+        shadow = _shadow_rows(setup, state, client, ids, guess, len(case.size))
         distance = np.linalg.norm(uploaded - _unit(shadow, client), axis=1)
-        evidence += np.where(guess, -1.0, 1.0) * _standard(distance, client)
-    return _top(evidence, client, size)
+        evidence += np.where(guess, -1.0, 1.0) * standard(distance, client)
+    return evidence
 
 
 def _visible(view: View, client: NDArray[np.int64], ids: NDArray[np.int64]) -> NDArray:
     """Return the view's rows of pairs of client position and item, float [T, D]."""
-    if view.total is not None:
-        rows: NDArray = view.total[ids]
-        return rows
-    out = np.zeros((len(ids), view.width), np.float32)
+    out = np.zeros((len(ids), view.updates.rows.shape[1]))
     for where, rows in view.blocks():
+        if view.one_for_all:
+            return rows[0][ids]
         here = np.flatnonzero((client >= where.start) & (client < where.stop))
         out[here] = rows[client[here] - where.start, ids[here]]
     return out
@@ -143,26 +165,11 @@ def _shadow_rows(
     return np.concatenate([update.rows[name] for name in state.shared.tables], 1)
 
 
-def _guess_size(setup: Setup, about: Target) -> NDArray[np.int64]:
-    """Return the number of positives of each client, as follows from its touched rows."""
-    share = 1.0 / (1.0 + setup.method.sampling.negatives)
-    return np.maximum(1, np.rint(about.touched.sum(1) * share)).astype(np.int64)
-
-
 def _unit(rows: NDArray, client: NDArray[np.int64]) -> Floats:
     """Scale each client's rows to a whole of norm 1: only directions are compared."""
     squares = np.bincount(client, (rows.astype(np.float64) ** 2).sum(1))
     scaled: Floats = rows / np.sqrt(np.maximum(squares, 1e-30))[client, None]
     return scaled
-
-
-def _standard(values: Floats, client: NDArray[np.int64]) -> Floats:
-    """Centre and scale values within each client."""
-    count = np.maximum(np.bincount(client), 1)
-    centred = values - (np.bincount(client, values) / count)[client]
-    spread = np.sqrt(np.bincount(client, centred**2) / count)
-    standard: Floats = centred / np.maximum(spread, 1e-12)[client]
-    return standard
 
 
 def _top(values: Floats, client: NDArray[np.int64], size: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -175,16 +182,21 @@ def _top(values: Floats, client: NDArray[np.int64], size: NDArray[np.int64]) -> 
     return marked
 
 
-def _score(
-    found: NDArray[np.bool_],
-    truth: NDArray[np.bool_],
-    client: NDArray[np.int64],
-    size: NDArray[np.int64],
-) -> tuple[Floats, Floats]:
-    """Return the F1 of each client, and the expectation of a random selector's."""
-    count = len(size)
-    rows = np.maximum(np.bincount(client, minlength=count), 1)
-    positives = np.bincount(client, truth, count)
-    hits = np.bincount(client, found & truth, count)
-    whole = size + positives
-    return 2 * hits / whole, 2 * size * positives / rows / whole
+def _score(case: _Case, evidence: Floats) -> Scores:
+    """Return the F1 of taking the candidates with the most evidence."""
+    found = _top(evidence, case.client, case.size)
+    hits = np.bincount(case.client, found & case.truth, len(case.size))
+    return Scores(case.target.clients, 2 * hits / (case.size + _positives(case)))
+
+
+def _random(case: _Case) -> float:
+    """Return the mean expectation of a random selector's F1."""
+    rows = np.maximum(np.bincount(case.client, minlength=len(case.size)), 1)
+    positives = _positives(case)
+    chance = 2 * case.size * positives / rows / (case.size + positives)
+    return float(chance.mean())
+
+
+def _positives(case: _Case) -> Floats:
+    count: Floats = np.bincount(case.client, case.truth, len(case.size)).astype(np.float64)
+    return count

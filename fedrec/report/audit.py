@@ -64,9 +64,10 @@ def audit_section(audit: Mapping[str, Any]) -> dict[str, Any]:
         "figure": _figure(_of(shown, round_number=numbers[-1])) if numbers else "",
         "rounds": rounds,
         "singletons": _singletons(audit["measurements"]),
+        "masks": _masks(audit.get("masks", ())),
         "robustness": _robustness(robust),
         "robust_figure": _robust_figure(robust),
-        "membership": _membership(audit["membership"]),
+        "membership": membership(audit["membership"]),
         "k": robust[0]["k"] if robust else 0,
     }
 
@@ -88,18 +89,27 @@ def print_audit(audit: Mapping[str, Any]) -> None:
         for row in grid.rows:
             table.add_row(row[0], *(_plain(cell) for cell in row[1:]))  # type: ignore[arg-type]
         to.print()
-        to.print(f"Round {last}; in brackets: guessing; ▲ better than guessing", markup=False)
+        told = "in brackets: guessing, of sums without the client; ▲ better than that"
+        to.print(f"Round {last}; {told}", markup=False)
         to.print(table)
 
 
 def markdown_audit(audit: Mapping[str, Any]) -> str:
-    """Return the findings, the attacks of the last round and the defences as Markdown."""
+    """Return the findings, the attacks of the last round, masks and defences as Markdown."""
     shown = [m for m in audit["measurements"] if m["audit"] in TITLES and _headline(m)]
     last = max((m["round_number"] for m in shown), default=0)
-    parts = ["\n".join(f"- {sentence}" for sentence in audit["findings"])]
-    grids = [attacks(_of(shown, round_number=last)), _robustness(audit["robustness"])]
-    if audit["membership"]:
-        grids.append(_membership(audit["membership"]))
+    grids = [attacks(_of(shown, round_number=last)), _masks(audit.get("masks", ()))]
+    return _markdown(audit["findings"], [*grids, _robustness(audit["robustness"])])
+
+
+def markdown_membership(audit: Mapping[str, Any]) -> str:
+    """Return what an audit has found about membership in the final model as Markdown."""
+    said = [sentence for sentence in audit["findings"] if sentence.startswith("Membership")]
+    return _markdown(said, [membership(audit["membership"])])
+
+
+def _markdown(findings: Sequence[str], grids: Sequence[Grid]) -> str:
+    parts = ["\n".join(f"- {sentence}" for sentence in findings)]
     for grid in grids:
         if not grid.rows:
             continue
@@ -141,14 +151,18 @@ def _name(measured: Mapping[str, Any]) -> str:
 
 
 def _cell(measured: Mapping[str, Any]) -> Cell:
-    guess = "" if measured["guess"] is None else f"guessing {number(measured['guess'])}"
+    guess, side = measured["guess"], measured.get("side")
+    of_sum = str(measured["protection"]).startswith("secure sum")
+    parts = [f"{'absent' if of_sum else 'guessing'} {number(guess)}"] if guess is not None else []
+    parts += [f"counts {number(side)}"] if side is not None else []
     better = measured["verdict"] == "better than guessing"
-    return number(measured["value"]), better, guess
+    return number(measured["value"]), better, ", ".join(parts)
 
 
 def _plain(cell: Cell) -> str:
     text, better, guess = cell
-    return f"{text}{' ▲' if better else ''} ({guess.split()[-1]})" if guess else text
+    words = guess.replace(",", "").split()
+    return f"{text}{' ▲' if better else ''} ({words[1]})" if words else text
 
 
 def _singletons(measured: Figures) -> Grid:
@@ -187,23 +201,42 @@ def _robustness(outcomes: Figures) -> Grid:
     return Grid(("defence", *heads), rows)  # type: ignore[arg-type]
 
 
-def _membership(found: Figures) -> Grid:
+def membership(found: Figures) -> Grid:
+    """Return protections by what the likelihood-ratio attack gets, each as a `Cell`."""
     rows = []
     for m in found:
         accounted = "–" if m["epsilon"] is None else number(m["epsilon"], 2)
+        shown = f"{number(m['epsilon_seen'], 2)} seen" if m.get("epsilon_seen") is not None else ""
         cells: list[Cell] = [
             (number(m["auc"]), False, _ends(m["auc_interval"])),
             *(
                 (f"{m['tpr'][rate]:.2%}", False, _ends(m["tpr_interval"][rate]))
                 for rate in m["tpr"]
             ),
-            (number(m["epsilon_low"], 2), False, ""),
-            (accounted, False, ""),
+            (number(m["epsilon_low"], 2), False, shown),
+            (accounted, False, f"delta {m['delta']:.2g}"),
         ]
         rows.append((m["protection"], *cells))
     rates = list(found[0]["tpr"]) if found else []
     head = ("protection", "AUC", *(f"true positives at {float(r):.1%} false" for r in rates))
     return Grid((*head, "epsilon at least", "epsilon accounted"), tuple(rows))  # type: ignore[arg-type]
+
+
+def _masks(found: Figures) -> Grid:
+    rows = []
+    for m in found:
+        low, high = m["auc_interval"]
+        cells: list[Cell] = [
+            (number(m["kolmogorov"], 3), False, "p-value"),
+            (number(m["chi_square"], 3), False, "p-value"),
+            (f"{m['complexity']:,}", False, f"of {m['bits']:,} bits; random: half"),
+            (number(m["auc"]), False, f"cannot tell: {number(low)} to {number(high)}"),
+            (number(m["auc_clear"]), False, ""),
+        ]
+        rows.append((f"{m['words']:,}", *cells))
+    head = ("masked words", "Kolmogorov-Smirnov", "chi-square", "linear complexity of low bits",
+            "update or none, AUC", "the same without masks")  # fmt: skip
+    return Grid(head, tuple(rows))  # type: ignore[arg-type]
 
 
 def _ends(interval: Sequence[float | None]) -> str:
@@ -235,6 +268,8 @@ def _panel(axes: Axes, measured: Figures, protections: list[str], name: str) -> 
         y = protections.index(m["protection"])
         if m["guess"] is not None:
             axes.plot([m["guess"]] * 2, [y - 0.3, y + 0.3], color=MUTED, linewidth=1.6)
+        if m.get("side") is not None:
+            axes.plot([m["side"]], [y], "x", color=MUTED, markersize=6)
         if m["value"] is None:
             continue
         color = SERIES[5] if m["verdict"] == "better than guessing" else SERIES[0]

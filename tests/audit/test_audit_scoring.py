@@ -5,7 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedrec.audit.scoring import NONE, Measurement, Scores, auc, compare, interval, set_metrics
+from fedrec.audit.scoring import (
+    NONE,
+    Measurement,
+    Scores,
+    auc,
+    combine,
+    compare,
+    interval,
+    set_metrics,
+    standard,
+)
 
 
 def test_sets_by_hand():
@@ -71,3 +81,29 @@ def test_verdicts(gap, verdict):
     measured = Measurement("sign", "", 1, "off", "auc", 0.9, NONE, 0.5, NONE, 0.5, gap, 3)
     assert measured.verdict == verdict
     assert measured.to_json()["verdict"] == verdict
+
+
+def test_values_are_standardised_within_each_client():
+    scaled = standard(np.array([1.0, 3.0, 10.0, 10.0]), np.array([0, 0, 1, 1]))
+    assert np.allclose(scaled, [-1.0, 1.0, 0.0, 0.0])
+
+
+def test_evidence_is_weighed_by_others():
+    """One piece tells, the other is noise; the weights come from the other half of the clients."""
+    rng = np.random.default_rng(0)
+    owner = np.repeat(np.arange(40), 25)
+    positive = rng.random(1000) < 0.3
+    good, noise = positive + 0.5 * rng.normal(size=1000), rng.normal(size=1000)
+    both = np.stack([good, noise])
+    score = combine(both, positive, owner, both)
+    assert np.corrcoef(score, good)[0, 1] > 0.97
+    flipped = np.where(owner % 2 == 0, positive, ~positive)  # even clients tell the contrary
+    wrong = combine(both, flipped, owner, both)
+    odd = owner % 2 == 1  # scored by what even clients have taught
+    assert np.corrcoef(wrong[odd], good[odd])[0, 1] > 0.9
+    assert np.corrcoef(wrong[~odd], good[~odd])[0, 1] < -0.9
+
+
+def test_evidence_without_both_kinds_says_nothing():
+    one = np.ones((2, 4))
+    assert combine(one, np.ones(4, bool), np.arange(4), one).tolist() == [0.0] * 4

@@ -6,7 +6,7 @@ import pytest
 from fedrec.audit.inference import Target, guess_support, sign, sign_scores, singletons, support
 from fedrec.audit.inspect import PLAIN, TRAINED, audit_round, scenes
 from fedrec.audit.rounds import begin, play
-from fedrec.audit.views import Protection, see
+from fedrec.audit.views import Protection, View
 from tests.audit.audit_cases import PlainServer, small_setup, updates_of
 
 OFF = Protection("off", secure=False)
@@ -14,7 +14,8 @@ SUM = Protection("sum", secure=True)
 
 
 def look(updates, protection=OFF):
-    return see(updates, protection, clip_norm=1.0, seed=0, round_number=1)
+    total = updates.total() if protection.secure else None
+    return View(protection, updates, total, updates.counts)
 
 
 def test_support_by_hand():
@@ -22,9 +23,14 @@ def test_support_by_hand():
     truth = np.array([[True, False, True, False], [False, True, False, True]])
     target = Target(np.arange(2), truth, updates.touched())
     assert guess_support(look(updates)).tolist() == updates.touched().tolist()
-    found = support(look(updates), target, target)
-    assert np.allclose(found["f1"][0].values, [1.0, 2 / 3])
-    assert np.allclose(found["f1"][1].values, [0.0, 0.0])  # each other's update
+    found = support(look(updates), target)
+    assert np.allclose(found["f1"].value.values, [1.0, 2 / 3])
+    assert np.allclose(found["f1"].guess.values, [0.0, 0.0])  # each other's update
+    assert found["f1"].side is None
+    of_sum = support(look(updates, SUM), target)["f1"]
+    assert np.allclose(of_sum.value.values, [4 / 5, 2 / 5])  # all three rows that anyone touches
+    assert np.allclose(of_sum.guess.values, [0.0, 0.0])  # nobody else touches their rows
+    assert np.allclose(of_sum.side.values, of_sum.value.values)  # counts tell as much
     assert guess_support(look(updates, SUM)).tolist() == [[True, True, True, False]]
 
 
@@ -46,8 +52,8 @@ def test_with_one_negative_popular_rows_tell_the_side():
     assert (scores[:, 0] > 0).all()
     truth = np.array([[True, False, False], [True, False, False]])
     target = Target(np.arange(2), truth, updates.touched())
-    found = sign(look(updates), target, target, np.zeros((3, 2)), 1)
-    assert found["auc"][0].values.tolist() == [1.0, 1.0]
+    found = sign(look(updates), target, np.zeros((3, 2)), 1)
+    assert found["auc"].value.values.tolist() == [1.0, 1.0]
 
 
 def test_singletons_by_hand():
@@ -64,7 +70,7 @@ def test_singletons_by_hand():
 
 @pytest.fixture(scope="module")
 def measured():
-    setup = small_setup(80, 100, audit__threshold=3)
+    setup = small_setup(80, 100, audit__threshold=3, audit__noise=10.0)
     state = begin(setup)
     server = PlainServer(setup, state.shared, 50)
     state = play(setup, server, state, 3)
@@ -88,6 +94,34 @@ def test_without_protection_attacks_succeed(measured):
         assert found.verdict == "better than guessing"
 
 
+def test_a_sum_is_compared_with_the_sum_without_the_client(measured):
+    told = pick(measured, audit="sign", metric="auc, rows told", protection="secure sum")
+    both = pick(measured, audit="sign", metric="auc, rows and counts told", protection="secure sum")
+    shadow = pick(measured, audit="interaction", metric="f1, rows and counts told")
+    assert len(told) == len(both) == 1
+    assert {m.protection[:10] for m in shadow} == {"secure sum"}
+    for found in (*told, *both, *shadow):
+        assert np.isfinite([found.side, *found.gain, *found.side_interval]).all()
+    (alone,) = pick(measured, audit="sign", metric="auc", protection="off")
+    assert np.isnan(alone.side)
+
+
+@pytest.mark.parametrize(("scale", "gap"), [(1e-3, 0.3), (1e3, 0.0)])
+def test_what_is_individual_in_a_sum_is_gone_without_the_client(scale, gap):
+    """One client among louder or quieter others: only what it has added itself can go."""
+    rng = np.random.default_rng(0)
+    truth = rng.random(60) < 0.2
+    mine = np.where(truth, 1.0, -0.3)[:, None] * np.array([1.0, -2.0])
+    others = [{i: (scale * rng.normal(size=2)).tolist() for i in range(60)} for _ in range(3)]
+    updates = updates_of([dict(enumerate(mine.tolist())), *others], 60)
+    view = look(updates, SUM).about(np.array([0]))
+    target = Target(np.arange(1), truth[None], np.ones((1, 60), bool))
+    found = sign(view, target, np.zeros((60, 2)), 4)["auc, rows told"]
+    difference = found.value.mean() - found.guess.mean()
+    assert difference > gap if gap else abs(difference) < 0.01
+    assert found.side.mean() == 0.5  # every row has as many contributors
+
+
 def test_noise_stops_them(measured):
     for found in pick(measured, protection="secure sum, clipping, noise"):
         assert found.difference[0] <= 0.02, found
@@ -99,15 +133,7 @@ def test_every_figure_has_its_round_and_clients(measured):
     assert {m.samples for m in measured} == {TRAINED, PLAIN}
 
 
-def test_where_everybody_trains_some_are_held_back():
-    setup = small_setup(20, 40)
-    state = begin(setup)
-    scene = next(scenes(setup, PlainServer(setup, state.shared), state))
-    assert len(scene.bystanders.clients) == 4
-    assert not set(scene.bystanders.clients) & set(scene.updates.clients)
-
-
-def test_merchants_are_audited_without_shadow_clients():
+def test_pairs_and_merchants_are_audited_without_shadow_clients():
     setup = small_setup(20, 40, clients__unit="user")
     pairs = small_setup(20, 40, model__loss="bpr")
     for one, audits in ((setup, {"support", "sign", "interaction", "singletons"}),

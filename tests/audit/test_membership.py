@@ -9,7 +9,7 @@ from scipy.stats import norm
 from fedrec.audit.membership import (
     audit_membership,
     clopper_pearson,
-    epsilon_low,
+    epsilon_of_attack,
     halves,
     likelihood_ratio,
     logit,
@@ -73,10 +73,34 @@ def test_the_bound_of_epsilon_stays_below_the_true_one(gap):
     )
     true = float(epsilons[np.argmax(spent <= delta)]) if gap else 0.0
     scores, members = gaussian_world(gap, users=300)
-    low = epsilon_low(likelihood_ratio(scores, members), members, delta)
+    ratio = likelihood_ratio(scores, members)
+    low, seen, high = epsilon_of_attack(ratio, members, delta)
     assert low <= true + 1e-9
+    assert low <= seen
+    assert seen <= high
     if gap >= 1:
         assert low > 0.5
+
+
+def test_the_bound_by_hand():
+    """Four of five members are found, with two of five false alarms."""
+    ratio = np.array([[1.0, 1.0, 1.0, 1.0, -1.0], [1.0, 1.0, -1.0, -1.0, -1.0]])
+    members = np.array([[True] * 5, [False] * 5])
+    low, seen, high = epsilon_of_attack(np.tile(ratio, (2, 1)), np.tile(members, (2, 1)), 0.0)
+    assert low == 0.0  # of five trials
+    assert seen == pytest.approx(math.log(3))  # 3 / 5 give no alarm, 1 / 5 are missed
+    bounds = clopper_pearson(3, 5)[1], clopper_pearson(1, 5)[0]
+    assert high == pytest.approx(math.log(bounds[0] / bounds[1]))
+
+
+def test_an_attack_without_false_alarms_has_no_upper_end():
+    members = halves(64, 50, 0)
+    low, seen, high = epsilon_of_attack(np.where(members, 1.0, -1.0), members, 1e-5)
+    ins, outs = members[32:].sum(), (~members[32:]).sum()
+    bounds = [math.log((0.025 ** (1 / a) - 1e-5) / (1 - 0.025 ** (1 / b)))
+              for a, b in ((ins, outs), (outs, ins))]  # fmt: skip
+    assert any(low == pytest.approx(bound) for bound in bounds)
+    assert (seen, high) == (math.inf, math.inf)
 
 
 def test_summary():
@@ -96,9 +120,19 @@ def test_a_small_attack_without_noise():
     setup = small_setup(30, 40, **{**KEYS, "audit__shadow_rounds": 2, "model__dim": 2})
     found = audit_membership(setup, PlainServer, noise=0.0, tell=told.append)
     assert (found.shadows, found.users, found.protection) == (16, 12, "off")
-    assert told == ["membership: 16 of 16 shadow models trained"]
+    assert told == ["membership, off: 16 of 16 shadow models trained"]
     assert found.auc > 0.55
     assert found.epsilon is None
+
+
+def test_an_attack_on_an_overfit_model_is_well_above_chance():
+    """Few users and many rounds: the model remembers who was there."""
+    keys = {**KEYS, "audit__shadows": 32, "audit__shadow_rounds": 12, "model__dim": 4}
+    setup = small_setup(12, 80, **keys)
+    found = audit_membership(setup, PlainServer, noise=0.0, tell=lambda text: None)
+    assert found.auc > 0.75
+    assert found.auc_interval[0] > 0.6
+    assert found.epsilon_low > 0.2
 
 
 @pytest.mark.slow
