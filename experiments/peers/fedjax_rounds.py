@@ -61,7 +61,9 @@ shared = {
 }
 users = list(work.arrays["user"])
 datasets = {
-    int(client): fedjax.ClientDataset(dict(zip(("item", "label"), work.samples(client))))
+    int(client): fedjax.ClientDataset(
+        dict(zip(("item", "label"), work.samples(client), strict=True))
+    )
     for client in np.unique(work.arrays["chosen"])
 }
 add = jax.jit(lambda total, delta, w: jax.tree_util.tree_map(lambda t, d: t + w * d, total, delta))

@@ -78,7 +78,7 @@ def train(message: Message, context: Context) -> Message:
     number = int(message.content["config"]["round"])
     client = int(work.arrays["chosen"][number][int(context.node_config["partition-id"])])
     shared = weights_of(model, work)
-    for variable, array in zip(shared, message.content["arrays"].values()):
+    for variable, array in zip(shared, message.content["arrays"].values(), strict=True):
         variable.assign(array.numpy())
     slot = f"user-{client}"
     own = work.arrays["user"][client]
@@ -129,7 +129,7 @@ def main(grid: Grid, context: Context) -> None:
         done = strategy.start(grid, current, num_rounds=1, train_config=told)
         seconds.append(time.perf_counter() - begin)
         if number == 0:
-            for name, new, old in zip(names, done.arrays.values(), current.values()):
+            for name, new, old in zip(names, done.arrays.values(), current.values(), strict=True):
                 first[name] = new.numpy().astype(float) - old.numpy()
         current = done.arrays
     answer(place, seconds, first, {name: version(name) for name in ("flwr", "ray", "tensorflow")})
