@@ -9,7 +9,7 @@ export FLWR_DISABLE_UPDATE_CHECK := 1
 export RAY_USAGE_STATS_ENABLED := 0
 export TF_CPP_MIN_LOG_LEVEL := 3
 
-.PHONY: help demo test check format config bench slow clean
+.PHONY: help demo test check format config bench privacy-utility slow clean
 
 help:
 	@echo "make demo    federated against centralised on MovieLens-100K, with a report"
@@ -17,6 +17,7 @@ help:
 	@echo "make check   static checks alone: ruff, mypy, import-linter"
 	@echo "make slow    tests that take minutes, into experiments/results/slow/tests.json"
 	@echo "make bench   all speed figures, into experiments/results (about an hour)"
+	@echo "make privacy-utility  accuracy against epsilon, clients and bytes (skips what is there)"
 	@echo "make format  format the code and sort imports"
 	@echo "make config  write the schema into pyproject.toml for flwr run"
 
@@ -63,6 +64,10 @@ bench: $(VENV)/.dev-installed
 	$(BIN)/fedrec bench catalogue --json experiments/results/bench/catalogue.json
 	$(BIN)/fedrec bench sharding --json experiments/results/bench/sharding.json
 	$(BIN)/fedrec estimate --check --json experiments/results/bench/estimate.json
+	$(BIN)/python experiments/tables.py --write
+
+privacy-utility: $(VENV)/.dev-installed
+	$(BIN)/python experiments/privacy_utility.py
 	$(BIN)/python experiments/tables.py --write
 
 clean:

@@ -87,7 +87,7 @@ class Config(Section):
         Where the run is written, how clients are spread over nodes, and what is
         audited cannot.
         """
-        neutral = {"run.out", "run.name", "run.tensorboard", "data.cache"}
+        neutral = {"run.out", "run.name", "run.tensorboard", "data.cache", "train.device"}
         neutral |= {"robust.attacks", "robust.defences", "robust.rounds"}
         apart = ("engine.", "audit.")
         keys = {

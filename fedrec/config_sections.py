@@ -133,6 +133,9 @@ class TrainSection(Section):
     prox_mu: float = Field(0.01, ge=0, description="fedprox: pull towards the server's parameters")
     alpha: float = Field(4.0, ge=0, description="fcf: confidence 1 + alpha of an interaction")
     ridge: float = Field(10.0, gt=0, description="fcf: ridge of the closed-form user vectors")
+    device: Literal["auto", "cpu", "gpu"] = Field(
+        "auto", description="what clients are trained on; auto: a GPU if TensorFlow sees one"
+    )
     negatives_from: Literal["train", "legacy-leaky"] = Field(
         "train",
         description="legacy-leaky never draws held-out items; only to reproduce published figures",

@@ -62,6 +62,16 @@ def memory_gib() -> float:
         return 0.0
 
 
+def available_bytes() -> int | None:
+    """Return the memory that can still be taken without swapping, in bytes; None if unknown."""
+    try:
+        with open("/proc/meminfo", encoding="utf-8") as file:
+            fields = dict(line.split(":", 1) for line in file)
+        return int(fields["MemAvailable"].split()[0]) << 10
+    except (OSError, KeyError, ValueError):
+        return None
+
+
 def peak_memory_mib() -> float:
     """Return the largest resident memory of this process so far, in MiB."""
     try:

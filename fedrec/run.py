@@ -27,6 +27,7 @@ from fedrec.output import (
 from fedrec.results import Result, SystemResult, save_result
 from fedrec.robust.checks import check_robust_run
 from fedrec.storage import RunDirectory
+from fedrec.training.device import device_name
 from fedrec.training.node import load_population, prepare
 
 OnEvent = Callable[[dict[str, Any]], None]
@@ -218,7 +219,7 @@ def make_result(
         config_hash=config.config_hash(),
         data=describe_data(config),
         systems=systems,
-        machine=describe_machine(),
+        machine={**describe_machine(), "device": device_name(config)},
         command=command,
         created=now.isoformat(timespec="seconds"),
         account=population.split.dataset.account,

@@ -33,6 +33,7 @@ from fedrec.robust.exposed import with_robust
 from fedrec.training.aggregate import partial_sum
 from fedrec.training.closed_form import solve_users
 from fedrec.training.compress import as_received, top_rows
+from fedrec.training.device import block_bytes, ready_device, train_in_parts
 from fedrec.training.local import CohortUpdate, train_cohort
 from fedrec.training.methods import Method, build_method
 from fedrec.training.pooled import PREFIX, Pooled
@@ -80,6 +81,7 @@ def prepare(config: Config) -> Setup:
 
 @lru_cache(maxsize=8)
 def _prepare(config: Config) -> Setup:
+    ready_device(config)
     population = load_population(config)
     model = build_model(config)
     method = build_method(config, pairwise=model.pairwise, pooled=config.clients.unit != "user")
@@ -144,7 +146,7 @@ def training_blocks(setup: Setup, clients: NDArray[np.int64]) -> Iterator[NDArra
     counts = sample_counts(setup.population, setup.method.sampling)[clients]
     tables = setup.model.row_inputs
     width = sum(_width(setup.model, r.table) for r in tables)
-    limit = (setup.config.engine.block_mib << 20) // (4 * _COPIES * max(1, width))
+    limit = block_bytes(setup.config) // (4 * _COPIES * max(1, width))
     phases = [p for p in setup.method.phases if p.solver == "gradient"]
     batch = min(p.batch for p in phases)
     epochs = max(p.epochs for p in phases if p.batch == batch)
@@ -205,10 +207,17 @@ def client_updates(
     values = {name: value.copy() for name, value in personal.values.items()}
     now = Personal(values)
 
-    def updates() -> Iterator[tuple[NDArray[np.int64], CohortUpdate]]:
+    def train(block: NDArray[np.int64]) -> tuple[CohortUpdate, Personal]:
+        mine = np.searchsorted(users, personal_users(setup, block))
+        return train_block(setup, shared, now.take(mine), block, round_number)
+
+    def trained_parts() -> Iterator[tuple[NDArray[np.int64], tuple[CohortUpdate, Personal]]]:
         for block in training_blocks(setup, clients):
+            yield from train_in_parts(block, train)
+
+    def updates() -> Iterator[tuple[NDArray[np.int64], CohortUpdate]]:
+        for block, (update, new) in trained_parts():
             mine = np.searchsorted(users, personal_users(setup, block))
-            update, new = train_block(setup, shared, now.take(mine), block, round_number)
             for name, value in new.values.items():
                 values[name][mine] = value
             sent = as_sent(setup.config, setup.population, shared, update, block, round_number)
