@@ -10,6 +10,7 @@ No figure in these files is typed by hand.  Each comes from experiments/results/
 * `audit*.json`, the audit.json of ``fedrec audit experiments/audit*.toml``;
 * `robust.json`, from ``python experiments/robust.py --json experiments/results/robust.json``;
 * `engines.json`, from ``python experiments/engines.py --json experiments/results/engines.json``;
+* `secure/rows.json`, from ``python experiments/secure_rows.py --json`` with its name;
 * `bench/*.json` and `secure/speed.json`, from ``make bench``.
 
 A generated part stands between ``<!-- NAME:begin -->`` and ``<!-- NAME:end -->``.
@@ -130,6 +131,24 @@ def bench_table(name: str, root: Path = ROOT) -> str:
     else:
         told = bench.markdown_estimates(figures["runs"])
     return f"{told}\n\nMeasured on {_machine(figures['machine'])}."
+
+
+def secure_rows_table(root: Path = ROOT) -> str:
+    """Return the table of what secure_rows.py has measured."""
+    figures = measurement("secure/rows", root)
+    if figures is None:
+        return ""
+    head = "| what is sent | HR@10 | NDCG@10 | up | down | processor | rows | clients | shown |"
+    lines = [head, "|---|---:|---:|---:|---:|---:|---:|---:|---:|"]
+    for row in figures["cases"]:
+        told = row["exposure"]
+        shown = [told[name] for name in ("rows", "exposed_clients", "interactions")] if told else []
+        cells = [f"{value:.1%}" for value in shown] or ["–"] * 3
+        accuracy = [f"{row['accuracy'][name]:.3f}" for name in ("hr@10", "ndcg@10")]
+        sizes = [f"{row[way] / 1000:,.1f} kB" for way in ("bytes_up", "bytes_down")]
+        line = [row["case"], *accuracy, *sizes, f"{row['cpu_s']:.0f} s", *cells]
+        lines.append(f"| {' | '.join(line)} |")
+    return "\n".join([*lines, "", f"Measured on {_machine(figures['machine'])}."])
 
 
 def secure_speed_table(root: Path = ROOT) -> str:
@@ -290,6 +309,7 @@ PARTS: dict[Path, dict[str, Callable[[Path], str]]] = {
         "sharding": partial(bench_table, "sharding"),
         "estimate": partial(bench_table, "estimate"),
         "secure-speed": secure_speed_table,
+        "secure-rows": secure_rows_table,
         "engines": engines_table,
         **{name.replace("_", "-"): partial(audit_table, name) for name in AUDITS},
         "robust": robust_table,
