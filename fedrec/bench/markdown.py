@@ -129,14 +129,15 @@ def markdown_secure(cases: Sequence[Figures]) -> str:
         cases: as experiments/secure_speed.py writes them.
     """
     lines = [
-        "| clients | elements | neighbours | lost | session (gate) | × primitives (gate) | "
-        "up, down a client |",
-        "|---:|---:|---:|---:|---:|---:|---:|",
+        "| clients | elements | bits | neighbours | lost | session (gate) | "
+        "× primitives (gate) | up, down a client |",
+        "|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for c in cases:
         ratio = f"{c['over_floor']:.2f}" + (f" ({c['ratio']:g})" if c["ratio"] else "")
         lines.append(
-            f"| {c['clients']:,} | {c['elements']:,} | {c['neighbours']} | {c['dropout']:.0%} | "
+            f"| {c['clients']:,} | {c['elements']:,} | {c.get('width', 32)} | "
+            f"{c['neighbours']} | {c['dropout']:.0%} | "
             f"{c['cpu_s']:.2f} s ({c['seconds']:g}) | {ratio} | "
             f"{_mib(c['bytes_up_per_client'])}, {_mib(c['bytes_down_per_client'])} |"
         )

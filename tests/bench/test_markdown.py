@@ -65,8 +65,9 @@ def test_sessions_stand_beside_their_gates() -> None:
             "seconds": 25.0, "over_floor": 1.809, "ratio": None,
             "bytes_up_per_client": 2 << 20, "bytes_down_per_client": 1 << 19}  # fmt: skip
     assert markdown_secure([case]).splitlines()[2] == (
-        "| 1,000 | 53,824 | 48 | 10% | 7.08 s (25) | 1.81 | 2.00 MiB, 0.50 MiB |"
+        "| 1,000 | 53,824 | 32 | 48 | 10% | 7.08 s (25) | 1.81 | 2.00 MiB, 0.50 MiB |"
     )
+    assert "| 53,824 | 23 | 48 |" in markdown_secure([{**case, "width": 23}])
     assert "| 1.81 (2.5) |" in markdown_secure([{**case, "ratio": 2.5}])
 
 

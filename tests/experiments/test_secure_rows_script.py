@@ -1,7 +1,6 @@
 """The figures of experiments/secure_rows.py: measured, stored once, and shown."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,9 +20,8 @@ SMALL = {
 
 
 @pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(secure_rows, "BASE", {**secure_rows.BASE, **SMALL})
-    return
 
 
 def test_a_case_is_measured(small: None) -> None:
