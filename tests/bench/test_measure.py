@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from fedrec.bench import measure as measuring
-from fedrec.bench.measure import begin, find_point, measure
-from fedrec.bench.presampled import presample
+from fedrec.bench.measure import begin, find_point, keep_samples, measure
 from fedrec.bench.stopwatch import PHASES
 from fedrec.bench.workloads import Workload
 from fedrec.bench.yardsticks import Centralised, Columns, Floor, pooled_columns, work_of
@@ -57,20 +56,16 @@ def test_negatives_drawn_anew_are_part_of_the_round_and_of_its_centralised_twin(
     assert figures["centralised_s_median"] > figures["phases"]["sampling"]
 
 
-def test_presampled_rounds_see_the_same_samples() -> None:
-    federation = begin(SMALL, 2)
-    setup, spec = federation.setup, federation.setup.method.sampling
-    some = federation.clients[3:9]
-    with presample(setup, federation.clients):
-        here = measuring.draw_samples  # as train_node sees it
-        one, other = (here(setup.population, some, 0, n, spec) for n in (1, 2))
-    drawn = draw_samples(setup.population, some, 0, 0, spec)
-    for samples in (one, other):
-        for name in ("client", "label", "weight", "order"):
-            np.testing.assert_array_equal(getattr(samples, name), getattr(drawn, name))
-        np.testing.assert_array_equal(samples.fields["item"], drawn.fields["item"])
-    anew = draw_samples(setup.population, some, 0, 1, spec)
-    assert not np.array_equal(anew.fields["item"], drawn.fields["item"])
+def test_presampled_rounds_see_the_same_samples_and_others_do_not() -> None:
+    for presampled in (True, False):
+        federation = begin(replace(SMALL, presampled=presampled), 2)
+        setup, spec = federation.setup, federation.setup.method.sampling
+        assert keep_samples(setup) is presampled
+        one, other = (
+            draw_samples(setup.population, federation.clients[3:9], 0, n, spec) for n in (1, 2)
+        )
+        same = np.array_equal(one.fields["item"], other.fields["item"])
+        assert same is presampled
 
 
 @pytest.mark.parametrize("more", [(), MLP], ids=["mf", "mlp"])
@@ -98,10 +93,11 @@ def test_the_centralised_yardstick_trains_as_the_engine_would(more: tuple) -> No
     update = train_cohort(model, before, head, pooled, method, every_row=True)
     for name, start in tables_before.items():
         change = tables[name] - start
-        assert np.linalg.norm(change - update.rows[name]) < 1e-5 * np.linalg.norm(change)
+        # the yardstick keeps tables, so its change has lost the last digits of float32
+        assert np.linalg.norm(change - update.rows[name]) < 1e-4 * np.linalg.norm(change)
     for name, start in shared.weights.items():
         change = weights[name] - start
-        assert np.linalg.norm(change - update.weights[name][0]) < 1e-4 * np.linalg.norm(change)
+        assert np.linalg.norm(change - update.weights[name][0]) < 2e-4 * np.linalg.norm(change)
     assert loss == pytest.approx(float(update.loss[0]), rel=0.02)
 
     central.reset(shared, personal)
