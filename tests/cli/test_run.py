@@ -181,7 +181,7 @@ def test_an_unknown_engine(calls, capsys):
 )
 def test_errors_of_a_run_are_one_line(calls, capsys, monkeypatch, error):
     failing(monkeypatch, error)
-    code, _, err = fedrec(capsys, "run")
+    code, _, err = fedrec(capsys, "run", "--no-estimate")
     assert code == 2
     assert err == f"error: {error}\n"
 
@@ -225,7 +225,7 @@ def test_a_real_ctrl_c_or_termination(tmp_path, sent):
             module.run = run
             sys.modules["fedrec.run"] = module
             fedrec.cli.run.import_tensorflow = lambda: None
-            main(["run", "--out", sys.argv[1]])
+            main(["run", "--no-estimate", "--out", sys.argv[1]])
             """
         )
     )
