@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,13 @@ import pytest
 
 from clients.secret import check_least
 from fedrec.config import Config
+from fedrec.engine.apps import app_dir, load_app
 from fedrec.engine.run_engine import execute
 from fedrec.errors import ConfigError, ProtocolError
 from fedrec.privacy.ledger import Event, Ledger
 from fedrec.secure import Vector
 from fedrec.secure.plan import make_plan
 from fedrec.storage import RunDirectory, read_arrays
-from server.strategy import FedRecStrategy
 from tests.engine.test_resume import outcome, run_until_killed
 
 Make = Callable[..., Config]
@@ -244,18 +245,20 @@ def test_a_repeated_round_with_another_sum_costs_again(
         "train__rounds": 3,
     }
     config = small_run(**keys)
-    validate = FedRecStrategy._validate
+    load_app(app_dir())  # another test may have loaded another copy of the apps
+    strategy = sys.modules["server.strategy"].FedRecStrategy
+    validate = strategy._validate
 
     def crash(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(FedRecStrategy, "_validate", crash)
+    monkeypatch.setattr(strategy, "_validate", crash)
     with pytest.raises(KeyboardInterrupt):
         execute(config)
     before = state(config)
     assert before["ledger"][0]["count"] == 1  # round 2 began; it is counted when repeated
     assert len(bytes.fromhex(before["released"])) == 32
-    monkeypatch.setattr(FedRecStrategy, "_validate", validate)
+    monkeypatch.setattr(strategy, "_validate", validate)
     execute(config)
     assert state(config)["ledger"][0]["count"] == count
     assert "released" not in state(config)
