@@ -153,7 +153,7 @@ MARKETPLACE = DataSet(
     epsilons=(0.25, 0.5, 1, 2, 4, 8),
     per_round=(500, 1000, 2000, 4000),
     spent=(4,),
-    sent=_sent(500, bits=(8, 4, 2), rank=(4, 2), rows=(100, 25), dim=(4, 2)),
+    sent=_sent(500, bits=(4,), rank=(2,), rows=(25,), dim=(2,)),
 )
 QUICK = DataSet(
     name="quick",
