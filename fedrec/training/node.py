@@ -15,11 +15,8 @@ from numpy.typing import NDArray
 from fedrec.config import Config, Scalar, integers
 from fedrec.data.batches import Samples, draw_samples, make_blocks, sample_counts
 from fedrec.data.interactions import Catalogue
-from fedrec.data.load import load_dataset
-from fedrec.data.partition import partition
-from fedrec.data.population import Population, build_population, expand
-from fedrec.data.split import split
-from fedrec.data.zipf import has_short_way, zipf_population
+from fedrec.data.population import Population, expand
+from fedrec.data.populations import load_population as load_population
 from fedrec.evaluation.evaluator import evaluate_ratings, rank_users
 from fedrec.evaluation.groups import members
 from fedrec.evaluation.reduction import sum_up
@@ -86,37 +83,6 @@ def _prepare(config: Config) -> Setup:
     model = build_model(config)
     method = build_method(config, pairwise=model.pairwise, pooled=config.clients.unit != "user")
     return Setup(config, population, model, method)
-
-
-def load_population(config: Config) -> Population:
-    """Load, partition and split the data of a configuration (cached).
-
-    Raises:
-        DataError: if the data cannot be had or split as asked.
-    """
-    sections = ("data", "split", "clients")
-    keys = {k: v for k, v in config.flat().items() if k.split(".")[0] in sections}
-    neutral: dict[str, Scalar] = {
-        "clients.sampling": "all",
-        "clients.per_round": 100,
-        "clients.availability": 1.0,
-        "clients.dropout": 0.0,
-    }
-    return _load_population(tuple({**keys, **neutral}.items()))
-
-
-@lru_cache(maxsize=4)
-def _load_population(keys: tuple[tuple[str, Scalar], ...]) -> Population:
-    nested: dict[str, dict[str, object]] = {}
-    for key, value in keys:
-        section, name = key.split(".", 1)
-        nested.setdefault(section, {})[name] = value
-    config = Config.model_validate(nested)
-    if has_short_way(config):
-        return zipf_population(load_dataset(config), config.data)
-    parts = partition(load_dataset(config), config)
-    explicit = config.data.feedback == "explicit"
-    return build_population(parts, split(parts.dataset, config), explicit=explicit)
 
 
 def init_shared(setup: Setup) -> Shared:
