@@ -124,17 +124,32 @@ def _draw(axes: Axes, panel: Panel, *, first: bool) -> None:
         axes.plot(x, series.y, "o-", color=color, label=series.name, markersize=4, linewidth=1.5)
     axes.set_xscale("log")
     _ticks(axes, finite, end, infinite=any(float("inf") in s.x for s in panel.series))
-    low, high = axes.get_xlim()
+    ends = axes.get_xlim()
     for name, value in panel.levels.items():
         axes.axhline(value, color=MUTED, linewidth=1.0, linestyle=(0, (4, 3)), zorder=1)
-        axes.text(high, value, f"{name} ", fontsize=7.5, color=MUTED, ha="right", va="bottom")
-    axes.set_xlim(low, high)
+        side = free_side(panel.series, value)
+        axes.annotate(
+            name,
+            (ends[side], value),
+            xytext=(-3 if side else 3, 1),
+            textcoords="offset points",
+            ha="right" if side else "left",
+            fontsize=7.5,
+            color=MUTED,
+        )
+    axes.set_xlim(*ends)
     axes.set_title(panel.title)
     axes.set_xlabel(panel.x_label)
     if first:
         axes.set_ylabel(panel.y_label)
     if panel.series:
-        axes.legend(fontsize=7.5, loc="best")
+        axes.legend(fontsize=7.5, loc="lower right", bbox_to_anchor=(1.0, 0.06))
+
+
+def free_side(series: Sequence[Series], level: float) -> int:
+    """Return the end of a level where lines are farther from it: 0 left, 1 right."""
+    gaps = [min((abs(s.y[end] - level) for s in series), default=0.0) for end in (0, -1)]
+    return int(gaps[1] >= gaps[0])
 
 
 def _ticks(axes: Axes, finite: list[float], end: float, *, infinite: bool) -> None:

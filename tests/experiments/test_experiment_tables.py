@@ -158,6 +158,37 @@ def test_the_robust_table(project):
     assert "±0.010; seeds 0, 1; norm-bound at 8, row-clip at 0.3. Took 2 min" in lines[5]
 
 
+def priced(x, epsilon, accuracy):
+    value = {"mean": accuracy, "low": accuracy - 0.01, "high": accuracy + 0.01}
+    return {"panel": "epsilon", "series": "noise", "x": x, "epsilon": epsilon, "seconds": 60.0,
+            "bytes_up_per_client": 18000.0, "metrics": {"ndcg@10": value, "hr@10": value}}  # fmt: skip
+
+
+def test_the_table_of_privacy_and_accuracy(project):
+    about = {"clients": 9000, "items": 50, "interactions": 70000, "protocol": "leave-last-out",
+             "split_hash": "9f2b6c0de8a14757"}  # fmt: skip
+    level = {"popularity": {"ndcg@10": {"mean": 0.1}}}
+    points = [priced(1, 0.9, 0.105), priced(4, 3.999, 0.15), priced(None, None, 0.2)]
+    data = {"data": "shop", "about": about, "levels": level, "seeds": [0], "seconds": 180.0,
+            "points": points}  # fmt: skip
+    file = project / "experiments" / "results" / "privacy_utility.json"
+    assert tables.privacy_table(project) == ""
+    file.write_text(json.dumps({"machine": SPEED["machine"], "data": [data]}))
+    lines = tables.privacy_table(project).splitlines()
+    assert lines[0].startswith(
+        "**shop.** NDCG@10 is clearly above popularity (the 95% interval over users) from ε = 4; "
+        "at ε = 4 NDCG@10 is 75% of that with clipping alone. 9,000 clients, 50 items, "
+    )
+    assert (
+        lines[4] == "| epsilon | noise | 1 | 0.90 | 18,000 | 0.105 ±0.010 | 0.105 ±0.010 | 60 s |"
+    )
+    assert lines[6].startswith("| epsilon | noise | ∞ | ∞ | 18,000 | 0.200 ±0.010 |")
+    data["points"] = points[:1] + points[2:]
+    data["points"][0]["metrics"]["ndcg@10"]["low"] = 0.09
+    file.write_text(json.dumps({"machine": SPEED["machine"], "data": [data]}))
+    assert "At no ε measured here is NDCG@10 clearly above" in tables.privacy_table(project)
+
+
 def test_without_results_there_is_nothing_to_say(project):
     for file in (project / "experiments" / "results").iterdir():
         file.unlink()

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from fedrec.errors import MissingExtraError
-from fedrec.report.tradeoff import Panel, Series, draw_tradeoff
+from fedrec.report.tradeoff import Panel, Series, draw_tradeoff, free_side
 
 INF = float("inf")
 SERIES = Series("noisy line", (1, 4, INF), (0.1, 0.2, 0.3), (0.0, 0.1, 0.2), (0.2, 0.3, 0.4))
@@ -34,3 +34,9 @@ def test_without_matplotlib_it_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(MissingExtraError, match="report"):
         draw_tradeoff([[Panel("title", "x", "y", (SERIES,))]], tmp_path / "plot")
+
+
+def test_a_level_is_named_where_no_line_runs():
+    assert free_side((SERIES,), 0.1) == 1  # the line begins there
+    assert free_side((SERIES,), 0.3) == 0
+    assert free_side((), 0.3) == 1
