@@ -131,7 +131,7 @@ def _draw(axes: Axes, panel: Panel, *, first: bool) -> None:
         axes.annotate(
             name,
             (ends[side], value),
-            xytext=(-3 if side else 3, 1),
+            xytext=(-3 if side else 3, 3),
             textcoords="offset points",
             ha="right" if side else "left",
             fontsize=7.5,
