@@ -10,6 +10,7 @@ No figure in these files is typed by hand.  Each comes from experiments/results/
 * `audit*.json`, the audit.json of ``fedrec audit experiments/audit*.toml``;
 * `robust.json`, from ``python experiments/robust.py --json experiments/results/robust.json``;
 * `engines.json`, from ``python experiments/engines.py --json experiments/results/engines.json``;
+* `secure/round.json`, from ``python experiments/secure_round.py --json`` with its name;
 * `secure/rows.json`, from ``python experiments/secure_rows.py --json`` with its name;
 * `bench/*.json` and `secure/speed.json`, from ``make bench``.
 
@@ -149,6 +150,12 @@ def secure_rows_table(root: Path = ROOT) -> str:
         line = [row["case"], *accuracy, *sizes, f"{row['cpu_s']:.0f} s", *cells]
         lines.append(f"| {' | '.join(line)} |")
     return "\n".join([*lines, "", f"Measured on {_machine(figures['machine'])}."])
+
+
+def secure_round_table(root: Path = ROOT) -> str:
+    """Return the table of what secure_round.py has measured."""
+    figures = measurement("secure/round", root)
+    return bench.markdown_secure_rounds(figures["cases"]) if figures else ""
 
 
 def secure_speed_table(root: Path = ROOT) -> str:
@@ -331,6 +338,7 @@ PARTS: dict[Path, dict[str, Callable[[Path], str]]] = {
         "sharding": partial(bench_table, "sharding"),
         "estimate": partial(bench_table, "estimate"),
         "secure-speed": secure_speed_table,
+        "secure-round": secure_round_table,
         "secure-rows": secure_rows_table,
         "engines": engines_table,
         **{name.replace("_", "-"): partial(audit_table, name) for name in AUDITS},

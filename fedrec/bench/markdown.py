@@ -144,6 +144,32 @@ def markdown_secure(cases: Sequence[Figures]) -> str:
     return "\n".join(lines)
 
 
+def markdown_secure_rounds(cases: Sequence[Figures]) -> str:
+    """Return the table of rounds and evaluations with and without secure aggregation.
+
+    Args:
+        cases: as experiments/secure_round.py writes them.
+    """
+    lines = [
+        "| | a round: plain, secure | more (gate) | validation: plain, secure | "
+        "test: plain, secure, bootstrap sums | largest difference |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for c in cases:
+        test, difference = "–", "–"
+        if c["test"]:
+            spent = (c["plain_test"], c["secure_test"], c["paired_test"])
+            test = ", ".join(f"{s['cpu_s']:.2f}" for s in spent) + " s"
+            difference = f"{c['largest_difference']:.0e}"
+        pairs = [
+            f"{c[f'plain{part}']['cpu_s']:.2f}, {c[f'secure{part}']['cpu_s']:.2f} s"
+            for part in ("", "_valid")
+        ]
+        more = f"{c['more_cpu_s']:.2f} s ({c['gate']:g})"
+        lines.append(f"| {c['what']} | {pairs[0]} | {more} | {pairs[1]} | {test} | {difference} |")
+    return "\n".join(lines)
+
+
 def markdown_estimates(runs: Mapping[str, Figures]) -> str:
     """Return the table of estimates held against the runs themselves.
 

@@ -189,6 +189,27 @@ def test_the_table_of_privacy_and_accuracy(project):
     assert "At no ε measured here is NDCG@10 clearly above" in tables.privacy_table(project)
 
 
+def test_the_table_of_secure_rounds(project):
+    folder = project / "experiments" / "results" / "secure"
+    folder.mkdir(exist_ok=True)
+    (folder / "round.json").unlink(missing_ok=True)
+    assert tables.secure_round_table(project) == ""
+    spent = {f"{mode}{part}": {"cpu_s": seconds, "clock_s": 9.0} for mode, part, seconds in (
+        ("plain", "", 0.5), ("secure", "", 15.5), ("plain", "_valid", 0.06),
+        ("secure", "_valid", 8.8), ("plain", "_test", 0.07), ("secure", "_test", 10.7),
+        ("paired", "_test", 14.7))}  # fmt: skip
+    whole = {"what": "all users", "gate": 25.0, "test": True, "more_cpu_s": 15.0,
+             "largest_difference": 5.4e-11, **spent}  # fmt: skip
+    untested = {"what": "some users", "gate": 25.0, "test": False, "more_cpu_s": 15.0, **spent}
+    content = {"machine": SPEED["machine"], "cases": [whole, untested]}
+    (folder / "round.json").write_text(json.dumps(content))
+    lines = tables.secure_round_table(project).splitlines()
+    assert lines[2] == (
+        "| all users | 0.50, 15.50 s | 15.00 s (25) | 0.06, 8.80 s | 0.07, 10.70, 14.70 s | 5e-11 |"
+    )
+    assert lines[3].endswith("| 0.06, 8.80 s | – | – |")
+
+
 def test_without_results_there_is_nothing_to_say(project):
     for file in (project / "experiments" / "results").iterdir():
         file.unlink()
