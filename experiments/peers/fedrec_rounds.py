@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from arrays import answer, read_work, time_rounds
 
-from fedrec.bench.measure import begin
-from fedrec.bench.presampled import presample
+from fedrec.bench.measure import begin, keep_samples
 from fedrec.bench.workloads import find_workload
 from fedrec.machine import package_version
 from fedrec.params import PartialSum
@@ -35,8 +34,8 @@ def run(number: int) -> dict[str, Any]:
     return {}
 
 
-with presample(federation.setup, federation.clients):
-    seconds, _ = time_rounds(work, run)
+keep_samples(federation.setup)
+seconds, _ = time_rounds(work, run)
 mean = federation.server.mean_update(first[0])
 update: dict[str, Any] = {"table": mean.tables["item"].dense(work.hyper["num_items"])}
 update |= {f"weights/{name}": value for name, value in mean.weights.items()}

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedrec.bench.presampled import PRESAMPLED_ROUND, presample
 from fedrec.bench.workloads import Workload
-from fedrec.data.batches import Samples, draw_negatives
+from fedrec.data.batches import Samples, draw_negatives, draw_samples
 from fedrec.data.population import expand
 from fedrec.data.tiles import lay_out
 from fedrec.engine.server_side import AppServer
@@ -60,9 +59,8 @@ def export_workload(workload: Workload, file: Path, rounds: int = 6) -> None:
     clients = np.unique(np.concatenate(cohorts))
     personal = init_personal(setup, clients)
     first = np.searchsorted(clients, cohorts[0])
-    with presample(setup, clients):
-        before = personal.take(first)
-        total, after = train_node(setup, shared, before, cohorts[0], 1)
+    before = personal.take(first)
+    total, after = train_node(setup, shared, before, cohorts[0], 1)
     arrays = {
         **_interactions(setup, clients),
         **_batches(setup, clients),
@@ -87,9 +85,7 @@ def read_export(file: Path) -> tuple[dict[str, NDArray], dict[str, Any]]:
 
 def _interactions(setup: Setup, clients: NDArray[np.int64]) -> dict[str, NDArray]:
     population, seed = setup.population, setup.config.run.seed
-    negatives, _ = draw_negatives(
-        population, clients, seed, PRESAMPLED_ROUND, setup.method.sampling
-    )
+    negatives, _ = draw_negatives(population, clients, seed, 1, setup.method.sampling)
     return {
         "indptr": _pointers(np.diff(population.indptr)[clients]),
         "items": population.items[expand(population.indptr, clients)],
@@ -99,8 +95,8 @@ def _interactions(setup: Setup, clients: NDArray[np.int64]) -> dict[str, NDArray
 
 def _batches(setup: Setup, clients: NDArray[np.int64]) -> dict[str, NDArray]:
     """Return each client's samples in the order of its batches."""
-    with presample(setup, clients) as samples:
-        pass
+    seed, spec = setup.config.run.seed, setup.method.sampling
+    samples = draw_samples(setup.population, clients, seed, 1, spec)  # in the order of round 1
     count = np.bincount(samples.client, minlength=len(clients))
     batch = setup.config.train.batch
     item, label = [], []

@@ -11,14 +11,12 @@ import json
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fedrec.bench.presampled import presample, some_clients
 from fedrec.bench.stopwatch import PHASES, Stopwatch, watched
 from fedrec.bench.workloads import Workload, catalogue_workload, clients_workload, find_workload
 from fedrec.bench.yardsticks import (
@@ -30,6 +28,7 @@ from fedrec.bench.yardsticks import (
     work_of,
 )
 from fedrec.data.batches import Samples, draw_samples
+from fedrec.data.fixed import fixed_samples
 from fedrec.engine.server_side import AppServer
 from fedrec.errors import ConfigError
 from fedrec.machine import peak_memory_mib
@@ -100,6 +99,12 @@ def begin(workload: Workload, rounds: int) -> Federation:
     return Federation(setup, server, clients, shared, personal, cohorts)
 
 
+def keep_samples(setup: Setup) -> bool:
+    """Draw the samples of a run now if the engine keeps them, and return whether it does."""
+    seed, spec = setup.config.run.seed, setup.method.sampling
+    return fixed_samples(setup.population, seed, spec) is not None
+
+
 def measure(workload: Workload, rounds: int) -> dict[str, Any]:
     """Measure a workload.
 
@@ -115,26 +120,26 @@ def measure(workload: Workload, rounds: int) -> dict[str, Any]:
         yardsticks begin; `ratio_to_centralised` and `ratio_to_floor`: medians over the
         rounds, each held against what was measured right after it (see `_Beside`);
         `phases`: seconds of each, evaluation apart from the round; and for pre-sampled
-        workloads `round_drawn_s_median`, with negatives drawn anew within the round.
+        workloads `round_drawn_s_median`, with negatives drawn anew within the round, and
+        `samples_kept`: whether the engine has kept the drawn ones from round to round.
     """
     start = time.perf_counter()
     federation = begin(workload, WARM_UP + rounds)
+    kept = keep_samples(federation.setup)
     load = time.perf_counter() - start
-    fixed: Any = nullcontext()
-    if workload.presampled:
-        fixed = presample(federation.setup, federation.clients)
-    with fixed as samples, watched() as watch:
+    with watched() as watch:
         first, *_ = [timed(federation.round) for _ in range(WARM_UP)]
         first_evaluation = timed(federation.evaluate)
         peak = peak_memory_mib()
-        beside = _Beside(federation, samples)
+        beside = _Beside(federation, kept=kept)
         lines = [_one_round(federation, watch, beside) for _ in range(rounds)]
         evaluation = statistics.median(timed(federation.evaluate) for _ in range(3))
     figures = _summary(lines, beside.work, len(federation.last_cohort))
     figures["phases"]["evaluate"] = evaluation
     if workload.presampled:
-        drawn = [timed(federation.round) for _ in range(3)]
-        figures["round_drawn_s_median"] = statistics.median(drawn)
+        federation.setup = prepare_setup(replace(workload, presampled=False).config)
+        drawn = [timed(federation.round) for _ in range(1 + min(rounds, 5))]
+        figures["round_drawn_s_median"] = statistics.median(drawn[1:])
     median = figures["round_s_median"]
     return figures | {
         "compile_s": max(0.0, first - median) + max(0.0, first_evaluation - evaluation),
@@ -144,6 +149,7 @@ def measure(workload: Workload, rounds: int) -> dict[str, Any]:
         "clients": len(federation.last_cohort),
         "evaluated_clients": min(EVALUATED, len(federation.last_cohort)),
         "about": workload.about,
+        "samples_kept": kept,
     }
 
 
@@ -154,8 +160,8 @@ class _Beside:
     its negatives, so would an epoch: the round's own sampling is added to it.
     """
 
-    def __init__(self, federation: Federation, samples: Samples | None) -> None:
-        self._federation, self._presampled = federation, samples
+    def __init__(self, federation: Federation, *, kept: bool) -> None:
+        self._federation, self._kept = federation, kept
         self._central: Centralised | None = None
         self.work = Work(0, 0, 0, 0)
 
@@ -176,20 +182,15 @@ class _Beside:
         epoch = timed(lambda: central.epoch(columns))
         copies = [floor.copy_seconds() for _ in range(4)]  # the first meets fresh pages
         product = statistics.median(floor.flop_seconds() for _ in range(3)) * self.work.flops
-        extra = sampling if self._presampled is None else 0.0
+        extra = 0.0 if self._kept else sampling
         copy = statistics.median(copies[1:])
         return {"centralised_s": epoch + extra, "copy_s": copy, "product_s": product}
 
     def _samples(self) -> Samples:
         federation, setup = self._federation, self._federation.setup
-        cohort = federation.last_cohort
-        if self._presampled is None:
-            seed, spec = setup.config.run.seed, setup.method.sampling
-            return draw_samples(setup.population, cohort, seed, federation.number, spec)
-        counts = np.bincount(self._presampled.client, minlength=len(federation.clients))
-        indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
-        at = np.searchsorted(federation.clients, cohort)
-        return some_clients(self._presampled, indptr, at)
+        seed, spec = setup.config.run.seed, setup.method.sampling
+        number, cohort = federation.number, federation.last_cohort
+        return draw_samples(setup.population, cohort, seed, number, spec)
 
 
 def _one_round(federation: Federation, watch: Stopwatch, beside: _Beside) -> dict[str, float]:

@@ -51,8 +51,8 @@ class Workload:
         name: W1 to W5, or that of a point of a curve.
         about: what it is, for the table.
         keys: configuration keys that differ from a plain FedAvg of matrix factorisation.
-        presampled: negatives are drawn once, before the clock starts; otherwise they
-            are drawn anew in every round, within it.
+        presampled: negatives are drawn once, and kept from before the clock starts where
+            the engine keeps them; otherwise they are drawn anew in every round, within it.
     """
 
     name: str
@@ -63,7 +63,8 @@ class Workload:
     @property
     def config(self) -> Config:
         """The configuration of the workload."""
-        return load_config(None, {**_FEDAVG, **dict(self.keys)})
+        resample = "once" if self.presampled else "round"
+        return load_config(None, {**_FEDAVG, "train.resample": resample, **dict(self.keys)})
 
 
 def _fixed(clients: int) -> dict[str, Scalar]:
