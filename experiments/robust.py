@@ -19,7 +19,7 @@ from typing import Any
 
 import fedrec
 from fedrec.config import Config, integers
-from fedrec.config_sections import NEEDS_SINGLE, OWN
+from fedrec.config_attacks import NEEDS_SINGLE, OWN
 from fedrec.machine import describe_machine
 from fedrec.output import write_atomically
 from fedrec.robust.attacks import make_plot

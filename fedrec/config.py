@@ -1,6 +1,6 @@
 """The one schema of a run, read from experiment files and the command line.
 
-The keys themselves stand in `fedrec.config_sections`.
+The keys themselves stand in `fedrec.config_sections` and `fedrec.config_attacks`.
 
 An experiment file is TOML and is exactly a Flower run-config: scalars in dotted
 tables, lists written as space-separated strings.  `load_config` reads it,
@@ -18,11 +18,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from fedrec.config_attacks import AuditSection, RobustSection
 from fedrec.config_rules import check as check
 from fedrec.config_rules import integers as integers
 from fedrec.config_rules import positive_numbers as positive_numbers
 from fedrec.config_sections import (
-    AuditSection,
     BaselineSection,
     CentralSection,
     ClientsSection,
@@ -34,7 +34,6 @@ from fedrec.config_sections import (
     LocalSection,
     ModelSection,
     PrivacySection,
-    RobustSection,
     RunSection,
     Section,
     SecureSection,

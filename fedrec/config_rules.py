@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from fedrec.config_sections import NEEDS_SINGLE, OWN
+from fedrec.config_attacks import NEEDS_SINGLE, OWN
 from fedrec.errors import ConfigError, nearest
 
 if TYPE_CHECKING:

@@ -97,6 +97,7 @@ class _Group:
         self._optimizer.build(list(self._variables.values()))
 
     def step(self, arrays: Arrays, gradients: Arrays) -> Arrays:
+        """Return the arrays after one step along these gradients."""
         if not self._variables:
             return {}
         import keras
@@ -108,6 +109,7 @@ class _Group:
         return {n: keras.ops.convert_to_numpy(v).copy() for n, v in self._variables.items()}
 
     def state(self) -> Arrays:
+        """Return all that the optimiser remembers, for a checkpoint."""
         if not self._variables:
             return {}
         from keras import ops
@@ -116,6 +118,11 @@ class _Group:
         return {str(i): ops.convert_to_numpy(v).copy() for i, v in enumerate(variables)}
 
     def restore(self, state: Arrays) -> None:
+        """Take up what `state` returned.
+
+        Raises:
+            CheckpointError: if it is that of another optimiser or model.
+        """
         variables = self._optimizer.variables if self._variables else []
         shapes = {str(i): tuple(v.shape) for i, v in enumerate(variables)}
         if {n: a.shape for n, a in state.items()} != shapes:

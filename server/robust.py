@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from flwr.app import Message
 
-from fedrec.config_sections import RobustSection
+from fedrec.config_attacks import RobustSection
 from fedrec.errors import ConfigError, EngineError
 from fedrec.params import PartialSum, Shared
 from fedrec.robust.rules import defend

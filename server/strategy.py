@@ -21,7 +21,7 @@ from flwr.serverapp.strategy import Result, Strategy
 from numpy.typing import NDArray
 
 from fedrec.config import Config
-from fedrec.config_sections import NEEDS_SINGLE
+from fedrec.config_attacks import NEEDS_SINGLE
 from fedrec.errors import CheckpointError, EngineError
 from fedrec.evaluation.selection import better, selection_metric, selection_value
 from fedrec.evaluation.sums import EvaluationSums, means, merge

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from fedrec.audit.rounds import OpenServer, Server, State, begin, train_updates
 from fedrec.audit.scoring import Interval, Scores, interval
 from fedrec.config import Config, integers
-from fedrec.config_sections import NEEDS_SINGLE
+from fedrec.config_attacks import NEEDS_SINGLE
 from fedrec.errors import ConfigError, nearest
 from fedrec.evaluation.evaluator import list_length
 from fedrec.evaluation.sums import intervals, means

@@ -238,6 +238,7 @@ class _Ranks:
 
     @classmethod
     def of(cls, ids: NDArray[np.object_]) -> _Ranks:
+        """Rank ids, object [n], by their text."""
         order = np.argsort(ids.astype(str), kind="stable")
         rank = np.empty(len(ids), dtype=np.int64)
         rank[order] = np.arange(len(ids))

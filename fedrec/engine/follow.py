@@ -51,6 +51,7 @@ class _Follower(threading.Thread):
         self._done = threading.Event()
 
     def run(self) -> None:
+        """Report what is new until `finish` is called."""
         while not self._done.wait(POLL_S):
             self._report()
 

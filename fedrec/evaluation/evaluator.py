@@ -106,8 +106,7 @@ def evaluate_users(
         part=part,
         block_mib=block_mib,
     )
-    recommended = np.bincount(values.listed, minlength=num_items)
-    return sum_up(values.metrics, values.counts, values.users, bootstrap, recommended, groups or {})
+    return sum_up(values, bootstrap, num_items, groups or {})
 
 
 def rank_users(

@@ -37,7 +37,7 @@ def evaluate_ratings(
     """
     del seed
     values = rate_users(predict, held_out, users)
-    return sum_up(values.metrics, values.counts, values.users, bootstrap, values.listed, {})
+    return sum_up(values, bootstrap, 0, {})
 
 
 def rate_users(

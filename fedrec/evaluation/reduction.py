@@ -67,29 +67,22 @@ def check_finite(values: NDArray, what: str) -> None:
 
 
 def sum_up(
-    metrics: Mapping[str, NDArray[np.float64]],
-    counts: Mapping[str, NDArray[np.float64]],
-    users: NDArray[np.int64],
-    bootstrap: int,
-    recommended: NDArray[np.int64],
-    groups: Mapping[str, NDArray[np.int32]],
+    values: UserValues, bootstrap: int, num_items: int, groups: Mapping[str, NDArray[np.int32]]
 ) -> EvaluationSums:
     """Reduce values of users to sums, replicates and group sums.
 
     Args:
-        metrics: "<protocol>.<metric>" -> float64 [E], values of users.
-        counts: protocol -> float64 [E], what a user counts for.
-        users: int64 [E].
+        values: of E users.
         bootstrap: replicates B; 0 for none.
-        recommended: int64 [I], passed on.
+        num_items: I, of which it is counted how often each is recommended; 0 if nothing
+            was ranked.
         groups: name -> int32 [U], non-zero for members.
 
     Returns:
         The sums.
     """
-    names = [*metrics, *counts]
-    table = np.stack([*metrics.values(), *counts.values()])
-    split = len(metrics)
+    names = [*values.metrics, *values.counts]
+    table, split, users = values.table, len(values.metrics), values.users
     sums = table.sum(axis=1)
     replicates = bootstrap_sums(table, users, bootstrap) if bootstrap else table[:0]
     of_groups: dict[str, float] = {}
@@ -103,6 +96,6 @@ def sum_up(
         counts=dict(zip(names[split:], sums[split:].tolist(), strict=True)),
         replicates=dict(zip(names, replicates[:split], strict=False)),
         replicate_counts=dict(zip(names[split:], replicates[split:], strict=False)),
-        recommended=recommended,
+        recommended=np.bincount(values.listed, minlength=num_items),
         groups=of_groups,
     )

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fedrec.config import Config
-from fedrec.config_sections import NEEDS_SINGLE, OWN
+from fedrec.config_attacks import NEEDS_SINGLE, OWN
 from fedrec.data.population import Population
 from fedrec.errors import ConfigError
 from fedrec.robust.attacks import make_plot

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedrec.config import Config
-from fedrec.config_sections import OWN
+from fedrec.config_attacks import OWN
 from fedrec.data.population import Population
 from fedrec.params import Shared
 from fedrec.robust.attacks import make_plot, poison

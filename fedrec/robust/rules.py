@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from fedrec.config_sections import NEEDS_SINGLE, OWN, RobustSection
+from fedrec.config_attacks import NEEDS_SINGLE, OWN, RobustSection
 from fedrec.errors import ConfigError, nearest
 from fedrec.params import PartialSum
 from fedrec.robust.updates import Updates, as_partial_sum, sum_of_rows

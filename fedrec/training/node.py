@@ -17,9 +17,9 @@ from fedrec.data.batches import Samples, draw_samples, make_blocks, sample_count
 from fedrec.data.interactions import Catalogue
 from fedrec.data.population import Population, expand
 from fedrec.data.populations import load_population as load_population
-from fedrec.evaluation.evaluator import evaluate_ratings, rank_users
+from fedrec.evaluation.evaluator import rank_users, rate_users
 from fedrec.evaluation.groups import members
-from fedrec.evaluation.reduction import sum_up
+from fedrec.evaluation.reduction import UserValues, sum_up
 from fedrec.evaluation.sums import EvaluationSums
 from fedrec.models.build import build_model
 from fedrec.models.recommender import Recommender
@@ -351,15 +351,25 @@ def evaluate_scorer(
     Returns:
         Sums over users.
     """
+    values = measure(setup, scorer, users, part)
+    explicit = setup.config.data.feedback == "explicit"
+    num_items = 0 if explicit else setup.population.num_items
+    return sum_up(values, bootstrap, num_items, user_groups(setup))
+
+
+def measure(setup: Setup, scorer: Scorer, users: NDArray[np.int64], part: str) -> UserValues:
+    """Evaluate users as the configuration asks, and keep the values of each apart.
+
+    Args:
+        setup: the prepared configuration.
+        scorer: local users -> scores of all items.
+        users: int64, local users, ascending.
+        part: "valid" or "test".
+    """
     config, population = setup.config, setup.population
     held_out = population.held_out(part)
     if config.data.feedback == "explicit":
-        return evaluate_ratings(
-            rating_predictor(scorer), held_out, users, seed=config.run.seed, bootstrap=bootstrap
-        )
-    groups: dict[str, NDArray[np.int32]] = {}
-    if config.evaluate.group:
-        groups = members(population.split.dataset.users, config.evaluate.group)
+        return rate_users(rating_predictor(scorer), held_out, users)
     values = rank_users(
         scorer,
         held_out,
@@ -370,6 +380,12 @@ def evaluate_scorer(
         seed=config.run.seed,
         part=part,
     )
-    values = with_robust(config, population, scorer, values)
-    recommended = np.bincount(values.listed, minlength=population.num_items)
-    return sum_up(values.metrics, values.counts, values.users, bootstrap, recommended, groups)
+    return with_robust(config, population, scorer, values)
+
+
+def user_groups(setup: Setup) -> dict[str, NDArray[np.int32]]:
+    """Return the groups of users that are compared: name -> int32 [U], non-zero for members."""
+    config = setup.config
+    if not config.evaluate.group or config.data.feedback == "explicit":
+        return {}
+    return members(setup.population.split.dataset.users, config.evaluate.group)

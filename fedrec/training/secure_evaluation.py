@@ -9,14 +9,11 @@ from numpy.typing import NDArray
 
 from fedrec.config import integers
 from fedrec.evaluation.encoding import Encoded, Sizes, SumsLayout, encode_clients
-from fedrec.evaluation.evaluator import rank_users, rate_users
-from fedrec.evaluation.groups import members
 from fedrec.evaluation.ranking import METRICS
-from fedrec.evaluation.reduction import UserValues
 from fedrec.params import Personal, Shared
-from fedrec.robust.exposed import names, with_robust
-from fedrec.training.node import Setup, derive_personal, personal_users
-from fedrec.training.scoring import Scorer, make_scorer, rating_predictor
+from fedrec.robust.exposed import names
+from fedrec.training.node import Setup, derive_personal, measure, personal_users, user_groups
+from fedrec.training.scoring import make_scorer
 
 LARGEST_ERROR = 2.0
 """Errors of predicted ratings count up to this many ranges of the ratings."""
@@ -47,14 +44,6 @@ def evaluation_layout(setup: Setup, part: str, num_clients: int) -> SumsLayout:
         sizes=_sizes(setup, part),
         num_clients=num_clients,
     )
-
-
-def user_groups(setup: Setup) -> dict[str, NDArray[np.int32]]:
-    """Return the groups of users that are compared: name -> int32 [U], non-zero for members."""
-    config = setup.config
-    if not config.evaluate.group or config.data.feedback == "explicit":
-        return {}
-    return members(setup.population.split.dataset.users, config.evaluate.group)
 
 
 def evaluation_vectors(
@@ -89,32 +78,6 @@ def evaluation_vectors(
     groups = user_groups(setup) if layout.groups else {}
     encoded = encode_clients(values, owner, len(clients), groups, layout)
     return zip(clients.tolist(), encoded, strict=True)
-
-
-def measure(setup: Setup, scorer: Scorer, users: NDArray[np.int64], part: str) -> UserValues:
-    """Evaluate users as the configuration asks, and keep the values of each apart.
-
-    Args:
-        setup: the prepared configuration.
-        scorer: local users -> scores of all items.
-        users: int64, local users, ascending.
-        part: "valid" or "test".
-    """
-    config, population = setup.config, setup.population
-    held_out = population.held_out(part)
-    if config.data.feedback == "explicit":
-        return rate_users(rating_predictor(scorer), held_out, users)
-    values = rank_users(
-        scorer,
-        held_out,
-        users,
-        num_items=population.num_items,
-        ks=integers(config, "evaluate.k"),
-        sampled=config.evaluate.sampled,
-        seed=config.run.seed,
-        part=part,
-    )
-    return with_robust(config, population, scorer, values)
 
 
 def _protocols(setup: Setup) -> tuple[str, ...]:

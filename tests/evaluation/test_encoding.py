@@ -53,8 +53,7 @@ def members(number: int, seed: int = 1) -> dict[str, np.ndarray]:
 
 
 def plain(values: UserValues, groups: dict[str, np.ndarray], bootstrap: int) -> EvaluationSums:
-    recommended = np.bincount(values.listed, minlength=4)
-    return sum_up(values.metrics, values.counts, values.users, bootstrap, recommended, groups)
+    return sum_up(values, bootstrap, 4, groups)
 
 
 def add(encoded: list[Encoded], layout: SumsLayout) -> dict[str, np.ndarray]:

@@ -7,8 +7,8 @@ from fedrec.evaluation.encoding import decode_sums, encode_clients
 from fedrec.evaluation.sums import intervals, means
 from fedrec.robust.attacks import make_plot
 from fedrec.robust.exposed import exposure, measured, names
-from fedrec.training.node import evaluate_scorer
-from fedrec.training.secure_evaluation import evaluation_layout, measure
+from fedrec.training.node import evaluate_scorer, measure
+from fedrec.training.secure_evaluation import evaluation_layout
 from tests.audit.audit_cases import small_setup
 from tests.training.cohorts import population_of
 

@@ -6,7 +6,7 @@ from flwr.server.strategy import aggregate
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedrec.config_sections import RobustSection
+from fedrec.config_attacks import RobustSection
 from fedrec.errors import ConfigError
 from fedrec.robust.rules import (
     DEFENCES,

@@ -3,7 +3,7 @@
 import numpy as np
 from flwr.app import Message
 
-from fedrec.config_sections import RobustSection
+from fedrec.config_attacks import RobustSection
 from fedrec.engine._flower import identify_process
 from fedrec.params import Shared
 from fedrec.training.single_node import Singles
