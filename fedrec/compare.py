@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fedrec.config import Config, integers
@@ -31,6 +31,11 @@ from fedrec.systems import (
     read_sums,
     seeds_of,
     train_system,
+)
+
+UNPAIRED = (
+    "the federated system was evaluated by secure sums, so its differences from other systems are "
+    "not paired over users: their intervals are wider than need be (see secure.intervals)"
 )
 
 
@@ -103,8 +108,16 @@ def compare(
         comparisons=_comparisons(config, members, directory),
         leak_guard=verdict,
     )
+    if _unpaired(config):
+        result = replace(result, notes=(*result.notes, UNPAIRED))
     save_result(result, directory)
     return Comparison(result, directory)
+
+
+def _unpaired(config: Config) -> bool:
+    """Return whether the federated system's replicates are not those of the others."""
+    secure = config.secure.mode != "off" and config.secure.intervals == "moments"
+    return secure and bool(config.evaluate.bootstrap)
 
 
 def _plan(config: Config) -> Iterator[tuple[str, int]]:

@@ -140,6 +140,5 @@ class SecureEvaluator:
         except SkippedRound as skip:
             done.skipped = str(skip)
             return SecureSums(None, 0, done)
-        seed, replicates = self._config.run.seed, request.bootstrap
-        sums = decode_sums(summed.totals, layout, seed=seed, replicates=replicates)
+        sums = decode_sums(summed.totals, layout, replicates=request.bootstrap)
         return SecureSums(sums, len(summed.survivors), done)

@@ -349,3 +349,17 @@ def test_a_leaky_protocol_is_named_and_caught(tmp_path):
     assert result.data["negatives"] == "legacy-leaky"
     assert not result.leak_guard["passed"]
     assert "worthless" in result.leak_guard["statement"]
+
+
+@pytest.mark.parametrize(("intervals", "unpaired"), [("moments", True), ("bootstrap", False)])
+def test_a_secure_comparison_says_what_is_not_paired(tmp_path, intervals, unpaired):
+    secure = {
+        "secure.mode": "semi-honest",
+        "secure.intervals": intervals,
+        "compare.systems": "federated popularity",
+        "compare.seeds": "0",
+        "compare.leak_guard": False,
+    }
+    done = compare(from_flat({**SMALL, **secure}), out=tmp_path / "run")
+    assert any("not paired over users" in note for note in done.result.notes) == unpaired
+    assert done.result.comparisons

@@ -198,14 +198,13 @@ def encode_clients(
 
 
 def decode_sums(
-    totals: Mapping[str, NDArray], layout: SumsLayout, *, seed: int, replicates: int
+    totals: Mapping[str, NDArray], layout: SumsLayout, *, replicates: int
 ) -> EvaluationSums:
     """Turn the sum of encoded clients into evaluation sums.
 
     Args:
         totals: name of a vector -> unsigned integers [m].
         layout: of the vectors.
-        seed: of the run, for the replicates that are drawn from moments.
         replicates: their number B; 0 for none.
 
     Returns:
@@ -221,7 +220,7 @@ def decode_sums(
     of_groups = {f"{g}.count": float(n) for g, n in zip(groups, members, strict=True)}
     for group, row in zip(groups, values[1:], strict=True):
         of_groups |= {f"{group}.{m}": float(v) for m, v in zip(metrics, row, strict=True)}
-    drawn, drawn_counts = _replicates(totals, real, layout, seed, replicates)
+    drawn, drawn_counts = _replicates(totals, real, layout, replicates)
     return EvaluationSums(
         values=dict(zip(metrics, values[0].tolist(), strict=True)),
         counts=dict(zip(protocols, of_protocols.astype(float).tolist(), strict=True)),
@@ -236,7 +235,6 @@ def _replicates(
     totals: Mapping[str, NDArray],
     real: Mapping[str, NDArray[np.float64]],
     layout: SumsLayout,
-    seed: int,
     number: int,
 ) -> tuple[Replicates, Replicates]:
     """Return the replicates of metrics and of counts, as they came or drawn from moments."""
@@ -246,7 +244,7 @@ def _replicates(
         weights = totals[WEIGHTS].astype(np.float64).reshape(len(protocols), -1)
     elif MOMENTS in real and number:
         centre = np.concatenate([real[VALUES][: len(metrics)], totals[COUNTS][: len(protocols)]])
-        drawn = _normal(centre, real[MOMENTS], seed, number)
+        drawn = _normal(centre, real[MOMENTS], number)
         rows, weights = drawn[: len(metrics)], drawn[len(metrics) :]
         for row, name in zip(rows, metrics, strict=True):
             protocol = name.split(".", 1)[0]
@@ -259,16 +257,21 @@ def _replicates(
 
 
 def _normal(
-    centre: NDArray[np.float64], moments: NDArray[np.float64], seed: int, number: int
+    centre: NDArray[np.float64], moments: NDArray[np.float64], number: int
 ) -> NDArray[np.float64]:
-    """Draw normal vectors [m, number] around `centre` [m]; sums are never negative."""
+    """Draw normal vectors [m, number] around `centre` [m]; sums are never negative.
+
+    All runs use the same draws, and the symmetric root of the covariance, which changes
+    little where the covariance does: the sums of several seeds are over the same users,
+    so their replicates must move together for the interval of their mean to be right.
+    """
     size = len(centre)
     covariance = np.zeros((size, size))
     covariance[np.triu_indices(size)] = moments
     covariance = np.maximum(covariance, covariance.T)  # its other half is zero: all are >= 0
     variance, axes = np.linalg.eigh(covariance)
-    noise = generator(seed, 0, NO_CLIENT, Purpose.BOOTSTRAP).standard_normal((size, number))
-    spread = axes @ (np.sqrt(np.maximum(variance, 0.0))[:, None] * noise)
+    noise = generator(0, 0, NO_CLIENT, Purpose.BOOTSTRAP).standard_normal((size, number))
+    spread = axes * np.sqrt(np.maximum(variance, 0.0)) @ axes.T @ noise
     return np.maximum(centre[:, None] + spread, 0.0)
 
 

@@ -30,7 +30,7 @@ def node(small_run: Make, part: str = "test", **keys: str | int) -> Node:
 def summed(here: Node) -> EvaluationSums:
     for stage in STAGES:
         here.stage(stage)
-    return decode_sums(here.server.finish().totals, here.sums, seed=0, replicates=20)
+    return decode_sums(here.server.finish().totals, here.sums, replicates=20)
 
 
 def plain(here: Node) -> EvaluationSums:
@@ -100,7 +100,7 @@ def test_a_client_lost_at_a_stage_costs_itself_only(small_run: Make, stage: str)
         here.outgoing.pop(5, None)
     sums = here.server.finish()
     assert sums.survivors == (1, 3, 7, 9, 11)
-    found = decode_sums(sums.totals, here.sums, seed=0, replicates=0)
+    found = decode_sums(sums.totals, here.sums, replicates=0)
     assert found.counts["full"] <= 5
 
 

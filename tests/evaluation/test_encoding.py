@@ -74,7 +74,7 @@ def through(
     groups = members(len(values.users))
     encoded = list(encode_clients(values, owner, clients, groups, layout))
     assert len(encoded) == clients
-    return decode_sums(add(encoded, layout), layout, seed=3, replicates=bootstrap)
+    return decode_sums(add(encoded, layout), layout, replicates=bootstrap)
 
 
 def test_one_client_by_hand() -> None:
@@ -157,6 +157,22 @@ def test_drawn_replicates_stay_in_range_and_repeat() -> None:
         assert (row >= 0).all()
         assert (row <= one.replicate_counts["full"]).all()
     assert through(values, np.arange(5), 5, LAYOUT, 0).replicates == {}
+
+
+def test_the_interval_of_two_seeds_is_over_the_same_users() -> None:
+    """Two seeds that nearly agree are as uncertain together as each is alone."""
+    number = 400
+    first = users(number, seed=5)
+    rng = np.random.default_rng(8)
+    changed = {n: np.where(rng.random(number) < 0.05, 1 - v, v) for n, v in first.metrics.items()}
+    layout = replace(LAYOUT, num_clients=number)
+    one, two = (
+        through(values, np.arange(number), number, layout, 2000)
+        for values in (first, replace(first, metrics=changed))
+    )
+    for name in LAYOUT.metrics:
+        (low, high), (alone_low, alone_high) = (intervals(s)[name] for s in (one + two, one))
+        assert high - low == pytest.approx(alone_high - alone_low, rel=0.1)
 
 
 def test_larger_values_than_agreed_are_cut() -> None:
