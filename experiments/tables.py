@@ -122,7 +122,7 @@ def bench_table(name: str, root: Path = ROOT) -> str:
     """Return the tables of what ``fedrec bench`` has measured."""
     figures = measurement(f"bench/{name}", root)
     if figures is None:
-        return ""
+        return "Not recorded."
     if name == "workloads":
         told = bench.markdown_workloads(figures)
     elif name == "catalogue":
