@@ -12,7 +12,8 @@ No figure in these files is typed by hand.  Each comes from experiments/results/
 * `engines.json`, from ``python experiments/engines.py --json experiments/results/engines.json``;
 * `secure/round.json`, from ``python experiments/secure_round.py --json`` with its name;
 * `secure/rows.json`, from ``python experiments/secure_rows.py --json`` with its name;
-* `bench/*.json` and `secure/speed.json`, from ``make bench``.
+* `bench/peers.json`, from ``python experiments/peers/compare.py --json`` with its name;
+* `bench/*.json` otherwise and `secure/speed.json`, from ``make bench``.
 
 A generated part stands between ``<!-- NAME:begin -->`` and ``<!-- NAME:end -->``.
 """
@@ -20,51 +21,39 @@ A generated part stands between ``<!-- NAME:begin -->`` and ``<!-- NAME:end -->`
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from fedrec.bench import markdown as bench
+from experiments.tables_bench import (
+    RESULTS,
+    ROOT,
+    Figures,
+    bench_table,
+    machine_of,
+    measurement,
+    secure_round_table,
+    secure_rows_table,
+    secure_speed_table,
+    speed_table,
+)
 from fedrec.report.audit import markdown_audit, markdown_membership
 from fedrec.report.headline import headline
 from fedrec.report.tables import markdown
 from fedrec.results import Result, load_result
 
-ROOT = Path(__file__).resolve().parents[1]
 HERE = Path("experiments")
-RESULTS = HERE / "results"
 AUDITS = ("audit", "audit_marketplace", "audit_membership", "audit_merchants")
 MEASUREMENTS = (*AUDITS, "engines", "privacy_utility", "robust", "speed")
 FIRST = "quickstart"
-
-Figures = dict[str, Any]
-
-# What speed.py measures: key -> (what it is, unit, digits, the limit that is promised).
-SPEED: dict[str, tuple[str, str, int, float]] = {
-    "ml-100k.round_s_median": ("one round, all 943 clients of ML-100K", "s", 2, 0.6),
-    "ml-100k.compile_s": ("compilation of a whole run on ML-100K", "s", 1, 15),
-    "ml-1m-size.round_s_median": ("one round, 6,040 clients, 1 million interactions", "s", 2, 8),
-    "ml-1m-size.peak_rss_mib": ("memory of it, at its peak", "MiB", 0, 4096),
-    "ml-1m-size.evaluate_s_median": ("full ranking of 3,706 items for 6,040 users", "s", 2, 3),
-    "start.help_s_median": ("`fedrec --help`", "s", 2, 0.7),
-    "start.data_list_s_median": ("`fedrec data list`", "s", 2, 0.7),
-}
 
 
 def results(root: Path = ROOT) -> dict[str, Result]:
     """Return the committed results of comparisons and runs, the quickstart first."""
     files = sorted((root / RESULTS).glob("*.json"), key=lambda f: (f.stem != FIRST, f.stem))
     return {f.stem: load_result(f) for f in files if f.stem not in MEASUREMENTS}
-
-
-def measurement(name: str, root: Path = ROOT) -> Figures | None:
-    """Return the committed figures of speed.py or engines.py; None if there are none."""
-    file = root / RESULTS / f"{name}.json"
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
 
 
 def question(name: str, root: Path = ROOT) -> str:
@@ -105,65 +94,6 @@ def details(root: Path = ROOT) -> str:
     return "\n\n".join(parts)
 
 
-def speed_table(root: Path = ROOT) -> str:
-    """Return the table of what speed.py has measured."""
-    figures = measurement("speed", root)
-    if figures is None:
-        return ""
-    lines = ["| what | measured | promised |", "|---|---:|---:|"]
-    for key, (what, unit, digits, limit) in SPEED.items():
-        workload, figure = key.rsplit(".", 1)
-        value = figures[workload][figure]
-        lines.append(f"| {what} | {value:,.{digits}f} {unit} | at most {limit:,} {unit} |")
-    return "\n".join([*lines, "", f"Measured on {_machine(figures['machine'])}."])
-
-
-def bench_table(name: str, root: Path = ROOT) -> str:
-    """Return the tables of what ``fedrec bench`` has measured."""
-    figures = measurement(f"bench/{name}", root)
-    if figures is None:
-        return "Not recorded."
-    if name == "workloads":
-        told = bench.markdown_workloads(figures)
-    elif name == "catalogue":
-        told = bench.markdown_curves(figures["catalogue"])
-    elif name == "sharding":
-        told = bench.markdown_sharding(figures["sharding"])
-    else:
-        told = bench.markdown_estimates(figures["runs"])
-    return f"{told}\n\nMeasured on {_machine(figures['machine'])}."
-
-
-def secure_rows_table(root: Path = ROOT) -> str:
-    """Return the table of what secure_rows.py has measured."""
-    figures = measurement("secure/rows", root)
-    if figures is None:
-        return ""
-    head = "| what is sent | HR@10 | NDCG@10 | up | down | processor | rows | clients | shown |"
-    lines = [head, "|---|---:|---:|---:|---:|---:|---:|---:|---:|"]
-    for row in figures["cases"]:
-        told = row["exposure"]
-        shown = [told[name] for name in ("rows", "exposed_clients", "interactions")] if told else []
-        cells = [f"{value:.1%}" for value in shown] or ["–"] * 3
-        accuracy = [f"{row['accuracy'][name]:.3f}" for name in ("hr@10", "ndcg@10")]
-        sizes = [f"{row[way] / 1000:,.1f} kB" for way in ("bytes_up", "bytes_down")]
-        line = [row["case"], *accuracy, *sizes, f"{row['cpu_s']:.0f} s", *cells]
-        lines.append(f"| {' | '.join(line)} |")
-    return "\n".join([*lines, "", f"Measured on {_machine(figures['machine'])}."])
-
-
-def secure_round_table(root: Path = ROOT) -> str:
-    """Return the table of what secure_round.py has measured."""
-    figures = measurement("secure/round", root)
-    return bench.markdown_secure_rounds(figures["cases"]) if figures else ""
-
-
-def secure_speed_table(root: Path = ROOT) -> str:
-    """Return the table of what secure_speed.py has measured."""
-    file = root / RESULTS / "secure" / "speed.json"
-    return bench.markdown_secure(json.loads(file.read_text())) if file.is_file() else ""
-
-
 def engines_table(root: Path = ROOT) -> str:
     """Return the table of what engines.py has measured."""
     figures = measurement("engines", root)
@@ -175,7 +105,7 @@ def engines_table(root: Path = ROOT) -> str:
         lines.append(f"| {run['run']} | {difference} | {run['seconds']:.0f} s |")
     told = (
         f"{figures['rounds']} rounds; at most {figures['limit']:g} is promised. "
-        f"Measured on {_machine(figures['machine'])}."
+        f"Measured on {machine_of(figures['machine'])}."
     )
     return "\n".join([*lines, "", told])
 
@@ -187,7 +117,7 @@ def audit_table(name: str, root: Path = ROOT) -> str:
         return ""
     shown = markdown_membership(found) if found["membership"] else markdown_audit(found)
     minutes = float(found["seconds"]) / 60
-    told = f"Took {minutes:.0f} min on {_machine(found['machine'])}; fedrec {found['fedrec']}."
+    told = f"Took {minutes:.0f} min on {machine_of(found['machine'])}; fedrec {found['fedrec']}."
     return f"{shown}\n\n{told}"
 
 
@@ -212,7 +142,7 @@ def privacy_table(root: Path = ROOT) -> str:
         )
         begin = f"**{data['data']}.** {_privacy_verdict(data)} {told}"
         parts.append("\n".join([begin, "", *lines]))
-    parts.append(f"Measured on {_machine(found['machine'])}; other work ran beside it.")
+    parts.append(f"Measured on {machine_of(found['machine'])}; other work ran beside it.")
     return "\n\n".join(parts)
 
 
@@ -278,7 +208,7 @@ def robust_table(root: Path = ROOT) -> str:
         f"±{spread:.3f}; {'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}; "
         f"norm-bound at {figures['norms']['norm-bound']:g}, row-clip at "
         f"{figures['norms']['row-clip']:g}. Took {sum(r['seconds'] for r in runs) / 60:.0f} min "
-        f"on {_machine(figures['machine'])}."
+        f"on {machine_of(figures['machine'])}."
     )
     return "\n".join([*lines, "", told])
 
@@ -304,7 +234,7 @@ def _comparison(result: Result) -> str:
     memory = max((float(s.cost.get("peak_rss_mib") or 0) for s in result.systems), default=0.0)
     parts.append(
         f"{result.data['name']}, {split}; {told}; configuration `{result.config_hash}`; "
-        f"{_duration(result)} and {memory:,.0f} MiB at the peak on {_machine(result.machine)}; "
+        f"{_duration(result)} and {memory:,.0f} MiB at the peak on {machine_of(result.machine)}; "
         f"fedrec {result.fedrec}, {result.created[:10]}."
     )
     return "\n\n".join(parts)
@@ -315,12 +245,6 @@ def _duration(result: Result) -> str:
     trained = sum(float(s.cost.get("total_s") or 0.0) for s in result.systems)
     seconds = float(result.extra.get("seconds") or trained)
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
-
-
-def _machine(machine: Mapping[str, Any]) -> str:
-    cores, processor = machine.get("cores", "?"), machine.get("processor", "an unknown processor")
-    versions = f"Python {machine.get('python', '?')}, TensorFlow {machine.get('tensorflow', '?')}"
-    return f"{cores} cores of {processor}, {versions}"
 
 
 def _anchor(name: str) -> str:
@@ -334,6 +258,7 @@ PARTS: dict[Path, dict[str, Callable[[Path], str]]] = {
         "details": details,
         "speed": speed_table,
         "bench": partial(bench_table, "workloads"),
+        "peers": partial(bench_table, "peers"),
         "catalogue": partial(bench_table, "catalogue"),
         "sharding": partial(bench_table, "sharding"),
         "estimate": partial(bench_table, "estimate"),

@@ -10,12 +10,16 @@ environment of its own that is made at the first use under --environments; none 
 dependency of fedrec.  The passes of all simulators alternate, so that other work on the
 machine meets all of them, and the fastest round after the first counts.  The mean update
 of the first round is compared with that of fedrec: ||theirs - ours|| / ||ours||.
+
+A simulator that fails, takes longer than its limit or would not fit into memory has no
+figures; the table says why.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -26,11 +30,14 @@ from typing import Any
 import numpy as np
 
 from fedrec.bench.export import export_workload, read_export
+from fedrec.bench.markdown_peers import markdown_peers
 from fedrec.bench.workloads import find_workload
 from fedrec.machine import describe_machine
 
 HERE = Path(__file__).parent
 OURS = "fedrec"
+MOST_REPLIES = 4e9
+ERROR_LINE = re.compile(r"[\w.]*(Error|Exception)\b")
 
 
 @dataclass(frozen=True)
@@ -40,16 +47,17 @@ class Peer:
     Attributes:
         runner: file beside this one.
         packages: what its environment needs.
-        workloads: those that it gets through in bearable time.
         rounds: rounds of a pass, the first for warming up.
         limit: seconds of a pass, after which it is given up.
+        holds_replies: whether a reply holds all shared parameters and waits for the last
+            one; it is not tried where those of a round are more than MOST_REPLIES bytes.
     """
 
     runner: str
     packages: tuple[str, ...]
-    workloads: tuple[str, ...] = ("W1", "W2", "W3")
     rounds: int = 6
     limit: int = 600
+    holds_replies: bool = False
 
 
 PEERS = {
@@ -59,22 +67,25 @@ PEERS = {
     "Flower, Ray": Peer(
         "flower_rounds.py",
         ("flwr[simulation]>=1.41,<1.43", "tensorflow==2.21.0"),
-        workloads=("W1", "W2"),
         rounds=3,
+        holds_replies=True,
     ),
 }
 
 
-def interpreter(name: str, environments: Path) -> str:
-    """Return the Python of a peer's environment, made if it is not there."""
-    peer = PEERS[name]
+def interpreter(peer: Peer, environments: Path) -> str:
+    """Return the Python of a peer's environment, made if it is not there.
+
+    Raises:
+        subprocess.CalledProcessError: if it cannot be made.
+    """
     if not peer.packages:
         return sys.executable
     place = environments / peer.runner.removesuffix(".py")
     python, stamp = place / "bin" / "python", place / "complete"
     wanted = "\n".join(peer.packages)
     if not stamp.is_file() or stamp.read_text(encoding="utf-8") != wanted:
-        print(f"{name}: installing {', '.join(peer.packages)} ...", flush=True)
+        print(f"installing {', '.join(peer.packages)} ...", flush=True)
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(place)], check=True)
         install = [str(python), "-m", "pip", "install", "--quiet", *peer.packages]
         subprocess.run(install, check=True)
@@ -82,22 +93,38 @@ def interpreter(name: str, environments: Path) -> str:
     return str(python)
 
 
-def one_pass(name: str, python: str, work: Path, place: Path) -> dict[str, Any] | str:
+def unfit(peer: Peer, arrays: dict[str, Any]) -> str | None:
+    """Return why a peer is not tried on a workload; None if it is."""
+    shared = [v for name, v in arrays.items() if name == "table" or name.startswith("weights/")]
+    clients = arrays["chosen"].shape[1]
+    size = clients * sum(array.nbytes for array in shared)
+    if not peer.holds_replies or size <= MOST_REPLIES:
+        return None
+    return f"not tried: the {clients:,} replies of a round hold {size / 1e9:.1f} GB"
+
+
+def one_pass(peer: Peer, python: str, work: Path, place: Path) -> dict[str, Any] | str:
     """Run a peer once; returns its answer, or why there is none."""
-    peer, file = PEERS[name], place / "answer.npz"
+    file, log = place / "answer.npz", place / "log.txt"
     file.unlink(missing_ok=True)
     command = [python, str(HERE / peer.runner), str(work), str(file), str(peer.rounds)]
-    log = place / "log.txt"
     with log.open("w", encoding="utf-8") as out:
         try:
             subprocess.run(command, stdout=out, stderr=out, timeout=peer.limit, check=True)
         except subprocess.TimeoutExpired:
-            return f"more than {peer.limit} s"
-        except subprocess.CalledProcessError:
-            lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-            return f"failed: {lines[-1] if lines else 'no message'}"
+            return f"more than {peer.limit} s for {peer.rounds} rounds"
+        except subprocess.CalledProcessError as failed:
+            text = log.read_text(encoding="utf-8", errors="replace")
+            return f"failed with code {failed.returncode}: {last_words(text)}"
     with np.load(file) as saved:
         return {key: saved[key] for key in saved.files}
+
+
+def last_words(log: str) -> str:
+    """Return the line of a log that says what went wrong: its last error, or its last line."""
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    errors = [line for line in lines if ERROR_LINE.match(line)]
+    return (errors or lines or ["no message"])[-1][:300]
 
 
 def difference(answer: dict[str, Any], arrays: dict[str, Any]) -> float:
@@ -113,37 +140,43 @@ def difference(answer: dict[str, Any], arrays: dict[str, Any]) -> float:
     )
 
 
-def measure(workload: str, names: list[str], given: argparse.Namespace) -> dict[str, Any]:
-    """Return the figures of all peers on one workload."""
+def measure(workload: str, pythons: dict[str, str | None], passes: int) -> dict[str, Any]:
+    """Return the figures of all peers on one workload.
+
+    Args:
+        workload: its name.
+        pythons: peer -> its interpreter; None if it could not be had.
+        passes: how often each of them runs.
+    """
     figures: dict[str, Any] = {}
-    pythons = {name: interpreter(name, given.environments) for name in names}
     with tempfile.TemporaryDirectory() as temporary:
         place = Path(temporary)
         work = place / "work.npz"
         export_workload(find_workload(workload), work)
         arrays, hyper = read_export(work)
-        for _ in range(given.passes):
-            for name in names:
-                if workload in PEERS[name].workloads and "error" not in figures.get(name, {}):
-                    _add(figures, name, one_pass(name, pythons[name], work, place), arrays)
-    clients = int(hyper["per_round"])
-    for name, found in figures.items():
-        if "error" not in found:
-            found["clients_per_s"] = round(clients / found["round_s"], 1)
+        for name, python in [*pythons.items()] * passes:
+            if "error" in figures.get(name, {}):
+                continue
+            peer = PEERS[name]
+            reason = unfit(peer, arrays) if python else "its environment could not be made"
+            got = reason or one_pass(peer, str(python), work, place)
+            figures[name] = added(figures.get(name, {}), got, arrays)
+            print(f"{workload} {name}: {figures[name].get('error') or 'done'}", flush=True)
+    for found in figures.values():
+        if "round_s" in found:
+            found["clients_per_s"] = round(int(hyper["per_round"]) / found["round_s"], 1)
             ours = figures.get(OURS, {}).get("round_s")
             found["times_slower"] = round(found["round_s"] / ours, 1) if ours else None
-        print(f"{workload} {name}: {found}", flush=True)
     return figures
 
 
-def _add(figures: dict[str, Any], name: str, got: dict[str, Any] | str, arrays: Any) -> None:
+def added(before: dict[str, Any], got: dict[str, Any] | str, arrays: Any) -> dict[str, Any]:
+    """Return the figures of a peer with one more pass, or with why there is none."""
     if isinstance(got, str):
-        figures[name] = {"error": got}
-        return
+        return {**before, "error": got}
     rounds = got["seconds"][1:].tolist()
-    before = figures.get(name, {})
     every = [*before.get("rounds_s", []), *(round(second, 5) for second in rounds)]
-    figures[name] = {
+    return {
         "round_s": min(every),
         "median_s": round(float(np.median(every)), 5),
         "first_round_s": round(float(got["seconds"][0]), 3),
@@ -151,6 +184,34 @@ def _add(figures: dict[str, Any], name: str, got: dict[str, Any] | str, arrays: 
         "versions": json.loads(str(got["versions"])),
         "rounds_s": every,
     }
+
+
+def environments_of(names: list[str], place: Path) -> dict[str, str | None]:
+    """Return peer -> its interpreter; None, said on the screen, where it cannot be had."""
+    found: dict[str, str | None] = {}
+    for name in names:
+        try:
+            found[name] = interpreter(PEERS[name], place)
+        except subprocess.CalledProcessError as failed:
+            print(f"{name}: {failed}", flush=True)
+            found[name] = None
+    return found
+
+
+def aligned(text: str) -> str:
+    """Return Markdown whose tables have cells of equal width, to be read on a screen."""
+    lines = text.splitlines()
+    rows = [line.strip("|").split("|") for line in lines if line.startswith("| ")]
+    widths = [max(len(cell.strip()) for cell in column) for column in zip(*rows, strict=True)]
+    shown = []
+    for line in lines:
+        if line.startswith("| "):
+            cells = [cell.strip() for cell in line.strip("|").split("|")]
+            first, *others = [f"{c:>{w}}" for c, w in zip(cells, widths, strict=True)]
+            line = "  ".join([f"{first.strip():<{widths[0]}}", *others])
+        if not line.startswith("|---"):
+            shown.append(line)
+    return "\n".join(shown)
 
 
 def main() -> None:
@@ -163,11 +224,16 @@ def main() -> None:
     cache = Path.home() / ".cache" / "fedrec" / "peers"
     parser.add_argument("--environments", type=Path, default=cache)
     given = parser.parse_args()
-    figures = {w.upper(): measure(w.upper(), given.peers, given) for w in given.workloads}
-    if given.json:
-        given.json.parent.mkdir(parents=True, exist_ok=True)
-        told = {"machine": describe_machine(), "workloads": figures}
-        given.json.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+    names = [find_workload(name.upper()).name for name in given.workloads]
+    pythons = environments_of(given.peers, given.environments)
+    figures: dict[str, Any] = {}
+    for name in names:
+        figures[name] = measure(name, pythons, given.passes)
+        if given.json:  # after each workload: all of them take long
+            given.json.parent.mkdir(parents=True, exist_ok=True)
+            told = {"machine": describe_machine(), "workloads": figures}
+            given.json.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+    print(aligned(markdown_peers(figures)))
 
 
 if __name__ == "__main__":
