@@ -116,6 +116,8 @@ def one_pass(peer: Peer, python: str, work: Path, place: Path) -> dict[str, Any]
         except subprocess.CalledProcessError as failed:
             text = log.read_text(encoding="utf-8", errors="replace")
             return f"failed with code {failed.returncode}: {last_words(text)}"
+    if not file.is_file():
+        return f"ended without an answer: {last_words(log.read_text('utf-8', 'replace'))}"
     with np.load(file) as saved:
         return {key: saved[key] for key in saved.files}
 
@@ -175,12 +177,13 @@ def added(before: dict[str, Any], got: dict[str, Any] | str, arrays: Any) -> dic
     if isinstance(got, str):
         return {**before, "error": got}
     rounds = got["seconds"][1:].tolist()
+    error = float(f"{difference(got, arrays):.2g}")
     every = [*before.get("rounds_s", []), *(round(second, 5) for second in rounds)]
     return {
         "round_s": min(every),
         "median_s": round(float(np.median(every)), 5),
         "first_round_s": round(float(got["seconds"][0]), 3),
-        "update_error": float(f"{difference(got, arrays):.2g}"),
+        "update_error": max(before.get("update_error", 0.0), error),
         "versions": json.loads(str(got["versions"])),
         "rounds_s": every,
     }
