@@ -55,6 +55,11 @@ def check(config: Config) -> None:
         raise ConfigError("implicit feedback needs train.negatives of at least 1")
     if config.model.name == "keras" and not config.model.source:
         raise ConfigError("model.name = 'keras' needs model.source = 'file.py:function'")
+    if config.train.precision == "mixed" and config.model.name == "mf":
+        raise ConfigError(
+            "train.precision = 'mixed' is for the Dense layers of model.name = 'ncf' or 'keras': "
+            "matrix factorisation has none. Set train.precision = 'float32'"
+        )
     if config.data.name == "file" and not config.data.path:
         raise ConfigError("data.name = 'file' needs data.path, the file to read")
     _check_privacy(config)

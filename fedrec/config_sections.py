@@ -131,6 +131,11 @@ class TrainSection(Section):
     device: Literal["auto", "cpu", "gpu"] = Field(
         "auto", description="what clients are trained on; auto: a GPU if TensorFlow sees one"
     )
+    precision: Literal["float32", "mixed"] = Field(
+        "float32",
+        description="mixed: Dense layers of a Keras model multiply in bfloat16, which is meant for "
+        "GPUs; parameters, updates and the loss stay float32",
+    )
     negatives_from: Literal["train", "legacy-leaky"] = Field(
         "train",
         description="legacy-leaky never draws held-out items; only to reproduce published figures",

@@ -10,12 +10,22 @@ import os
 import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 CORE_PACKAGES = (
     "tensorflow", "keras", "flwr", "numpy", "scipy", "pandas", "pydantic", "pyarrow",
 )  # fmt: skip
 VARIANTS = {"tensorflow": ("tensorflow-cpu", "tensorflow-intel", "tensorflow-macos")}
 """Distributions that bring the same package."""
+_CONTROL_GROUPS = (
+    ("sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
+    (
+        "sys/fs/cgroup/memory",
+        "memory.limit_in_bytes",
+        "memory.usage_in_bytes",
+        "total_inactive_file",
+    ),
+)
 
 
 def describe_machine() -> dict[str, str | int | float]:
@@ -62,14 +72,43 @@ def memory_gib() -> float:
         return 0.0
 
 
-def available_bytes() -> int | None:
-    """Return the memory that can still be taken without swapping, in bytes; None if unknown."""
+def available_bytes(root: Path = Path("/")) -> int | None:
+    """Return the memory that can still be taken without swapping, in bytes; None if unknown.
+
+    In a container that is what its limit leaves, if that is less than the machine has.
+
+    Args:
+        root: where /proc and /sys are.
+    """
+    found = [n for n in (_free_of_machine(root), _free_of_container(root)) if n is not None]
+    return min(found, default=None)
+
+
+def _free_of_machine(root: Path) -> int | None:
     try:
-        with open("/proc/meminfo", encoding="utf-8") as file:
-            fields = dict(line.split(":", 1) for line in file)
+        lines = (root / "proc/meminfo").read_text(encoding="utf-8").splitlines()
+        fields = dict(line.split(":", 1) for line in lines)
         return int(fields["MemAvailable"].split()[0]) << 10
     except (OSError, KeyError, ValueError):
         return None
+
+
+def _free_of_container(root: Path) -> int | None:
+    """Return what the memory limit of control groups leaves; files that it can drop count as free.
+
+    Version 2 of the files first, then version 1.
+    """
+    for folder, limit, used, dropped in _CONTROL_GROUPS:
+        place = root / folder
+        try:
+            largest = int((place / limit).read_text(encoding="utf-8"))  # "max": no limit
+            current = int((place / used).read_text(encoding="utf-8"))
+            told = (place / "memory.stat").read_text(encoding="utf-8").split()
+        except (OSError, ValueError):
+            continue
+        cached = int(told[told.index(dropped) + 1]) if dropped in told else 0
+        return max(0, largest - current + cached)
+    return None
 
 
 def peak_memory_mib() -> float:

@@ -219,7 +219,11 @@ def make_result(
         config_hash=config.config_hash(),
         data=describe_data(config),
         systems=systems,
-        machine={**describe_machine(), "device": device_name(config)},
+        machine={
+            **describe_machine(),
+            "device": device_name(config),
+            "precision": config.train.precision,
+        },
         command=command,
         created=now.isoformat(timespec="seconds"),
         account=population.split.dataset.account,

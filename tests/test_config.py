@@ -69,6 +69,8 @@ def test_a_file_and_overrides(tmp_path):
         ({"train.method": "fcf"}, r"needs model.name = 'mf', model.loss = 'squared'"),
         ({"train.negatives": 0}, r"implicit feedback needs train.negatives of at least 1"),
         ({"model.name": "keras"}, r"needs model.source = 'file.py:function'"),
+        ({"train.precision": "mixed"}, r"is for the Dense layers of model.name = 'ncf' or 'keras'"),
+        ({"train.precision": "half"}, r"train.precision = 'half': Input should be 'float32' or"),
         ({"data.name": "file"}, r"needs data.path, the file to read"),
         ({"evaluate.k": "5 ten"}, r"evaluate.k = '5 ten': expected integers of at least 1"),
         ({"evaluate.k": "0"}, r"expected integers of at least 1"),

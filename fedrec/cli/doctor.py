@@ -163,10 +163,10 @@ def _imports() -> Iterator[Finding]:
 def _devices(name: str) -> str:
     if name != "tensorflow":
         return ""
-    import tensorflow as tf
+    from fedrec.training.device import list_gpus
 
-    gpus = tf.config.list_physical_devices("GPU")
-    return f", {len(gpus)} GPU" if gpus else ", no GPU (none is needed)"
+    gpus = list_gpus()
+    return f", {len(gpus)} GPU: {', '.join(gpus)}" if gpus else ", no GPU (none is needed)"
 
 
 def _train() -> str:

@@ -23,7 +23,8 @@ def build_model(config: Config) -> Recommender:
 
     Raises:
         ModelError: for an unknown name, a loss that the model does not have, or a
-            source that cannot be imported or does not build a recommender.
+            source that cannot be imported or does not build a recommender, or one
+            that train.precision = "mixed" does not fit.
     """
     model = config.model
     if model.name not in MODELS:
@@ -40,11 +41,11 @@ def build_model(config: Config) -> Recommender:
         from fedrec.models.ncf import build_ncf
 
         with _seeded(config.run.seed):
-            return build_ncf(model.dim, integers(config, "model.mlp"), model.loss, model.init)
+            ncf = build_ncf(model.dim, integers(config, "model.mlp"), model.loss, model.init)
+            return _in_precision(ncf, config)
     builder = _from_source(model.source)
     with _seeded(config.run.seed):
-        built = builder(config)
-    return _checked(built, config)
+        return _in_precision(_checked(builder(config), config), config)
 
 
 @contextmanager
@@ -62,6 +63,25 @@ def _seeded(seed: int) -> Iterator[None]:
         yield
     finally:
         random.setstate(state)
+
+
+def _in_precision(built: Recommender, config: Config) -> Recommender:
+    """Return the model as `train.precision` says.
+
+    Raises:
+        ModelError: if it has no products that could be taken in bfloat16.
+    """
+    if config.train.precision == "float32":
+        return built
+    from fedrec.models.keras_adapter import KerasRecommender
+    from fedrec.models.mixed import in_mixed_precision
+
+    if not isinstance(built, KerasRecommender):
+        raise ModelError(
+            "train.precision = 'mixed' is for a fedrec.models.keras_adapter.KerasRecommender, not "
+            f"for {type(built).__name__}: set train.precision = 'float32'"
+        )
+    return in_mixed_precision(built)
 
 
 def _checked(built: Any, config: Config) -> Recommender:

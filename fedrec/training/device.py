@@ -6,9 +6,9 @@ Imported with TensorFlow.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -20,7 +20,8 @@ from fedrec.machine import available_bytes
 
 log = logging.getLogger("fedrec.training")
 Trained = TypeVar("Trained")
-_GPU_SHARE = 4  # a block takes a quarter of the free memory: updates and copies need the rest
+_BFLOAT16 = (8, 0)  # the compute capability that brought matrix units for it
+_SHARE = 4  # a block takes a quarter of the free memory: updates and copies need the rest
 
 
 def ready_device(config: Config) -> None:
@@ -46,7 +47,8 @@ def ready_device(config: Config) -> None:
             tf.config.set_visible_devices([], "GPU")
             return
         for device in found:
-            tf.config.experimental.set_memory_growth(device, True)
+            if not _limited(device):  # TensorFlow takes one or the other
+                tf.config.experimental.set_memory_growth(device, True)
     except RuntimeError:  # too late to change: it is in use
         if wanted == "cpu" and tf.config.get_visible_devices("GPU"):
             raise EngineError(
@@ -54,6 +56,24 @@ def ready_device(config: Config) -> None:
                 "start the run in a process of its own"
             ) from None
     tf.config.experimental.enable_tensor_float_32_execution(False)
+    _warn_of_old(config, found[0])
+
+
+def _limited(device: Any) -> int:
+    """Return the limit of a GPU whose memory the caller has limited, in bytes; else 0."""
+    logical = tf.config.get_logical_device_configuration(device)
+    return int(logical[0].memory_limit or 0) << 20 if logical else 0
+
+
+def _warn_of_old(config: Config, device: Any) -> None:
+    """Say that mixed precision gains nothing on a GPU without matrix units for bfloat16."""
+    capability = tf.config.experimental.get_device_details(device).get("compute_capability")
+    if config.train.precision == "mixed" and capability and tuple(capability) < _BFLOAT16:
+        log.warning(
+            "train.precision = 'mixed' computes in bfloat16, for which this GPU (compute "
+            "capability %d.%d, 8.0 is needed) has no matrix units: expect float32 to be faster",
+            *capability[:2],
+        )
 
 
 def device_name(config: Config) -> str:
@@ -65,6 +85,17 @@ def device_name(config: Config) -> str:
     return f"GPU {details.get('device_name', '')}".strip()
 
 
+def list_gpus() -> list[str]:
+    """Return the name and compute capability of every GPU that TensorFlow sees."""
+    found = []
+    for device in tf.config.list_physical_devices("GPU"):
+        details = tf.config.experimental.get_device_details(device)
+        capability = ".".join(str(part) for part in details.get("compute_capability", ()))
+        name = details.get("device_name", "unnamed")
+        found.append(f"{name} (compute capability {capability or 'unknown'})")
+    return found
+
+
 def block_bytes(config: Config) -> int:
     """Return how many bytes of rows a block of clients may take.
 
@@ -73,17 +104,21 @@ def block_bytes(config: Config) -> int:
     """
     asked = config.engine.block_mib << 20
     if device_name(config) != "CPU":
-        return max(1 << 20, _free_on_gpu() // _GPU_SHARE)
+        return max(1 << 20, _free_on_gpu() // _SHARE)
     free = available_bytes()
-    return asked if free is None else max(1 << 20, min(asked, free // 4))
+    return asked if free is None else max(1 << 20, min(asked, free // _SHARE))
 
 
 def _free_on_gpu() -> int:
-    return _gpu_limit() - int(tf.config.experimental.get_memory_info("GPU:0")["current"])
+    """Return how many bytes of the first GPU are neither used nor beyond its limit."""
+    used = int(tf.config.experimental.get_memory_info("GPU:0")["current"])  # readies the GPU
+    limit = _limited(tf.config.get_visible_devices("GPU")[0])
+    return (limit or _gpu_limit()) - used
 
 
 @lru_cache(maxsize=1)
 def _gpu_limit() -> int:
+    """Return what TensorFlow may take of the first GPU, in bytes."""
     from tensorflow.python.client import device_lib
 
     found = [d for d in device_lib.list_local_devices() if d.device_type == "GPU"]
@@ -91,40 +126,53 @@ def _gpu_limit() -> int:
 
 
 def train_in_parts(
-    block: NDArray[np.int64], train: Callable[[NDArray[np.int64]], Trained]
+    blocks: Iterable[NDArray[np.int64]], train: Callable[[NDArray[np.int64]], Trained]
 ) -> Iterator[tuple[NDArray[np.int64], Trained]]:
-    """Train a block of clients, in halves where the whole does not fit into memory.
+    """Train blocks of clients, in halves where a whole one does not fit into memory.
 
-    Clients train apart from each other, so their updates do not depend on it.
+    Clients train apart from each other, so their updates do not depend on it.  Blocks
+    are made to take about the same memory, so those that follow begin with as many
+    parts as the last one needed.
 
     Args:
-        block: int64 [C], clients.
+        blocks: each int64 [C], clients.
         train: trains some of them.
 
     Yields:
-        Some of the clients, ascending, and what `train` returned for them.
+        Some of the clients of a block, ascending, and what `train` returned for them.
 
     Raises:
         EngineError: if not even one client fits.
     """
-    waiting = [block]
-    while waiting:
-        part = waiting.pop(0)
-        try:
-            done = train(part)
-        except tf.errors.ResourceExhaustedError:
-            if len(part) == 1:
-                raise EngineError(
-                    f"client {part[0]} alone does not fit into the memory of the device: set "
-                    "train.batch or model.dim lower, or train.device = 'cpu'"
-                ) from None
-            half = len(part) // 2
-            log.warning(
-                "out of memory with %d clients in a block: going on with %d; "
-                "set engine.block_mib lower to avoid it",
-                len(part),
-                half,
-            )
-            waiting[:0] = [part[:half], part[half:]]
-            continue
-        yield part, done
+    parts = 1
+    for block in blocks:
+        waiting = [(part, parts) for part in _cut(block, parts)]
+        while waiting:
+            part, depth = waiting.pop(0)
+            parts = max(parts, depth)
+            try:
+                done = train(part)
+            except tf.errors.ResourceExhaustedError:
+                _say_full(part)
+                waiting[:0] = [(half, 2 * depth) for half in _cut(part, 2)]
+                continue
+            yield part, done
+
+
+def _cut(block: NDArray[np.int64], parts: int) -> list[NDArray[np.int64]]:
+    return np.array_split(block, min(parts, len(block)))
+
+
+def _say_full(part: NDArray[np.int64]) -> None:
+    """Log that clients did not fit together; refuse if it is a single one."""
+    if len(part) == 1:
+        raise EngineError(
+            f"client {part[0]} alone does not fit into the memory of the device: set "
+            "train.batch or model.dim lower, or train.device = 'cpu'"
+        ) from None
+    log.warning(
+        "out of memory with %d clients in a block: going on with halves of %d; on the "
+        "processor a lower engine.block_mib avoids it",
+        len(part),
+        -(-len(part) // 2),
+    )

@@ -177,12 +177,8 @@ def client_updates(
         mine = np.searchsorted(users, personal_users(setup, block))
         return train_block(setup, shared, now.take(mine), block, round_number)
 
-    def trained_parts() -> Iterator[tuple[NDArray[np.int64], tuple[CohortUpdate, Personal]]]:
-        for block in training_blocks(setup, clients):
-            yield from train_in_parts(block, train)
-
     def updates() -> Iterator[tuple[NDArray[np.int64], CohortUpdate]]:
-        for block, (update, new) in trained_parts():
+        for block, (update, new) in train_in_parts(training_blocks(setup, clients), train):
             mine = np.searchsorted(users, personal_users(setup, block))
             for name, value in new.values.items():
                 values[name][mine] = value

@@ -70,3 +70,11 @@ def test_the_machine_is_described():
     assert set(CORE_PACKAGES) <= set(machine)
     assert package_version("no-such-package-as-this") is None
     assert peak_memory_mib() > 10
+
+
+def test_gpus_are_named(monkeypatch):
+    assert doctor._devices("flwr") == ""
+    monkeypatch.setattr("fedrec.training.device.list_gpus", lambda: ["A (1.0)", "B (2.0)"])
+    assert doctor._devices("tensorflow") == ", 2 GPU: A (1.0), B (2.0)"
+    monkeypatch.setattr("fedrec.training.device.list_gpus", list)
+    assert doctor._devices("tensorflow") == ", no GPU (none is needed)"
