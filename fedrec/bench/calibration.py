@@ -19,12 +19,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+import fedrec
 from fedrec import __version__
 from fedrec.bench.counts import Counts, count, features
 from fedrec.config import Config, Scalar, load_config, to_toml
@@ -34,11 +36,28 @@ from fedrec.machine import describe_machine, peak_memory_mib
 from fedrec.output import write_atomically
 from fedrec.storage import RunDirectory
 
+CODE = ("bench", "data", "evaluation", "models", "privacy", "robust", "secure", "training")
+"""Rooms of the library that a kind of run spends its time in."""
 TERMS = ("round", "evaluate", "checkpoint", "end")
-POINTS = ((60, 400, 20.0), (400, 400, 20.0), (200, 2_000, 120.0), (60, 20_000, 20.0))
-"""Users, items and interactions of a user of the populations that are trained."""
-SECURE_POINTS = ((20, 100, 10.0), (60, 100, 10.0), (40, 800, 30.0), (20, 2_000, 10.0))
-ROUNDS = 5
+POINTS = (
+    (60, 400, 20.0),
+    (60, 20_000, 20.0),
+    (400, 400, 20.0),
+    (30, 1_000, 300.0),
+    (150, 600, 60.0),
+    (100, 2_000, 120.0),
+)
+"""Users, items and interactions of a user of the populations that are trained; the first is
+the smallest, the last holds the most samples."""
+SECURE_POINTS = (
+    (20, 100, 10.0),
+    (60, 100, 10.0),
+    (30, 1_500, 30.0),
+    (120, 60, 10.0),
+    (100, 300, 20.0),
+    (50, 800, 60.0),
+)
+ROUNDS, SECURE_ROUNDS = 4, 2
 
 
 @dataclass(frozen=True)
@@ -50,15 +69,19 @@ class Fit:
         bytes_up: of all clients in a round, for each of the counts of "bytes".
         bytes_down: likewise.
         base_mib: memory of a process that has trained and evaluated something small.
-        start_s: what the first run of a process takes beyond the same run again: imports
-            and compilation.
+        sample_bytes: of memory, for each sample of the largest block of clients.
+        start_s: from the start of a process to a run: imports.
+        compile_s: what the rounds of the first run of a process take beyond those of the
+            same run again.
     """
 
     seconds: dict[str, list[float]]
     bytes_up: list[float]
     bytes_down: list[float]
     base_mib: float
+    sample_bytes: float
     start_s: float
+    compile_s: float
 
 
 def kind_of(config: Config) -> str:
@@ -70,8 +93,16 @@ def kind_of(config: Config) -> str:
         keys.pop(name)
     keys["evaluate"] = f"{config.evaluate.sampled} {config.evaluate.bootstrap} {config.evaluate.k}"
     keys["unit"], keys["feedback"] = config.clients.unit, config.data.feedback
-    text = json.dumps([__version__, machine, keys], sort_keys=True)
+    text = json.dumps([__version__, _code(), machine, keys], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@lru_cache(maxsize=1)
+def _code() -> str:
+    """Return a fingerprint of the code whose speed is calibrated."""
+    root = Path(fedrec.__file__).parent
+    files = [f for room in CODE for f in sorted((root / room).glob("*.py"))]
+    return hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()[:16]
 
 
 def stored(config: Config) -> Fit | None:
@@ -83,17 +114,18 @@ def stored(config: Config) -> Fit | None:
         return None
 
 
-def calibrate(config: Config) -> Fit:
+def calibrate(config: Config, *, anew: bool = False) -> Fit:
     """Return the fit of a kind of run; calibrate in a process of its own if there is none.
 
     Args:
         config: of the run to be foretold.
+        anew: calibrate even if there is one.
 
     Raises:
         EngineError: if the small runs fail.
         OutputError: if the cache cannot be written.
     """
-    found = stored(config)
+    found = None if anew else stored(config)
     if found is not None:
         return found
     with tempfile.TemporaryDirectory(prefix="fedrec-calibration-") as folder:
@@ -101,12 +133,15 @@ def calibrate(config: Config) -> Fit:
         file.write_text(to_toml(config), encoding="utf-8")
         command = [sys.executable, "-m", "fedrec.bench.calibration", str(file)]
         quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+        begun = time.perf_counter()
         done = subprocess.run(command, capture_output=True, text=True, env=quiet)
+        whole = time.perf_counter() - begun
     lines = done.stdout.strip().splitlines()
     if done.returncode or not lines:
         tail = "\n".join(done.stderr.strip().splitlines()[-8:])
         raise EngineError(f"the calibration failed ({done.returncode}):\n{tail}")
-    fit = Fit(**json.loads(lines[-1]))
+    inside = Fit(**json.loads(lines[-1]))
+    fit = replace(inside, start_s=max(0.0, whole - inside.start_s))
     write_atomically(_file(config), json.dumps(asdict(fit)) + "\n")
     return fit
 
@@ -116,21 +151,46 @@ def _file(config: Config) -> Path:
 
 
 def fit(config: Config) -> Fit:
-    """Train the small populations in this process and fit their seconds."""
+    """Train the small populations in this process and fit what they took.
+
+    Returns:
+        The fit; its `start_s` is what all this took: the caller, who knows how long the
+        process lived, takes it off.
+    """
     begun = time.perf_counter()
     points = SECURE_POINTS if config.secure.mode != "off" else POINTS
-    _train(config, *points[0])
-    cold = time.perf_counter() - begun
-    measured = [_train(config, *point) for point in points]
+    _, cold = _train(config, *points[0])
+    base = peak_memory_mib()
+    measured, peaks = [], []
+    for point in points:
+        measured.append(_train(config, *point))
+        peaks.append(peak_memory_mib())
     counted = [counts for counts, _ in measured]
 
     def fitted(term: str, figure: str) -> list[float]:
         rows = [features(counts, term) for counts in counted]
         return _least_squares(rows, [line[figure] for _, line in measured])
 
-    seconds = {term: fitted(term, term) for term in TERMS}
-    up, down = fitted("bytes", "bytes_up"), fitted("bytes", "bytes_down")
-    return Fit(seconds, up, down, peak_memory_mib(), max(0.0, cold - measured[0][1]["whole"]))
+    return Fit(
+        seconds={term: fitted(term, term) for term in TERMS},
+        bytes_up=fitted("bytes", "bytes_up"),
+        bytes_down=fitted("bytes", "bytes_down"),
+        base_mib=base,
+        sample_bytes=_slope([c.block_samples for c in counted], peaks, base),
+        start_s=time.perf_counter() - begun,
+        compile_s=max(0.0, cold["rounds"] - measured[0][1]["rounds"]),
+    )
+
+
+def _slope(samples: Sequence[int], peaks: Sequence[float], base: float) -> float:
+    """Return bytes of memory a sample: of what the largest block took beyond the base.
+
+    Args:
+        samples: of the largest block of each run, in the order of the runs.
+        peaks: largest memory of the process after each, MiB.
+        base: before them, MiB.
+    """
+    return (peaks[-1] - base) * 2**20 / max(1, max(samples) - samples[0])
 
 
 def _train(
@@ -144,7 +204,7 @@ def _train(
             {
                 **_population(config, users, items, events),
                 "run.out": folder,
-                "train.rounds": ROUNDS,
+                "train.rounds": SECURE_ROUNDS if config.secure.mode != "off" else ROUNDS,
                 "evaluate.every": 2,
                 "server.checkpoint_every": 2,
             }
@@ -202,10 +262,10 @@ def _medians(lines: Sequence[Mapping[str, Any]], whole: float) -> dict[str, floa
     saved = [s for line in later if (s := line["phases"]["checkpoint"]) > 0]
     return {
         "round": statistics.median(rest(line) for line in later),
-        "evaluate": min(evaluations),  # others compile
+        "evaluate": statistics.median(evaluations),
         "checkpoint": statistics.median(saved),
         "end": max(1e-3, whole - sum(line["seconds"] for line in lines)),
-        "whole": whole,
+        "rounds": sum(line["seconds"] for line in lines),
         "bytes_up": lines[-1]["bytes_up"],
         "bytes_down": lines[-1]["bytes_down"],
     }

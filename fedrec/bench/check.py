@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,12 @@ from fedrec.config import Config, Scalar, load_config, to_toml
 from fedrec.errors import EngineError
 
 _W1, _W3 = dict(WORKLOADS["W1"].config.flat()), dict(WORKLOADS["W3"].config.flat())
+_SECURE: dict[str, Scalar] = {"secure.mode": "semi-honest", "evaluate.clients": 200}
 RUNS: dict[str, dict[str, Scalar]] = {
-    "MF, alternating, all clients of ML-100K": {"train.rounds": 20},
+    "MF, alternating, all clients of ML-100K": {"train.rounds": 12},
     "W1, 40 rounds": {**_W1, "train.rounds": 40},
-    "NCF, all clients of ML-100K": {"model.name": "ncf", "train.rounds": 6},
-    "W1, secure aggregation": {**_W1, "secure.mode": "semi-honest", "train.rounds": 10},
+    "NCF, all clients of ML-100K": {"model.name": "ncf", "train.rounds": 3},
+    "W1, secure aggregation": {**_W1, **_SECURE, "train.rounds": 4},
     "W3, 10 rounds": {**_W3, "train.rounds": 10},
 }
 """Name -> configuration keys."""
@@ -30,7 +32,7 @@ RUNS: dict[str, dict[str, Scalar]] = {
 def check_estimates(
     runs: Mapping[str, Mapping[str, Scalar]], tell: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Estimate runs, run them, and compare.
+    """Estimate runs, calibrating their kinds anew, run them, and compare.
 
     Args:
         runs: name -> configuration keys.
@@ -42,12 +44,15 @@ def check_estimates(
     found = {}
     for name, keys in runs.items():
         config = load_config(None, keys)
-        foretold = estimate(config)
-        found[name] = compare(foretold, run_apart(config))
-        said = found[name]["rounds_s"]
+        foretold = estimate(config, anew=True)
+        begun = time.perf_counter()
+        result = run_apart(config)
+        found[name] = compare(foretold, result, time.perf_counter() - begun)
+        said, memory = found[name]["seconds"], found[name]["memory_mib"]
         tell(
             f"{name}: estimated {said['foretold']:.1f} s, took {said['real']:.1f} s "
-            f"({said['error']:+.0%})"
+            f"({said['error']:+.0%}); {memory['foretold']:,.0f} MiB, was "
+            f"{memory['real']:,.0f} MiB ({memory['error']:+.0%})"
         )
     return found
 

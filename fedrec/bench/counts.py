@@ -9,8 +9,9 @@ import numpy as np
 from fedrec.config import Config
 from fedrec.data.batches import Sampling, sample_counts
 from fedrec.data.population import Population
+from fedrec.rng import NO_CLIENT, Purpose, generator
 from fedrec.secure.graph import choose
-from fedrec.training.node import load_population, prepare
+from fedrec.training.node import Setup, load_population, prepare, training_blocks
 
 
 @dataclass(frozen=True)
@@ -21,12 +22,18 @@ class Counts:
         clients: that train in a round, on average.
         samples: that they train on.
         rows: of tables that they touch, each client for itself.
+        blocks: of clients, each trained by one call.
+        steps: one after the other, those of the longest client of each block, over all phases.
+        block_samples: of the largest block.
         elements: of all tables and dense weights.
         personal: elements of all personal parameters.
-        users: that an evaluation ranks.
+        users: that a validation ranks.
+        tested: users that the test ranks.
         items: I.
         interactions: in the training data.
         neighbours: of a client in secure aggregation; 0 without.
+        valid_neighbours: likewise, in a secure validation.
+        test_neighbours: likewise, in a secure test.
         nodes: Flower nodes.
         rounds: of the run.
         evaluations: validations among them.
@@ -36,12 +43,18 @@ class Counts:
     clients: float
     samples: float
     rows: float
+    blocks: int
+    steps: int
+    block_samples: int
     elements: int
     personal: int
     users: int
+    tested: int
     items: int
     interactions: int
     neighbours: int
+    valid_neighbours: int
+    test_neighbours: int
     nodes: int
     rounds: int
     evaluations: int
@@ -68,16 +81,25 @@ def count(config: Config) -> Counts:
     own = setup.model.init_personal(np.zeros(1, np.int64), 0)
     sampling = setup.method.sampling
     rounds = config.train.rounds
+    blocks, steps, largest = _work(setup, round(clients))
+    tested = len(population.test.users)
+    asked = config.evaluate.clients
     return Counts(
         clients=clients,
         samples=float(sample_counts(population, sampling).mean()) * clients,
         rows=_rows(population, sampling) * clients,
+        blocks=blocks,
+        steps=steps,
+        block_samples=largest,
         elements=widths * population.num_items + dense,
         personal=population.num_users * sum(v.size for v in own.values.values()),
-        users=_evaluated(config, population),
+        users=min(tested, asked) if asked else tested,
+        tested=tested,
         items=population.num_items,
         interactions=len(population.items),
         neighbours=_neighbours(config, chosen),
+        valid_neighbours=_neighbours(config, min(asked, everyone) if asked else everyone),
+        test_neighbours=_neighbours(config, everyone),
         nodes=config.engine.nodes,
         rounds=rounds,
         evaluations=_times(rounds, config.evaluate.every),
@@ -85,14 +107,31 @@ def count(config: Config) -> Counts:
     )
 
 
+def _work(setup: Setup, clients: int) -> tuple[int, int, int]:
+    """Return blocks, steps and samples of the largest block of a round of drawn clients.
+
+    The blocks are those that the nodes would train: a phase without mini-batches takes one
+    step an epoch, another one as many as its longest client has batches.
+    """
+    everyone = setup.population.num_clients
+    draws = generator(0, 0, NO_CLIENT, Purpose.SAMPLING)
+    chosen = np.sort(draws.choice(everyone, min(max(1, clients), everyone), replace=False))
+    counts = sample_counts(setup.population, setup.method.sampling)
+    phases = [p for p in setup.method.phases if p.solver == "gradient"]
+    blocks = steps = largest = 0
+    for node in range(setup.config.engine.nodes):
+        hosted = chosen[chosen % setup.config.engine.nodes == node]
+        for block in training_blocks(setup, hosted):
+            most = int(counts[block].max())
+            blocks += 1
+            steps += sum(p.epochs * (-(-most // p.batch) if p.batch else 1) for p in phases)
+            largest = max(largest, int(counts[block].sum()))
+    return blocks, steps, largest
+
+
 def _times(rounds: int, every: int) -> int:
     """Return how often something happens that is done every few rounds, and in the last."""
     return rounds // every + (rounds % every > 0)
-
-
-def _evaluated(config: Config, population: Population) -> int:
-    users = len(population.test.users)
-    return min(users, config.evaluate.clients) if config.evaluate.clients else users
 
 
 def _rows(population: Population, sampling: Sampling) -> float:
@@ -132,15 +171,17 @@ def features(counts: Counts, term: str) -> list[float]:
     """
     c = counts
     messages = c.elements * (1 + c.nodes) / 2  # every node gets them; the server applies once
-    masks = c.clients * (c.neighbours + 2) * c.elements if c.neighbours else 0.0
-    ranked = [1.0, c.users, float(c.users) * c.items, float(c.users) * c.neighbours]
+    dense = c.clients * c.elements if c.neighbours else 0.0  # encoded, packed, added up
+    pairs = c.clients * c.neighbours  # key agreements, sealed shares
+    told = c.tested * c.test_neighbours  # pairs of a secure test
     return {
-        "round": [1.0, c.clients, c.samples, messages, c.clients * c.neighbours, masks],
-        "evaluate": ranked,
+        "round": [1.0, c.clients, c.samples, c.blocks, c.steps, messages,
+                  pairs, dense, pairs * c.elements],
+        "evaluate": [1.0, c.users, float(c.users) * c.items, c.users * c.valid_neighbours],
         "checkpoint": [1.0, c.elements + c.personal],
-        "end": ranked,
-        "bytes": [c.clients, c.rows, c.clients * c.elements, c.clients * c.neighbours],
-    }[term]
+        "end": [1.0, c.tested, float(c.tested) * c.items, told, float(told) * c.items],
+        "bytes": [c.clients, c.rows, c.clients * c.elements, pairs],
+    }[term]  # fmt: skip
 
 
 def is_long(config: Config, samples: int = 20_000_000) -> bool:

@@ -14,7 +14,6 @@ MIB = 2**20
 _SHARED_COPIES = 10  # of 4 bytes: parameters, messages, sums in float64, optimiser, best round
 _PERSONAL_COPIES = 4
 _ROW_BYTES = 100  # of an interaction: columns, split, training and seen lists
-_SAMPLE_BYTES = 60  # of a sample while its block is drawn and laid out
 
 
 @dataclass(frozen=True)
@@ -23,7 +22,7 @@ class Estimate:
 
     Attributes:
         seconds: in all, from the start of the process to the last file.
-        parts: seconds of "load", "start", "rounds", "evaluate", "checkpoint", "end".
+        parts: seconds of "start", "load", "compile", "rounds", "evaluate", "checkpoint", "end".
         round_s: seconds of a round, evaluation and checkpoint apart.
         memory_mib: largest resident memory of the process.
         bytes_up: of all clients in all rounds.
@@ -48,12 +47,13 @@ class Estimate:
         )
 
 
-def estimate(config: Config) -> Estimate:
+def estimate(config: Config, *, anew: bool = False) -> Estimate:
     """Foretell seconds, memory and bytes of a run by the in-process engine.
 
     Args:
         config: of the run.  Its data are loaded; the kind of run is calibrated on this
             machine if it was not before (see `fedrec.bench.calibration`).
+        anew: calibrate it even so.
 
     Raises:
         FedrecError: if the data or the model cannot be had, or the calibration fails.
@@ -61,7 +61,7 @@ def estimate(config: Config) -> Estimate:
     begun = time.perf_counter()
     counts = count(config)
     load = time.perf_counter() - begun
-    return foretell(counts, calibrate(config), load, config.engine.block_mib)
+    return foretell(counts, calibrate(config, anew=anew), load)
 
 
 def known_estimate(config: Config) -> Estimate | None:
@@ -71,22 +71,22 @@ def known_estimate(config: Config) -> Estimate | None:
     return estimate(config)
 
 
-def foretell(counts: Counts, fit: Fit, load: float, block_mib: int) -> Estimate:
+def foretell(counts: Counts, fit: Fit, load: float) -> Estimate:
     """Put counts and a fit together.
 
     Args:
         counts: of the run.
         fit: of its kind.
         load: seconds of loading the data.
-        block_mib: `engine.block_mib`, which bounds a block of clients.
     """
 
     def one(term: str) -> float:
         return _dot(fit.seconds[term], features(counts, term))
 
     parts = {
-        "load": load,
         "start": fit.start_s,
+        "load": load,
+        "compile": fit.compile_s if counts.rounds else 0.0,
         "rounds": counts.rounds * one("round"),
         "evaluate": counts.evaluations * one("evaluate"),
         "checkpoint": counts.checkpoints * one("checkpoint"),
@@ -97,20 +97,19 @@ def foretell(counts: Counts, fit: Fit, load: float, block_mib: int) -> Estimate:
         sum(parts.values()),
         parts,
         one("round"),
-        _memory(counts, fit, block_mib),
+        _memory(counts, fit),
         counts.rounds * _dot(fit.bytes_up, wire),
         counts.rounds * _dot(fit.bytes_down, wire),
         counts,
     )
 
 
-def _memory(counts: Counts, fit: Fit, block_mib: int) -> float:
-    block = min(counts.samples * _SAMPLE_BYTES, block_mib * MIB)
+def _memory(counts: Counts, fit: Fit) -> float:
     held = (
         4 * _SHARED_COPIES * counts.elements
         + 4 * _PERSONAL_COPIES * counts.personal
         + _ROW_BYTES * counts.interactions
-        + block
+        + fit.sample_bytes * counts.block_samples
     )
     return fit.base_mib + held / MIB
 
@@ -135,22 +134,25 @@ def size(number: float) -> str:
     return f"{number:,.1f} TiB"
 
 
-def compare(foretold: Estimate, result: dict[str, Any]) -> dict[str, dict[str, float]]:
+def compare(foretold: Estimate, result: dict[str, Any], took: float) -> dict[str, Any]:
     """Hold an estimate against the result of the run.
 
     Args:
         foretold: before the run.
         result: the content of its result.json.
+        took: seconds of its process, from start to end.
 
     Returns:
-        "seconds", "round_s", "memory_mib", "bytes_up", "bytes_down" -> "foretold", "real"
+        "seconds", "rounds_s" (all rounds with their compilation, evaluation and
+        checkpoints), "round_s", "memory_mib", "bytes_up", "bytes_down" -> "foretold", "real"
         and "error", the relative error.
     """
     cost, counts = result["systems"][0]["cost"], foretold.counts
     trained = counts.clients * counts.rounds
-    rounds = sum(foretold.parts[p] for p in ("rounds", "evaluate", "checkpoint"))
+    inside = ("compile", "rounds", "evaluate", "checkpoint")
     pairs = {
-        "rounds_s": (rounds, cost["total_s"]),
+        "seconds": (foretold.seconds, took),
+        "rounds_s": (sum(foretold.parts[part] for part in inside), cost["total_s"]),
         "round_s": (foretold.round_s, cost["round_s_median"]),
         "memory_mib": (foretold.memory_mib, cost["peak_rss_mib"]),
         "bytes_up": (foretold.bytes_up, cost["bytes_up_per_client"] * trained),

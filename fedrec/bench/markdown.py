@@ -177,9 +177,11 @@ def markdown_estimates(runs: Mapping[str, Figures]) -> str:
         runs: name -> figure -> "foretold", "real", "error" (`fedrec.bench.estimate.compare`).
     """
     columns = (
-        ("rounds_s", "seconds of all rounds", "{:.1f}", 1.0),
+        ("seconds", "seconds in all", "{:.1f}", 1.0),
+        ("rounds_s", "of all rounds", "{:.1f}", 1.0),
         ("memory_mib", "memory, MiB", "{:,.0f}", 1.0),
         ("bytes_up", "clients send, MiB", "{:,.1f}", 2.0**20),
+        ("bytes_down", "clients receive, MiB", "{:,.1f}", 2.0**20),
     )
     lines = [
         f"| run | {' | '.join(title for _, title, _, _ in columns)} |",

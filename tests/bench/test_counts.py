@@ -1,5 +1,7 @@
 """What a run is made of, counted before it starts."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -30,6 +32,7 @@ def test_counts_of_a_run_of_all_clients() -> None:
     assert counts.personal == 200 * 4
     assert (counts.rounds, counts.evaluations, counts.checkpoints) == (12, 3, 3)
     assert (counts.nodes, counts.neighbours) == (1, 0)
+    assert counts.block_samples <= counts.samples <= counts.blocks * counts.block_samples
 
 
 @pytest.mark.parametrize("negatives", [1, 4])
@@ -50,7 +53,20 @@ def test_sampling_availability_and_dropout_thin_the_clients_out() -> None:
     assert some.clients == pytest.approx(40)
     assert count(config(clients__availability=0.5)).clients == pytest.approx(100)
     few = count(config(evaluate__clients=30))
-    assert few.users == 30
+    assert (few.users, few.tested) == (30, 200)
+
+
+def test_steps_are_those_of_the_longest_client_of_each_block() -> None:
+    setup = prepare(config())
+    most = 5 * int(setup.population.samples_of_client.max())
+    # all local samples are one batch: 4 personal steps and one of the shared part
+    full = config(train__method="alternating", train__personal_steps=4)
+    assert count(full).steps == 5 * count(full).blocks
+    small = config(train__method="fedavg", train__batch=10, train__epochs=2, train__optimizer="sgd")
+    assert (count(small).blocks, count(small).steps) == (1, 2 * -(-most // 10))
+    two = count(small.with_({"engine.nodes": 2}))
+    assert two.blocks == 2
+    assert count(small).steps < two.steps <= 2 * count(small).steps
 
 
 def test_a_network_has_weights_and_secure_aggregation_has_neighbours() -> None:
@@ -62,14 +78,23 @@ def test_a_network_has_weights_and_secure_aggregation_has_neighbours() -> None:
         config(secure__mode="semi-honest", clients__sampling="fixed", clients__per_round=10)
     )
     assert secure.neighbours == 9  # so few clients are all neighbours
+    assert 9 < secure.valid_neighbours == secure.test_neighbours < 199
+    fewer = count(config(secure__mode="semi-honest", evaluate__clients=12))
+    assert (fewer.valid_neighbours, fewer.test_neighbours) == (11, secure.test_neighbours)
 
 
 def test_every_term_is_a_sum_of_counts() -> None:
     counts = count(config(engine__nodes=3))
-    assert features(counts, "round") == [1.0, 200, counts.samples, 2 * 600, 0, 0]
+    work = [200, counts.samples, counts.blocks, counts.steps, 2 * 600]
+    assert features(counts, "round") == [1.0, *work, 0, 0, 0]
     assert features(counts, "evaluate") == [1.0, 200, 200 * 150, 0]
+    assert features(counts, "end") == [1.0, 200, 200 * 150, 0, 0]
     assert features(counts, "checkpoint") == [1.0, 600 + 800]
     assert features(counts, "bytes")[:3] == [200, counts.rows, 200 * 600]
+    secure = replace(counts, neighbours=10, valid_neighbours=20, test_neighbours=30)
+    assert features(secure, "round")[6:] == [2_000, 200 * 600, 2_000 * 600]
+    assert features(secure, "evaluate")[3] == 4_000
+    assert features(secure, "end")[3:] == [6_000, 6_000 * 150]
 
 
 def test_short_runs_are_not_worth_an_estimate() -> None:

@@ -74,7 +74,10 @@ def test_sessions_stand_beside_their_gates() -> None:
 def test_estimates_stand_beside_what_was() -> None:
     one = {"foretold": 12.0, "real": 10.0, "error": 0.2}
     size = {"foretold": 3 * 2.0**20, "real": 4 * 2.0**20, "error": -0.25}
-    text = markdown_estimates({"W1": {"rounds_s": one, "memory_mib": one, "bytes_up": size}})
+    names = ("seconds", "rounds_s", "memory_mib")
+    sizes = {"bytes_up": size, "bytes_down": size}
+    text = markdown_estimates({"W1": {**dict.fromkeys(names, one), **sizes}})
     assert text.splitlines()[2] == (
-        "| W1 | 12.0, was 10.0 (+20%) | 12, was 10 (+20%) | 3.0, was 4.0 (-25%) |"
+        "| W1 | 12.0, was 10.0 (+20%) | 12.0, was 10.0 (+20%) | 12, was 10 (+20%) | "
+        "3.0, was 4.0 (-25%) | 3.0, was 4.0 (-25%) |"
     )
