@@ -156,6 +156,12 @@ class ServerSection(Section):
     weight_optimizer: OptimizerName = Field("adam", description="Keras optimiser of the weights")
     weight_lr: float = Field(0.01, gt=0, description="its learning rate")
     l2: float = Field(0.0, ge=0, description="weight decay: l2 * table is added to the gradient")
+    lazy_rows: bool = Field(
+        False,
+        description="work only on the rows of a round's update: the others keep their moments "
+        "undecayed and get no l2, and each row counts its own steps. sgd and adagrad without l2 "
+        "always do, as it is the same for them; for the other rules it is another, faster one",
+    )
     min_nodes: int = Field(1, ge=1, description="wait until so many nodes are connected")
     min_clients: int = Field(1, ge=1, description="skip a round with fewer surviving clients")
     checkpoint_every: int = Field(1, ge=1, description="rounds between checkpoints")

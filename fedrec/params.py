@@ -33,6 +33,11 @@ class Shared:
         """Bytes of all tables and weights, as a download would carry them."""
         return sum(a.nbytes for a in (*self.tables.values(), *self.weights.values()))
 
+    def copy(self) -> Shared:
+        """Return the same values in arrays of their own."""
+        tables = {name: value.copy() for name, value in self.tables.items()}
+        return Shared(tables, {name: value.copy() for name, value in self.weights.items()})
+
 
 @dataclass(frozen=True, eq=False)
 class Personal:

@@ -2,7 +2,8 @@
 
 Reddi et al., "Adaptive federated optimization" (ICLR 2021): the mean update of
 the clients is a pseudo-gradient.  With SGD of learning rate 1 this is FedAvg.
-One optimiser serves all tables and another all dense weights.
+One optimiser serves all tables and another all dense weights.  Where a rule leaves rows
+with a zero gradient alone, or is told to, tables are updated by `row_optimizers`.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedrec.config_sections import ServerSection
-from fedrec.errors import CheckpointError
-from fedrec.params import Shared
+from fedrec.params import Shared, SparseRows
 from server.aggregation import MeanUpdate
+from server.row_optimizers import RowOptimizer, check_state, works_on_rows
 
 Arrays = dict[str, NDArray]
 
@@ -46,25 +47,25 @@ class ServerOptimizer:
     """
 
     def __init__(self, section: ServerSection, shared: Shared) -> None:
-        self._l2 = section.l2
-        self._tables = _Group(section.table_optimizer, section.table_lr, shared.tables)
+        self._tables: RowOptimizer | _DenseTables
+        if works_on_rows(section):
+            self._tables = RowOptimizer(section, shared.tables)
+        else:
+            self._tables = _DenseTables(section, shared.tables)
         self._weights = _Group(section.weight_optimizer, section.weight_lr, shared.weights)
 
-    def apply(self, shared: Shared, update: MeanUpdate) -> Shared:
+    def apply(self, shared: Shared, update: MeanUpdate, *, in_place: bool = False) -> Shared:
         """Return the parameters after one optimiser step.
 
         Args:
             shared: the parameters; `l2` times a table is added to its gradient.
             update: their mean change by the clients.
+            in_place: the tables of `shared` are not needed any more and may be changed,
+                which saves a copy of them.
         """
-        gradients = {}
-        for name, table in shared.tables.items():
-            gradient = -update.tables[name].dense(len(table))
-            gradients[name] = (gradient + self._l2 * table).astype(np.float32)
         dense = {n: (-update.weights[n]).astype(np.float32) for n in shared.weights}
-        return Shared(
-            self._tables.step(shared.tables, gradients), self._weights.step(shared.weights, dense)
-        )
+        tables = self._tables.step(shared.tables, update.tables, in_place=in_place)
+        return Shared(tables, self._weights.step(shared.weights, dense))
 
     def state(self) -> Arrays:
         """Return the optimisers' variables: moments, step counts, learning rates."""
@@ -81,6 +82,25 @@ class ServerOptimizer:
             group.restore(
                 {n.removeprefix(prefix): a for n, a in state.items() if n.startswith(prefix)}
             )
+
+
+class _DenseTables:
+    """A Keras optimiser over all rows of all tables, whether clients touched them or not."""
+
+    def __init__(self, section: ServerSection, tables: Arrays) -> None:
+        self._l2 = section.l2
+        self._group = _Group(section.table_optimizer, section.table_lr, tables)
+        self.state, self.restore = self._group.state, self._group.restore
+
+    def step(self, tables: Arrays, update: Mapping[str, SparseRows], *, in_place: bool) -> Arrays:
+        """Return the tables after one step; those that are given stay as they are."""
+        gradients = {n: self._gradient(update[n], table) for n, table in tables.items()}
+        return self._group.step(tables, gradients)
+
+    def _gradient(self, update: SparseRows, table: NDArray) -> NDArray:
+        gradient = self._l2 * table if self._l2 else np.zeros(table.shape, np.float32)
+        gradient[update.ids] = self._l2 * table[update.ids] - update.rows
+        return gradient
 
 
 class _Group:
@@ -125,10 +145,6 @@ class _Group:
         """
         variables = self._optimizer.variables if self._variables else []
         shapes = {str(i): tuple(v.shape) for i, v in enumerate(variables)}
-        if {n: a.shape for n, a in state.items()} != shapes:
-            raise CheckpointError(
-                "the checkpoint holds the state of another server optimizer or model: "
-                "start the run again with --overwrite"
-            )
+        check_state(state, shapes)
         for i, variable in enumerate(variables):
             variable.assign(state[str(i)])

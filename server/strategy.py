@@ -192,9 +192,8 @@ class FedRecStrategy(Strategy):
         self._state = replace(self._state, privacy=privacy)
         if self._guard.counts_attempts:
             self._save(self._last_line())
-        everyone = self._setup.population.num_clients
-        lots = self._guard.lots(privacy, server_round)
-        return sample_clients(self._config, clients, server_round, population=everyone, lots=lots)
+        every, lots = self._setup.population.num_clients, self._guard.lots(privacy, server_round)
+        return sample_clients(self._config, clients, server_round, population=every, lots=lots)
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -270,7 +269,8 @@ class FedRecStrategy(Strategy):
                 self._state = replace(self._state, privacy=noted)
                 self._save(self._last_line())  # before nodes see what follows from the sum
             released, privacy = self._guard.release(total, privacy, shared, server_round)
-            shared = self._optimizer.apply(shared, mean_update(released, self._config.server.rows))
+            mean = mean_update(released, self._config.server.rows)
+            shared = self._optimizer.apply(shared, mean, in_place=True)  # nobody else holds them
         state = replace(self._state, round_number=server_round, shared=shared, privacy=privacy)
         self._set_state(state)
 
@@ -336,7 +336,7 @@ class FedRecStrategy(Strategy):
         if self._guard.private:  # to choose by exact metrics would not be private
             return metrics
         if value is not None and better(value, best.value if best else None, metric):
-            best = Best(server_round, value, self._state.shared)
+            best = Best(server_round, value, self._state.shared.copy())
             self._state = replace(self._state, best=best)
         return metrics
 

@@ -73,7 +73,7 @@ class Federation:
         total, after = train_node(self.setup, self.shared, start, cohort, self.number)
         for name, value in after.values.items():
             self.personal.values[name][at] = value
-        self.shared = self.server.apply(self.shared, total, self.number)
+        self.shared = self.server.apply(self.shared, total, self.number, in_place=True)
 
     @property
     def last_cohort(self) -> NDArray[np.int64]:

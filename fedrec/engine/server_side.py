@@ -38,11 +38,20 @@ class AppServer:
         ).training
         return chosen
 
-    def apply(self, shared: Shared, total: PartialSum, round_number: int) -> Shared:
-        """Return the shared parameters after the sum of a round has been applied."""
+    def apply(
+        self, shared: Shared, total: PartialSum, round_number: int, *, in_place: bool = False
+    ) -> Shared:
+        """Return the shared parameters after the sum of a round has been applied.
+
+        Args:
+            shared: the parameters before.
+            total: the sum of the round.
+            round_number: the round.
+            in_place: `shared` is not needed any more, as in the app itself.
+        """
         policy = build_policy(self._setup.config, self._setup.population.num_clients)
         total = policy.on_sum(total, shared, policy.at(round_number))
-        after: Shared = self._optimizer.apply(shared, self.mean_update(total))
+        after: Shared = self._optimizer.apply(shared, self.mean_update(total), in_place=in_place)
         return after
 
     def mean_update(self, total: PartialSum) -> Any:
