@@ -101,18 +101,19 @@ def markdown_sharding(runs: Sequence[Figures]) -> str:
 
     Args:
         runs: of `fedrec.bench.suite.bench_sharding`; speed-ups are over the first run
-            with the same engine.
+            with the same engine and threads.
     """
     lines = [
-        "| engine | nodes | s a round | speed-up | to nodes | from nodes |",
-        "|---|---:|---:|---:|---:|---:|",
+        "| engine | threads a node | nodes | s a round | speed-up | to nodes | from nodes |",
+        "|---|---:|---:|---:|---:|---:|---:|",
     ]
-    first: dict[str, float] = {}
+    first: dict[tuple[str, int], float] = {}
     for run in runs:
         seconds = run["round_s_median"]
-        base = first.setdefault(run["engine"], seconds)
+        base = first.setdefault((run["engine"], run["threads"]), seconds)
         lines.append(
-            f"| {run['engine']} | {run['nodes']} | {seconds:.2f} | {base / seconds:.2f} | "
+            f"| {run['engine']} | {run['threads'] or 'all'} | {run['nodes']} | "
+            f"{seconds:.2f} | {base / seconds:.2f} | "
             f"{_mib(run['node_bytes_down'])} | {_mib(run['node_bytes_up'])} |"
         )
     return "\n".join(lines)

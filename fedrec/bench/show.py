@@ -58,11 +58,13 @@ def _flower(figures: Figures) -> str:
 def print_sharding(runs: list[dict[str, Any]], console: Console | None = None) -> None:
     """Print the rounds of one population over several nodes."""
     table = Table(title="one population over several nodes", box=box.SIMPLE)
-    for title in ("engine", "nodes", "s a round", "MiB to nodes", "MiB from nodes"):
+    titles = ("engine", "threads a node", "nodes", "s a round", "MiB to nodes", "MiB from nodes")
+    for title in titles:
         table.add_column(title, justify="left" if title == "engine" else "right")
     for run in runs:
         table.add_row(
             run["engine"],
+            str(run["threads"] or "all"),
             str(run["nodes"]),
             f"{run['round_s_median']:.3f}",
             f"{run['node_bytes_down'] / 2**20:.2f}",

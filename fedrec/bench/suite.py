@@ -8,7 +8,8 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,9 @@ from fedrec.storage import RunDirectory
 
 CATALOGUE = (1_000, 10_000, 100_000, 1_000_000)
 CLIENTS = (100, 300, 1_000, 3_000)
+THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS",
+           "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")  # fmt: skip
+"""Variables of the environment that limit TensorFlow's threads, and NumPy's."""
 Tell = Callable[[str, dict[str, Any]], None]
 _TAIL_LINES = 12
 
@@ -86,13 +90,13 @@ def bench_curves(rounds: int, tell: Tell) -> dict[str, Any]:
 
 
 def bench_sharding(
-    workload: Workload, runs: Iterable[tuple[str, int]], rounds: int, tell: Tell
+    workload: Workload, runs: Iterable[tuple[str, int, int]], rounds: int, tell: Tell
 ) -> list[dict[str, Any]]:
     """Run one population over several nodes on several engines.
 
     Args:
         workload: whose clients are spread.
-        runs: pairs of engine and number of nodes.
+        runs: engine, number of nodes, and threads of a node, 0 for those of all cores.
         rounds: timed rounds of each.
         tell: called with a name and the figures of each.
 
@@ -100,12 +104,34 @@ def bench_sharding(
         One dict a run, in order.
     """
     found = []
-    for engine, nodes in runs:
-        figures = {"engine": engine, "nodes": nodes}
-        figures |= rounds_on_engine(workload, rounds, engine=engine, nodes=nodes)
+    for engine, nodes, threads in runs:
+        figures = {"engine": engine, "nodes": nodes, "threads": threads}
+        with limited_threads(threads):
+            figures |= rounds_on_engine(workload, rounds, engine=engine, nodes=nodes)
         found.append(figures)
-        tell(f"{engine}, {nodes} nodes" if nodes > 1 else f"{engine}, 1 node", figures)
+        told = f"{engine}, {nodes} node{'s' if nodes > 1 else ''}"
+        tell(f"{told}, {threads} thread each" if threads else told, figures)
     return found
+
+
+@contextmanager
+def limited_threads(count: int) -> Iterator[None]:
+    """Limit the threads of processes that are started within: those of Flower's nodes.
+
+    This process has its TensorFlow already, and stays as it is.
+
+    Args:
+        count: threads of a process; 0: no limit.
+    """
+    before = {name: os.environ.get(name) for name in THREADS}
+    os.environ.update(dict.fromkeys(THREADS, str(count)) if count else {})
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
 
 
 def rounds_on_engine(

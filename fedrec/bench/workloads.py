@@ -152,6 +152,17 @@ def clients_workload(clients: int) -> Workload:
     return _workload(f"{clients:,} clients", "50,000 items, MF d = 64", keys)
 
 
+def sharding_workload() -> Workload:
+    """Return what is spread over nodes: ML-1M's size, quick to generate in every process."""
+    keys: dict[str, Scalar] = {
+        "data.name": "zipf",
+        "data.users": 6040,
+        "data.items": 3706,
+        "data.events_per_user": 165.0,
+    }
+    return _workload("sharding", "ML-1M's size (Zipf), MF d = 32", keys, presampled=False)
+
+
 def build_mlp(config: Config) -> Recommender:
     """Build the model of W2: an MLP on the user's vector and the item's, side by side.
 

@@ -11,8 +11,10 @@ from fedrec.cli.quiet import import_tensorflow
 from fedrec.errors import ConfigError, nearest
 
 CURVES, SHARDING = "catalogue", "sharding"
-NODES = (("in-process", 1), ("in-process", 2), ("in-process", 4), ("superlink", 1),
-         ("superlink", 2), ("ray", 1), ("ray", 2))  # fmt: skip
+NODES = (("in-process", 1, 0), ("ray", 1, 1), ("ray", 2, 1), ("ray", 1, 0), ("ray", 2, 0),
+         ("superlink", 1, 1), ("superlink", 2, 1))  # fmt: skip
+"""Engine, nodes, and threads of a node (0: those of all cores)."""
+SHARDING_ROUNDS = 3
 
 
 def bench(
@@ -26,7 +28,9 @@ def bench(
     json: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also write the figures to this file.")
     ] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Timed rounds, after the warm-up.")] = 7,
+    rounds: Annotated[
+        int, typer.Option(min=1, help="Timed rounds, after the warm-up (sharding: at most 3).")
+    ] = 7,
 ) -> None:
     """Time federated rounds beside centralised training on the same samples.
 
@@ -37,7 +41,7 @@ def bench(
     import_tensorflow()
     from fedrec.bench.show import print_sharding, print_workloads
     from fedrec.bench.suite import bench_curves, bench_sharding, bench_workloads, save_figures
-    from fedrec.bench.workloads import WORKLOADS
+    from fedrec.bench.workloads import WORKLOADS, sharding_workload
 
     found: dict[str, Any] = {}
     workloads = [name for name in known if name in WORKLOADS]
@@ -49,7 +53,8 @@ def bench(
         print_workloads({f"{n} {kind}": f for kind, c in curves.items() for n, f in c.items()})
         found[CURVES] = curves
     if SHARDING in known:
-        found[SHARDING] = bench_sharding(WORKLOADS["W5"], NODES, rounds, _tell)
+        timed = min(rounds, SHARDING_ROUNDS)
+        found[SHARDING] = bench_sharding(sharding_workload(), NODES, timed, _tell)
         print_sharding(found[SHARDING])
     if json is not None:
         save_figures(found, json)

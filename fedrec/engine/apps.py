@@ -13,7 +13,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fedrec.config import Config, to_toml
 from fedrec.errors import EngineError, OutputError
@@ -76,17 +76,26 @@ def load_app(directory: Path) -> tuple[ServerApp, ClientApp]:
     Raises:
         EngineError: if it is no app directory, or cannot be imported.
     """
+    server, clients = _import_apps(directory, "server.app", "clients.app")
+    return server, clients
+
+
+def load_client_app(directory: Path) -> ClientApp:
+    """Import `clients.app:app` alone, as `load_app` does."""
+    (clients,) = _import_apps(directory, "clients.app")
+    return clients
+
+
+def _import_apps(directory: Path, *names: str) -> list[Any]:
     directory = check_app(directory)
     _forget_other_apps(directory)
     sys.path.insert(0, str(directory))
     try:
-        server = importlib.import_module("server.app")
-        clients = importlib.import_module("clients.app")
+        return [importlib.import_module(name).app for name in names]
     except ImportError as error:
         raise EngineError(f"the apps in {directory} cannot be imported: {error}") from error
     finally:
         sys.path.remove(str(directory))
-    return server.app, clients.app
 
 
 def _forget_other_apps(directory: Path) -> None:

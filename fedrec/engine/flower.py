@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from fedrec import errors
@@ -64,13 +65,14 @@ def run_on_flower(config: Config, app: Path, *, simulation: bool) -> None:
         raise MissingExtraError("ray", "ray", "The Ray engine")
     with contextlib.ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fedrec-flower-")))
+        bundle = _bundle(app, home)
         link = _SuperLink(home)
         stack.callback(link.end)
         link.start(simulation=simulation)
         if not simulation:
             for partition in range(config.engine.nodes):
-                link.add_node(partition, config.engine.nodes)
-        link.run(config, _bundle(app, home), simulation=simulation)
+                link.add_node(partition, config.engine.nodes, bundle)
+        link.run(config, bundle, simulation=simulation)
 
 
 def _bundle(app: Path, home: Path) -> Path:
@@ -91,6 +93,20 @@ def _bundle(app: Path, home: Path) -> Path:
     return bundle
 
 
+@dataclass(frozen=True, eq=False)
+class _Node:
+    """A SuperNode and the process that answers its messages."""
+
+    supernode: subprocess.Popen[bytes]
+    worker: subprocess.Popen[bytes]
+
+    def ended(self) -> bool:
+        """Return whether the SuperNode has ended; without its worker it is told to."""
+        if self.worker.poll() is not None and self.supernode.poll() is None:
+            _signal(self.supernode.pid, signal.SIGTERM)  # else it would wait for an answer
+        return self.supernode.poll() is not None
+
+
 class _SuperLink:
     """A SuperLink on a free port, with the processes that belong to it."""
 
@@ -99,6 +115,7 @@ class _SuperLink:
         self._port = free_port()
         self._log = home / "flower.log"
         self._children: list[subprocess.Popen[bytes]] = []
+        self._nodes: list[_Node] = []
         bin_directory = str(Path(sys.executable).parent)
         self._environment = {
             **os.environ,
@@ -131,12 +148,20 @@ class _SuperLink:
             f'address = "{self.address}"\ninsecure = true\n'
         )
 
-    def add_node(self, partition: int, num_partitions: int) -> None:
-        """Start a SuperNode that hosts every num_partitions-th client."""
+    def add_node(self, partition: int, num_partitions: int, app: Path) -> None:
+        """Start a SuperNode that hosts every num_partitions-th client, and its worker.
+
+        The worker answers all its messages; without one Flower would start a process for
+        each, which imports, loads and compiles everything again.
+        """
+        port = str(free_port())
         command = ["flower-supernode", "--insecure", "--superlink", self.address]
-        command += ["--host", HOST, "--port", str(free_port())]
+        command += ["--host", HOST, "--port", port, "--isolation", "process"]
         values = f"partition-id={partition} num-partitions={num_partitions}"
-        self._spawn([*command, "--node-config", values])
+        node = self._spawn([*command, "--node-config", values])
+        command = [sys.executable, "-m", "fedrec.engine.worker", "--address", f"{HOST}:{port}"]
+        worker = self._spawn([*command, "--supernode", str(node.pid), "--app", str(app)])
+        self._nodes.append(_Node(node, worker))
 
     def run(self, config: Config, bundle: Path, *, simulation: bool) -> None:
         """Submit an app and wait for its end.
@@ -152,14 +177,14 @@ class _SuperLink:
             cpus = max(1, (os.cpu_count() or 1) // config.engine.nodes)
             command += ["--federation-config", f"num-supernodes={config.engine.nodes} "
                         f"client-resources-num-cpus={cpus}"]  # fmt: skip
-        nodes = self._children[1:]
         child = self._spawn(command)
         while child.poll() is None:
             time.sleep(0.1)
             if self._children[0].poll() is not None:
                 raise EngineError(f"Flower's SuperLink ended during the run:\n{self._tail()}")
             # A node that ends is the strategy's to survive, unless nobody is left to wait for.
-            if nodes and all(node.poll() is not None for node in nodes):
+            ended = [node.ended() for node in self._nodes]
+            if ended and all(ended):
                 raise EngineError(f"all SuperNodes ended during the run:\n{self._tail()}")
         self._raise_reported()
         if child.returncode or not RunDirectory(Path(config.run.out)).system.is_file():

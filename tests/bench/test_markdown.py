@@ -51,13 +51,15 @@ def test_curves_tell_the_cost_of_a_sample() -> None:
 
 def test_speed_ups_are_over_the_same_engine() -> None:
     runs = [
-        {"engine": e, "nodes": n, "round_s_median": s, "node_bytes_down": n << 20,
+        {"engine": e, "threads": t, "nodes": n, "round_s_median": s, "node_bytes_down": n << 20,
          "node_bytes_up": n << 19}
-        for e, n, s in (("in-process", 1, 4.0), ("ray", 1, 6.0), ("ray", 2, 3.0))
+        for e, t, n, s in (("in-process", 0, 1, 4.0), ("ray", 1, 1, 6.0), ("ray", 1, 2, 3.0),
+                           ("ray", 0, 2, 4.0))
     ]  # fmt: skip
     lines = markdown_sharding(runs).splitlines()
-    assert lines[3] == "| ray | 1 | 6.00 | 1.00 | 1.00 MiB | 0.50 MiB |"
-    assert lines[4] == "| ray | 2 | 3.00 | 2.00 | 2.00 MiB | 1.00 MiB |"
+    assert lines[3] == "| ray | 1 | 1 | 6.00 | 1.00 | 1.00 MiB | 0.50 MiB |"
+    assert lines[4] == "| ray | 1 | 2 | 3.00 | 2.00 | 2.00 MiB | 1.00 MiB |"
+    assert lines[5] == "| ray | all | 2 | 4.00 | 1.00 | 2.00 MiB | 1.00 MiB |"
 
 
 def test_sessions_stand_beside_their_gates() -> None:

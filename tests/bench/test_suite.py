@@ -1,6 +1,9 @@
 """The benchmark as a whole, with small stand-ins for its workloads."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,10 +47,11 @@ def figures(seconds: float = 0.5) -> dict:
 def test_a_population_is_spread_over_nodes_and_its_bytes_are_counted() -> None:
     told = []
     runs = suite.bench_sharding(
-        SMALL, (("in-process", 1), ("in-process", 2)), 2, lambda name, f: told.append(name)
+        SMALL, (("in-process", 1, 0), ("in-process", 2, 1)), 2, lambda name, f: told.append(name)
     )
     one, two = runs
-    assert told == ["in-process, 1 node", "in-process, 2 nodes"]
+    assert told == ["in-process, 1 node", "in-process, 2 nodes, 1 thread each"]
+    assert (one["threads"], two["threads"]) == (0, 1)
     assert one["round_s_median"] > 0
     assert two["node_bytes_down"] > 1.8 * one["node_bytes_down"]
     assert one["node_bytes_up"] < two["node_bytes_up"]
@@ -56,6 +60,31 @@ def test_a_population_is_spread_over_nodes_and_its_bytes_are_counted() -> None:
     console = Console(width=100, record=True)
     print_sharding(runs, console)
     assert "in-process" in console.export_text()
+
+
+def test_threads_of_processes_are_limited_within_and_free_after(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.delenv("TF_NUM_INTRAOP_THREADS", raising=False)
+    with suite.limited_threads(1):
+        assert [os.environ[name] for name in suite.THREADS] == ["1"] * 4
+    with suite.limited_threads(0):
+        assert os.environ["OMP_NUM_THREADS"] == "7"
+    assert os.environ["OMP_NUM_THREADS"] == "7"
+    assert "TF_NUM_INTRAOP_THREADS" not in os.environ
+
+
+def test_tensorflow_minds_the_limit() -> None:
+    code = (
+        "import os, time, tensorflow as tf; x = tf.random.normal((1500, 1500)); tf.matmul(x, x); "
+        "wall, used = time.perf_counter(), time.process_time(); "
+        "[tf.matmul(x, x) for _ in range(20)]; tf.matmul(x, x).numpy(); "
+        "print((time.process_time() - used) / (time.perf_counter() - wall))"
+    )
+    with suite.limited_threads(1):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert float(done.stdout) < 1.3  # processors at work
 
 
 def test_w1_is_also_run_through_flower(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,7 +45,8 @@ def test_curves_and_sharding_have_names_of_their_own(
     assert "superlink" in done.output
     saved = json.loads((tmp_path / "b.json").read_text())
     assert saved["catalogue"]["items"]["1000000"]["about"] == "items=1000000"
-    assert {run["nodes"] for run in saved["sharding"] if run["engine"] == "ray"} == {1, 2}
+    spread = {(run["engine"], run["nodes"], run["threads"]) for run in saved["sharding"]}
+    assert {("ray", n, t) for n in (1, 2) for t in (0, 1)} < spread
 
 
 def test_an_unknown_name_stops_before_anything_is_measured() -> None:
