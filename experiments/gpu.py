@@ -2,7 +2,7 @@
 
     python experiments/gpu.py [--rounds N] [--json FILE]
 
-The committed figures come from --json experiments/results/gpu.json.  W1 to W3 of
+The committed figures come from --json experiments/results/bench/gpu.json.  W1 to W3 of
 `fedrec bench` are trained for some rounds with train.device = cpu and gpu, each in a process
 of its own.  The change of the shared parameters must be the same to a relative difference of
 1e-4: sums of float32 in another order, and no TensorFloat-32.  W2 is also trained with
@@ -25,12 +25,16 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from fedrec.params import Shared
 
 LIMITS = {"float32": 1e-4, "mixed": 0.1}
 XLA = "--tf_xla_auto_jit=2 --tf_xla_cpu_global_jit"
@@ -91,19 +95,26 @@ def train(case: Case, rounds: int, file: Path) -> Row:
     keys = (("train.device", case.device), ("train.precision", case.precision))
     federation = begin(replace(workload, keys=(*workload.keys, *keys)), rounds + 1)
     keep_samples(federation.setup)
-    before = federation.shared
-    seconds = [timed(federation.round) for _ in range(rounds + 1)]
-    after = federation.shared
-    change = {f"table {n}": after.tables[n] - v for n, v in before.tables.items()}
-    change |= {f"weight {n}": after.weights[n] - v for n, v in before.weights.items()}
+    before, seconds, work = _copies(federation.shared), [], []
+    for _ in range(rounds + 1):
+        busy = time.process_time()
+        seconds.append(timed(federation.round))
+        work.append(time.process_time() - busy)
+    change = {n: v - before[n] for n, v in _copies(federation.shared).items()}
     np.savez(file, **change)  # type: ignore[arg-type]
     logging.getLogger("fedrec.training").removeHandler(halvings)
     return {
         "trained_on": device_name(federation.setup.config),
         "first_s": seconds[0],
         "round_s_median": statistics.median(seconds[1:]),
+        "processor_s_median": statistics.median(work[1:]),
         "halvings": halvings.count,
     }
+
+
+def _copies(shared: Shared) -> dict[str, Any]:
+    tables = {f"table {n}": v.copy() for n, v in shared.tables.items()}
+    return tables | {f"weight {n}": v.copy() for n, v in shared.weights.items()}
 
 
 def limit_memory(mib: int) -> None:
@@ -135,7 +146,7 @@ def difference(one: Path, other: Path) -> float:
     with np.load(one) as a, np.load(other) as b:
         apart = sum(float(np.square(a[n] - b[n], dtype=np.float64).sum()) for n in a.files)
         whole = sum(float(np.square(a[n], dtype=np.float64).sum()) for n in a.files)
-    return float(np.sqrt(apart / whole))
+    return float(np.sqrt(apart / whole)) if whole else np.inf  # nothing was trained
 
 
 def compare(cases: Iterable[Case], run: Run) -> list[Row]:
@@ -174,7 +185,10 @@ def describe(row: Row) -> str:
     name = " ".join(words)
     if "failed" in row:
         return f"{name}: failed: {row['failed']}"
-    told = f"{name}: {row['round_s_median']:.3f} s a round, the first {row['first_s']:.1f} s"
+    told = (
+        f"{name}: {row['round_s_median']:.3f} s a round ({row['processor_s_median']:.3f} s of the "
+        f"processor), the first {row['first_s']:.1f} s"
+    )
     if row["halvings"]:
         told += f", blocks halved {row['halvings']} times"
     return told + (f", differs by {row['difference']:.1e}" if "difference" in row else "")
@@ -196,7 +210,8 @@ def problems(rows: Iterable[Row]) -> list[str]:
 def find_gpus() -> list[str]:
     """Return the GPUs that TensorFlow sees, asked in a process of its own."""
     look = "import json, fedrec.training.device as d; print(json.dumps(d.list_gpus()))"
-    done = subprocess.run([sys.executable, "-c", look], stdout=subprocess.PIPE, check=True)
+    quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run([sys.executable, "-c", look], capture_output=True, check=True, env=quiet)
     gpus: list[str] = json.loads(done.stdout.decode().strip().splitlines()[-1])
     return gpus
 

@@ -13,6 +13,7 @@ No figure in these files is typed by hand.  Each comes from experiments/results/
 * `secure/round.json`, from ``python experiments/secure_round.py --json`` with its name;
 * `secure/rows.json`, from ``python experiments/secure_rows.py --json`` with its name;
 * `bench/peers.json`, from ``python experiments/peers/compare.py --json`` with its name;
+* `bench/gpu.json`, from ``python experiments/gpu.py --json`` with its name;
 * `bench/*.json` otherwise and `secure/speed.json`, from ``make bench``.
 
 A generated part stands between ``<!-- NAME:begin -->`` and ``<!-- NAME:end -->``.
@@ -39,6 +40,7 @@ from experiments.tables_bench import (
     secure_speed_table,
     speed_table,
 )
+from experiments.tables_gpu import gpu_table
 from fedrec.report.audit import markdown_audit, markdown_membership
 from fedrec.report.headline import headline
 from fedrec.report.tables import markdown
@@ -262,6 +264,7 @@ PARTS: dict[Path, dict[str, Callable[[Path], str]]] = {
         "catalogue": partial(bench_table, "catalogue"),
         "sharding": partial(bench_table, "sharding"),
         "estimate": partial(bench_table, "estimate"),
+        "gpu": gpu_table,
         "secure-speed": secure_speed_table,
         "secure-round": secure_round_table,
         "secure-rows": secure_rows_table,

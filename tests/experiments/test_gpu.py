@@ -14,8 +14,12 @@ import tensorflow as tf
 import fedrec.training.node as node
 from experiments import gpu
 from experiments.gpu import Case
+from experiments.tables_gpu import gpu_table
 
-GOOD = {"trained_on": "CPU", "first_s": 2.0, "round_s_median": 0.5, "halvings": 0}
+GOOD = {
+    "trained_on": "CPU", "first_s": 2.0, "round_s_median": 0.5, "processor_s_median": 0.9,
+    "halvings": 0,
+}  # fmt: skip
 
 
 def run_here(case: Case, file: Path) -> gpu.Row:
@@ -63,6 +67,8 @@ def test_a_difference_is_relative_to_all_parameters(tmp_path: Path) -> None:
     np.savez(one, t=np.array([3.0, 0.0], np.float32), w=np.array([4.0], np.float32))
     np.savez(other, t=np.array([3.0, 0.5], np.float32), w=np.array([4.0], np.float32))
     assert gpu.difference(one, other) == pytest.approx(0.1)
+    np.savez(one, t=np.zeros(2), w=np.zeros(1))
+    assert gpu.difference(one, other) == np.inf  # nothing was trained, which is never right
 
 
 def test_a_gpu_that_errs_is_found() -> None:
@@ -112,3 +118,20 @@ def test_without_a_gpu_that_is_said_and_nothing_is_wrong(
 
 def test_this_machine_is_asked() -> None:
     assert len(gpu.find_gpus()) == len(tf.config.list_physical_devices("GPU"))
+
+
+def test_the_table(tmp_path: Path) -> None:
+    assert gpu_table(tmp_path) == "Not recorded."
+    rows = gpu.compare([Case("W3", "cpu", xla=True), Case("W3", "gpu", memory_mib=512)], fake)
+    failed = {**rows[0], "failed": "no"}
+    machine = {"cores": 2, "processor": "Example CPU", "python": "3.11", "tensorflow": "2.21"}
+    told = {"gpus": ["Test 9000"], "rounds": 3, "runs": [*rows, failed], "machine": machine}
+    (tmp_path / "experiments/results/bench").mkdir(parents=True)
+    (tmp_path / "experiments/results/bench/gpu.json").write_text(json.dumps(told))
+    lines = gpu_table(tmp_path).splitlines()
+    assert lines[2:4] == [
+        "| W3 | cpu, XLA | float32 | 0.5 s | 0.9 s | 2 s |  |",
+        "| W3 | gpu, 512 MiB, 3 halvings | float32 | 0.5 s | 0.9 s | 2 s | 0.0e+00 |",
+    ]
+    assert lines[-1].startswith("Medians of 3 rounds, on 2 cores of Example CPU")
+    assert lines[-1].endswith("; Test 9000.")
