@@ -334,4 +334,9 @@ class EngineSection(Section):
     """How the clients are spread."""
 
     nodes: int = Field(1, ge=1, description="Flower nodes; each hosts users[p::nodes]")
-    block_mib: int = Field(256, ge=8, description="memory of one block of clients in training")
+    block_mib: int = Field(
+        256,
+        ge=8,
+        description="memory of one block of clients in training on the processor, at most; a block "
+        "takes a quarter of what is free if that is less, and on a GPU always",
+    )

@@ -28,6 +28,10 @@ def test_a_run_and_what_it_leaves(small_run, tmp_path):
     }  # fmt: skip
     assert events[-1]["system"] == "federated-mf"
     assert done.result.command.startswith("fedrec run config.toml")
+    machine = load_result(done.directory).machine
+    assert (machine["device"][:3], machine["precision"]) in {
+        ("CPU", "float32"), ("GPU", "float32")
+    }  # fmt: skip
 
 
 def test_the_saved_configuration_gives_the_same_run(small_run, tmp_path):

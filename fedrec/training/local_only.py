@@ -22,6 +22,7 @@ from fedrec.evaluation.sums import EvaluationSums, means
 from fedrec.models.recommender import Recommender, RowInput, Tensor, Tensors
 from fedrec.params import Personal, Shared
 from fedrec.training.central import Trained
+from fedrec.training.device import block_bytes
 from fedrec.training.methods import Method, Phase
 from fedrec.training.node import (
     Setup,
@@ -170,7 +171,7 @@ def _blocks(setup: Setup) -> list[NDArray[np.int64]]:
 
     Clients without samples come last: they are evaluated with what they start from.
     """
-    limit = (setup.config.engine.block_mib << 20) // 4
+    limit = block_bytes(setup.config) // 4
     step = max(1, limit // max(1, init_shared(setup).num_bytes))
     clients = np.arange(setup.population.num_clients)
     blocks = list(training_blocks(setup, clients))

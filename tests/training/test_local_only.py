@@ -12,6 +12,7 @@ import pytest
 from fedrec.config import Config
 from fedrec.data.population import Population
 from fedrec.params import Personal, Shared
+from fedrec.training import device, local_only
 from fedrec.training.local_only import Alone, local_method, train_local_only
 from fedrec.training.node import Setup, init_shared, prepare, train_block
 from tests.training.cohorts import population_of, random_population, relative, setup_of
@@ -121,3 +122,14 @@ def test_the_result_does_not_depend_on_the_size_of_blocks(small_run: Callable[..
     one = train_local_only(prepare(small_run(**keys)))
     many = train_local_only(prepare(small_run(**keys, engine__block_mib=8)))
     assert one.test.values == pytest.approx(many.test.values)
+
+
+def test_little_memory_makes_more_blocks(
+    small_run: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setup = prepare(small_run(model__dim=64))
+    before = local_only._blocks(setup)
+    monkeypatch.setattr(device, "available_bytes", lambda: 1 << 20)
+    after = local_only._blocks(setup)
+    assert len(after) > len(before)
+    assert np.array_equal(np.sort(np.concatenate(after)), np.sort(np.concatenate(before)))
