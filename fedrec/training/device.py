@@ -40,6 +40,11 @@ def ready_device(config: Config) -> None:
             "train.device = 'gpu', but TensorFlow sees no GPU here: install a driver and "
             "tensorflow[and-cuda] (fedrec doctor tells what is seen), or set train.device = 'auto'"
         )
+    if config.train.precision == "mixed" and (wanted == "cpu" or not found):
+        log.warning(
+            "train.precision = 'mixed' computes in bfloat16: on a processor without units for it "
+            "(AMX) float32 is several times faster"
+        )
     if not found:
         return
     try:

@@ -121,6 +121,18 @@ def test_a_gpu_without_matrix_units_for_bfloat16_is_told(
     gpu["capability"] = (7, 5)
     device.ready_device(mixed)
     assert "compute capability 7.5, 8.0 is needed" in caplog.text
+    assert "on a processor" not in caplog.text
+
+
+def test_mixed_precision_on_a_processor_is_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
+    keys: dict[str, Scalar] = {"model.name": "ncf"}
+    device.ready_device(load_config(None, keys))
+    assert caplog.text == ""
+    device.ready_device(load_config(None, {**keys, "train.precision": "mixed"}))
+    assert "on a processor without units for it (AMX) float32 is several times" in caplog.text
 
 
 @pytest.mark.parametrize(
