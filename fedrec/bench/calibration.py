@@ -41,23 +41,24 @@ CODE = ("bench", "data", "evaluation", "models", "privacy", "robust", "secure", 
 TERMS = ("round", "evaluate", "checkpoint", "end")
 POINTS = (
     (60, 400, 20.0),
-    (60, 20_000, 20.0),
     (400, 400, 20.0),
-    (30, 1_000, 300.0),
     (150, 600, 60.0),
+    (30, 1_000, 300.0),
     (100, 2_000, 120.0),
+    (60, 20_000, 20.0),
 )
-"""Users, items and interactions of a user of the populations that are trained; the first is
-the smallest, the last holds the most samples."""
+"""Users, items and interactions of a user of the populations that are trained: samples of a
+block grow until the last but one, and the last has the most to rank at once."""
 SECURE_POINTS = (
     (20, 100, 10.0),
     (60, 100, 10.0),
-    (30, 1_500, 30.0),
     (120, 60, 10.0),
     (100, 300, 20.0),
     (50, 800, 60.0),
+    (30, 1_500, 30.0),
 )
 ROUNDS, SECURE_ROUNDS = 4, 2
+MIB = 2**20
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ class Fit:
         bytes_down: likewise.
         base_mib: memory of a process that has trained and evaluated something small.
         sample_bytes: of memory, for each sample of the largest block of clients.
+        cell_bytes: of memory, for each user and item of the largest block that is ranked.
         start_s: from the start of a process to a run: imports.
         compile_s: what the rounds of the first run of a process take beyond those of the
             same run again.
@@ -80,6 +82,7 @@ class Fit:
     bytes_down: list[float]
     base_mib: float
     sample_bytes: float
+    cell_bytes: float
     start_s: float
     compile_s: float
 
@@ -171,26 +174,36 @@ def fit(config: Config) -> Fit:
         rows = [features(counts, term) for counts in counted]
         return _least_squares(rows, [line[figure] for _, line in measured])
 
+    sample_bytes, cell_bytes = _memory(counted, peaks, base)
     return Fit(
         seconds={term: fitted(term, term) for term in TERMS},
         bytes_up=fitted("bytes", "bytes_up"),
         bytes_down=fitted("bytes", "bytes_down"),
         base_mib=base,
-        sample_bytes=_slope([c.block_samples for c in counted], peaks, base),
+        sample_bytes=sample_bytes,
+        cell_bytes=cell_bytes,
         start_s=time.perf_counter() - begun,
         compile_s=max(0.0, cold["rounds"] - measured[0][1]["rounds"]),
     )
 
 
-def _slope(samples: Sequence[int], peaks: Sequence[float], base: float) -> float:
-    """Return bytes of memory a sample: of what the largest block took beyond the base.
+def _memory(counted: Sequence[Counts], peaks: Sequence[float], base: float) -> tuple[float, float]:
+    """Return bytes of memory for a sample of a block, and for a cell that is ranked.
 
     Args:
-        samples: of the largest block of each run, in the order of the runs.
+        counted: of the runs, in the order of `POINTS`.
         peaks: largest memory of the process after each, MiB.
         base: before them, MiB.
+
+    Returns:
+        What all runs but the last took beyond the base for each sample more, and what the
+        last one took beyond it for each cell more, if it took more than those before.
     """
-    return (peaks[-1] - base) * 2**20 / max(1, max(samples) - samples[0])
+    first, *_, most, last = counted
+    samples = max(1, most.block_samples - first.block_samples)
+    cells = max(1, last.block_cells - first.block_cells)
+    ranked = peaks[-1] - base if peaks[-1] > peaks[-2] else 0.0
+    return (peaks[-2] - base) * MIB / samples, ranked * MIB / cells
 
 
 def _train(

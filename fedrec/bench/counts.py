@@ -9,6 +9,7 @@ import numpy as np
 from fedrec.config import Config
 from fedrec.data.batches import Sampling, sample_counts
 from fedrec.data.population import Population
+from fedrec.evaluation.evaluator import user_blocks
 from fedrec.rng import NO_CLIENT, Purpose, generator
 from fedrec.secure.graph import choose
 from fedrec.training.node import Setup, load_population, prepare, training_blocks
@@ -30,6 +31,7 @@ class Counts:
         users: that a validation ranks.
         tested: users that the test ranks.
         items: I.
+        block_cells: users times items of the largest block that is ranked at once.
         interactions: in the training data.
         neighbours: of a client in secure aggregation; 0 without.
         valid_neighbours: likewise, in a secure validation.
@@ -51,6 +53,7 @@ class Counts:
     users: int
     tested: int
     items: int
+    block_cells: int
     interactions: int
     neighbours: int
     valid_neighbours: int
@@ -96,6 +99,8 @@ def count(config: Config) -> Counts:
         users=min(tested, asked) if asked else tested,
         tested=tested,
         items=population.num_items,
+        block_cells=next((b - a for a, b in user_blocks(tested, population.num_items)), 0)
+        * population.num_items,
         interactions=len(population.items),
         neighbours=_neighbours(config, chosen),
         valid_neighbours=_neighbours(config, min(asked, everyone) if asked else everyone),

@@ -6,11 +6,10 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from fedrec.bench.calibration import Fit, calibrate, stored
+from fedrec.bench.calibration import MIB, Fit, calibrate, stored
 from fedrec.bench.counts import Counts, count, features, is_long
 from fedrec.config import Config
 
-MIB = 2**20
 _SHARED_COPIES = 10  # of 4 bytes: parameters, messages, sums in float64, optimiser, best round
 _PERSONAL_COPIES = 4
 _ROW_BYTES = 100  # of an interaction: columns, split, training and seen lists
@@ -109,7 +108,7 @@ def _memory(counts: Counts, fit: Fit) -> float:
         4 * _SHARED_COPIES * counts.elements
         + 4 * _PERSONAL_COPIES * counts.personal
         + _ROW_BYTES * counts.interactions
-        + fit.sample_bytes * counts.block_samples
+        + max(fit.sample_bytes * counts.block_samples, fit.cell_bytes * counts.block_cells)
     )
     return fit.base_mib + held / MIB
 

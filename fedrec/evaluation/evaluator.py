@@ -40,6 +40,7 @@ __all__ = [
 PARTS = {"valid": 1, "test": 2}
 """Parts that can be evaluated, with the address of their negatives and ties."""
 
+BLOCK_MIB = 32
 _BYTES_PER_CELL = 16  # scores, a copy that is partitioned, two masks
 
 
@@ -65,7 +66,7 @@ def evaluate_users(
     part: str,
     bootstrap: int,
     groups: Mapping[str, NDArray[np.int32]] | None = None,
-    block_mib: int = 32,
+    block_mib: int = BLOCK_MIB,
 ) -> EvaluationSums:
     """Rank the held-out items of users among all items, and among sampled negatives.
 
@@ -119,7 +120,7 @@ def rank_users(
     sampled: int,
     seed: int,
     part: str,
-    block_mib: int = 32,
+    block_mib: int = BLOCK_MIB,
 ) -> UserValues:
     """Rank as `evaluate_users` does, and keep the values of each user apart.
 
@@ -147,7 +148,7 @@ def rank_users(
     draws = _Draws(seed, PARTS[part], sampled, list_length(ks))
     full, few = np.empty(len(items), np.int64), np.empty(len(items), np.int64)
     lists = [np.zeros(0, np.int64)]
-    for begin, end in _blocks(len(chosen), num_items, block_mib):
+    for begin, end in user_blocks(len(chosen), num_items, block_mib):
         own = slice(indptr[begin], indptr[end])
         rows = np.repeat(np.arange(end - begin), np.diff(indptr[begin : end + 1]))
         scores, seen = _candidate_scores(score, held_out, chosen[begin:end], num_items)
@@ -178,7 +179,10 @@ def _check_request(part: str, ks: Sequence[int]) -> None:
         raise ConfigError(f"evaluate.k = {list(ks)}: expected at least one cut-off of at least 1")
 
 
-def _blocks(num_users: int, num_items: int, block_mib: int) -> Iterator[tuple[int, int]]:
+def user_blocks(
+    num_users: int, num_items: int, block_mib: int = BLOCK_MIB
+) -> Iterator[tuple[int, int]]:
+    """Yield the first user of each block that is ranked at once, and the one after its last."""
     step = max(1, (block_mib << 20) // (_BYTES_PER_CELL * num_items))
     for begin in range(0, num_users, step):
         yield begin, min(begin + step, num_users)

@@ -30,6 +30,7 @@ def test_counts_of_a_run_of_all_clients() -> None:
     assert counts.samples == 5 * len(population.items)
     assert counts.elements == 150 * 4
     assert counts.personal == 200 * 4
+    assert counts.block_cells == 200 * 150  # all at once
     assert (counts.rounds, counts.evaluations, counts.checkpoints) == (12, 3, 3)
     assert (counts.nodes, counts.neighbours) == (1, 0)
     assert counts.block_samples <= counts.samples <= counts.blocks * counts.block_samples

@@ -26,6 +26,7 @@ COUNTS = Counts(
     users=900,
     tested=940,
     items=1_600,
+    block_cells=1_000_000,
     interactions=98_000,
     neighbours=0,
     valid_neighbours=0,
@@ -46,6 +47,7 @@ FIT = Fit(
     bytes_down=[0.0, 0.0, 4.0, 0.0],
     base_mib=800.0,
     sample_bytes=1024.0,
+    cell_bytes=8.0,
     start_s=4.0,
     compile_s=1.0,
 )
@@ -97,9 +99,18 @@ def test_nothing_is_compiled_for_no_round() -> None:
     assert foretell(replace(COUNTS, rounds=0), FIT, 0).parts["compile"] == 0
 
 
-def test_memory_of_a_sample_is_what_the_largest_block_took() -> None:
-    # 2 MiB more for 1,024 samples more
-    assert calibration._slope([24, 500, 1048], [700.0, 701.0, 703.0], 701.0) == 2048
+def test_memory_is_for_training_or_for_ranking_whichever_is_more() -> None:
+    told = foretell(replace(COUNTS, block_cells=10_000_000), FIT, 0).memory_mib
+    more = 80_000_000 - 30_720_000
+    assert told - foretell(COUNTS, FIT, 0).memory_mib == pytest.approx(more / 2**20)
+
+
+def test_memory_of_samples_and_cells_by_hand() -> None:
+    sizes = ((24, 10), (500, 20), (1048, 90), (30, 2058))
+    runs = [replace(COUNTS, block_samples=s, block_cells=c) for s, c in sizes]
+    # 2 MiB more for 1,024 samples more; 4 MiB more for 2,048 cells more
+    assert calibration._memory(runs, [700.0, 701.0, 703.0, 705.0], 701.0) == (2048, 2048)
+    assert calibration._memory(runs, [700.0, 701.0, 703.0, 703.0], 701.0) == (2048, 0)
 
 
 def test_units() -> None:
