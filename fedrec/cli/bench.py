@@ -14,7 +14,7 @@ CURVES, SHARDING = "catalogue", "sharding"
 NODES = (("in-process", 1, 0), ("ray", 1, 1), ("ray", 2, 1), ("ray", 1, 0), ("ray", 2, 0),
          ("superlink", 1, 1), ("superlink", 2, 1))  # fmt: skip
 """Engine, nodes, and threads of a node (0: those of all cores)."""
-SHARDING_ROUNDS = 3
+SHARDING_ROUNDS = 2
 
 
 def bench(
