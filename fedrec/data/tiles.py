@@ -4,6 +4,9 @@ A batch is one client's samples of one step.  Batches lie one after the other, s
 by step, and each is cut into tiles of K samples, so that all tiles of a step form
 one dense array [n, K] whatever the sizes of the clients; only the last tile of a
 batch is padded.
+
+TensorFlow's matrix products are prepared anew for each size that they meet, for
+milliseconds each; so the number of tiles of a step is rounded up to one of few sizes.
 """
 
 from __future__ import annotations
@@ -79,7 +82,8 @@ def lay_out(samples: Samples, batch: int, epochs: int, tile: int) -> Tiles:
     size = np.minimum(count[client] - within * width, width)
     first = (np.cumsum(count) - count)[client] + within * width
     order = _orders(samples, per_epoch, epochs)
-    source, weight, owner = _cut(samples, first + epoch * len(samples.client), size, tile, order)
+    first += epoch * len(samples.client)
+    source, weight, owner = _cut(samples, first, size, step, tile, order)
     return _tiles(source, weight, owner, client, step)
 
 
@@ -92,21 +96,44 @@ def _cut(
     samples: Samples,
     first: NDArray[np.int64],
     size: NDArray[np.int64],
+    step: NDArray[np.int64],
     tile: int,
     order: NDArray[np.int64] | None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]:
     """Cut batches `first`..`first + size` of the ordered samples; returns also their owner."""
     tile = max(1, min(tile, int(size.max(initial=1))))
-    number = -(-size // tile)
+    number = _padded(-(-size // tile), step)
     owner = np.repeat(np.arange(len(size)), number)
     offset = _positions(number) * tile
     left = np.minimum(size[owner] - offset, tile)
     cell = np.arange(tile)
     real = cell < left[:, None]
-    source = (first[owner] + offset)[:, None] + cell * real
+    source = (first[owner] + np.where(left > 0, offset, 0))[:, None] + cell * real
     if order is not None:
         source = order[source]
     return source, samples.weight[source] * real, owner
+
+
+def _padded(number: NDArray[np.int64], step: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Give the last batch of each step empty tiles, so that steps have few sizes."""
+    if not len(number):
+        return number
+    tiles = np.bincount(step, number).astype(np.int64)
+    last = np.searchsorted(step, np.arange(len(tiles)), "right") - 1
+    number = number.copy()
+    number[last] += few_sizes(tiles) - tiles
+    return number
+
+
+def few_sizes(number: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Round up to one of eight sizes in each octave: at most an eighth more.
+
+    Args:
+        number: int64, positive.
+    """
+    grain = 1 << np.maximum(np.log2(number).astype(np.int64) - 3, 0)
+    rounded: NDArray[np.int64] = -(-number // grain) * grain
+    return rounded
 
 
 def _tiles(

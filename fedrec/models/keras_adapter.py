@@ -14,8 +14,9 @@ from it), so that the seed of the run decides.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,9 @@ from numpy.typing import NDArray
 
 from fedrec.data.interactions import Catalogue
 from fedrec.errors import ModelError, nearest
+from fedrec.models.batched import Call, read_network, run_network
 from fedrec.models.recommender import (
+    Gradients,
     RowInput,
     Tensor,
     Tensors,
@@ -174,6 +177,43 @@ class KerasRecommender:
         loss = losses.squared if self.kind == "squared" else losses.logistic
         output = self._call(weights, personal, rows, training=True)
         return loss(output, batch["label"], batch["weight"])
+
+    @property
+    def gradients(self) -> Callable[..., Gradients] | None:
+        """The tape's gradients of all tiles in batched products; None with uncommon layers."""
+        return partial(self._tiles, self._network) if self._network is not None else None
+
+    @cached_property
+    def _network(self) -> tuple[Call, ...] | None:
+        return read_network(self.model)
+
+    def _tiles(
+        self,
+        network: tuple[Call, ...],
+        weights: Tensors,
+        personal: Tensors,
+        rows: Tensors,
+        batch: Tensors,
+    ) -> Gradients:
+        """See `Recommender`: losses and gradients of tiles."""
+        import tensorflow as tf
+
+        from fedrec.models import losses
+
+        inputs = (weights, personal, {name: rows[name] for name in self.rows})
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(inputs)
+            values = {
+                id(v): personal[n][:, 0] if own else weights[n] for n, v, own in self._variables()
+            }
+            vectors = {name: personal[name] for name in self.personal}
+            output = self.model.output_names[0]
+            logit = run_network(network, output, {**inputs[2], **vectors}, values)[..., 0]
+            loss = losses.squared if self.kind == "squared" else losses.logistic
+            told = loss(logit, batch["label"], batch["weight"])
+            total = tf.reduce_sum(told)
+        of_weights, own, of_rows = tape.gradient(total, inputs, unconnected_gradients="zero")
+        return Gradients(told, of_rows, of_weights, own)
 
     def score(
         self, weights: Tensors, personal: Tensors, item_vectors: Tensors, history: Tensor

@@ -1,4 +1,7 @@
-"""Losses of one batch, each the weighted sum over samples.  Imported with TensorFlow."""
+"""Losses of one batch, each the weighted sum over samples.  Imported with TensorFlow.
+
+Of several batches [N, B], each has its own sum, [N].
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ def logistic(logit: Tensor, label: Tensor, weight: Tensor) -> Tensor:
         A scalar.
     """
     losses = tf.nn.sigmoid_cross_entropy_with_logits(labels=label, logits=logit)
-    return tf.reduce_sum(weight * losses)
+    return tf.reduce_sum(weight * losses, -1)
 
 
 def bpr(positive: Tensor, negative: Tensor, weight: Tensor) -> Tensor:
@@ -33,7 +36,7 @@ def bpr(positive: Tensor, negative: Tensor, weight: Tensor) -> Tensor:
     Returns:
         A scalar.
     """
-    return tf.reduce_sum(weight * tf.nn.softplus(negative - positive))
+    return tf.reduce_sum(weight * tf.nn.softplus(negative - positive), -1)
 
 
 def squared(prediction: Tensor, label: Tensor, weight: Tensor) -> Tensor:
@@ -47,4 +50,4 @@ def squared(prediction: Tensor, label: Tensor, weight: Tensor) -> Tensor:
     Returns:
         A scalar.
     """
-    return 0.5 * tf.reduce_sum(weight * tf.square(prediction - label))
+    return 0.5 * tf.reduce_sum(weight * tf.square(prediction - label), -1)

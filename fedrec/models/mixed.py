@@ -24,10 +24,13 @@ from fedrec.models.keras_adapter import KerasRecommender
 class MixedDense(keras.layers.Dense):  # type: ignore[misc]
     """A Dense layer whose matrix product is taken in bfloat16."""
 
+    product_dtype = "bfloat16"
+    """Type of the operands of the product."""
+
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """Return activation(inputs kernel + bias), float32 [..., units]."""
-        kernel = keras.ops.cast(self.kernel, "bfloat16")
-        product = keras.ops.matmul(keras.ops.cast(inputs, "bfloat16"), kernel)
+        kernel = keras.ops.cast(self.kernel, self.product_dtype)
+        product = keras.ops.matmul(keras.ops.cast(inputs, self.product_dtype), kernel)
         out = keras.ops.cast(product, "float32")
         if self.bias is not None:
             out = keras.ops.add(out, self.bias)

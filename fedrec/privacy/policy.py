@@ -257,9 +257,11 @@ class PrivacyPolicy:
             The sum with noise on every entry, and the expected number of clients as its
             weight; unchanged for other mechanisms.
         """
+        if total is not None and self.config.privacy.mechanism != "central":
+            return total
         full = _dense(total or _nothing(shared), shared)
         if self.config.privacy.mechanism != "central":
-            return full if total is None else total
+            return full
         scale = self.sum_noise * at.clip
         if scale:
             _add_noise(full, self._key_of(full, at, "sum"), scale)

@@ -14,6 +14,7 @@ from fedrec.training.rows import FactoredRows, Factors
 
 ROW_ID_BYTES = 4
 _HELD = 1 << 23  # samples whose factors are held before they are multiplied out
+_PER_SAMPLE = 8  # elements of vectors that count as much as a sample
 _NO_METRICS = {"loss": 0.0, "samples": 0.0, "bytes_up": 0.0}
 
 
@@ -66,7 +67,7 @@ class _TableSum:
             return
         for one in rows.factors[table]:
             self._parts.append((index.ids[one.place], weight, one))
-            self._held += len(one.place)
+            self._held += len(one.place) + one.vector.size // _PER_SAMPLE
         if self._held > _HELD:
             everything = np.arange(len(self._weight))
             self._add_dense(self._product(everything, len(everything)))
@@ -88,14 +89,16 @@ class _TableSum:
 
     def _product(self, place: NDArray[np.int64], num_rows: int) -> NDArray[np.float64]:
         """Multiply the numbers of all samples with the vectors of their batches."""
-        vectors = [one.vector * weight[one.client][:, None] for _, weight, one in self._parts]
-        counts = [np.bincount(one.batch, minlength=len(one.client)) for _, _, one in self._parts]
-        numbers = np.concatenate([one.coefficient for *_, one in self._parts]).astype(np.float64)
+        counts = [np.bincount(one.batch, minlength=len(one.client)) for *_, one in self._parts]
+        numbers = [
+            one.coefficient * weight[one.client[one.batch]] for _, weight, one in self._parts
+        ]
         rows = place[np.concatenate([ids for ids, *_ in self._parts])]
         start = np.concatenate([[0], np.cumsum(np.concatenate(counts))])
+        vectors = np.concatenate([one.vector for *_, one in self._parts], dtype=np.float64)
         self._parts, self._held = [], 0
-        by_batch = csc_matrix((numbers, rows, start), (num_rows, len(start) - 1))
-        product: NDArray[np.float64] = by_batch.tocsr() @ np.concatenate(vectors)
+        by_batch = csc_matrix((np.concatenate(numbers), rows, start), (num_rows, len(start) - 1))
+        product: NDArray[np.float64] = by_batch.tocsr() @ vectors
         return product
 
 

@@ -9,7 +9,7 @@ loop over steps is in `fedrec.training.steps`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -213,6 +213,8 @@ def _run_phase(
     epochs = phase.epochs if phase.batch else 1
     tile = _tile(model, cohort.start, count)
     tiles = lay_out(cohort.samples, phase.batch, epochs, tile)
+    if not len(tiles.batch):  # samples without weight teach nothing
+        return replace(before, loss=np.zeros(count), samples=np.zeros(count))
     repeats = 1 if phase.batch else phase.epochs
     kind = _kind(cohort, phase, before, last=last)
     traffic = {
@@ -244,7 +246,7 @@ def _run_phase(
     total = np.bincount(np.tile(tiles.client, repeats), losses, count)
     loss = total / np.maximum(samples * phase.epochs, 1e-12)
     kept = {t: v for t, v in state["rows"].items() if t in before.state["rows"] or t in kind.tables}
-    factors = _factors(cohort, tiles, out) if kind.factored else None
+    factors = _factors(cohort, kind, tiles, out) if kind.factored else None
     return _Result({**state, "rows": kept}, after, samples, loss, factors)
 
 
@@ -253,12 +255,20 @@ def _kind(cohort: _Cohort, phase: Phase, before: _Result, *, last: bool) -> Kind
     model = cohort.model
     proximal = phase.prox_mu > 0 and phase.shared
     every = set(moving_tables(model, phase.shared, phase.personal)) == set(entities(model))
-    plain = phase.optimizer == "sgd" and not proximal and phase.l2 == 0
-    rank_one = bool(getattr(model, "rank_one", False))
-    factored = rank_one and every and plain and last and not before.state["rows"]
-    if factored and phase.epochs > 1 and not phase.batch:
-        factored = False  # each repeated step would need factors of its own
-    return Kind(model, phase.shared, phase.personal, phase.optimizer, proximal, factored)
+    plain = phase.optimizer == "sgd" and not proximal
+    once = bool(phase.batch) or phase.epochs == 1  # repeated steps would each need factors
+    factored = every and plain and last and once and not before.state["rows"]
+    decays = phase.l2 > 0
+    rank_one = factored and not decays and bool(getattr(model, "rank_one", False))
+    factored = rank_one or (factored and _mostly_distinct(cohort, phase))
+    moves = (phase.shared, phase.personal, phase.optimizer)
+    return Kind(model, *moves, proximal, decays, factored, rank_one)
+
+
+def _mostly_distinct(cohort: _Cohort, phase: Phase) -> bool:
+    """Whether a vector for each sample takes about as little as one for each row."""
+    samples = len(cohort.samples.client) * phase.epochs
+    return samples <= 2 * min(len(t.index.ids) for t in cohort.touched.values())
 
 
 def _changes(
@@ -309,10 +319,11 @@ def _plan(
         "ids": {name: samples.fields[name].astype(np.int32)[tiles.source] for name in fields},
         "label": samples.label[tiles.source],
         "weight": weight,
-        "batch": tiles.batch,
+        "batch": tiles.batch - np.repeat(tiles.batch_start[:-1], np.diff(tiles.tile_start)),
+        "tile_client": tiles.client[tiles.batch],
         "client": tiles.client,
         "mass": np.ones_like(of_batch) if means else of_batch,
-        "first_tile": np.searchsorted(tiles.batch, np.arange(len(tiles.client))).astype(np.int32),
+        "first_tile": _first_tiles(tiles),
         "tile_start": tiles.tile_start,
         "batch_start": tiles.batch_start,
         "reads": reads,
@@ -323,18 +334,31 @@ def _plan(
     }
 
 
+def _first_tiles(tiles: Tiles) -> NDArray[np.int32]:
+    """Return the first tile of each batch, counted within its step, int32 [M]."""
+    first = np.searchsorted(tiles.batch, np.arange(len(tiles.client)))
+    before = np.repeat(tiles.tile_start[:-1], np.diff(tiles.batch_start))
+    return (first - before).astype(np.int32)
+
+
 def _owners(cohort: _Cohort) -> dict[str, NDArray[np.int32]]:
     return {t: cohort.touched[e].index.client for t, e in entities(cohort.model).items()}
 
 
-def _factors(cohort: _Cohort, tiles: Tiles, out: Mapping[str, Any]) -> dict[str, list[Factors]]:
+def _factors(
+    cohort: _Cohort, kind: Kind, tiles: Tiles, out: Mapping[str, Any]
+) -> dict[str, list[Factors]]:
     """Return the factors of each table's row changes."""
     factors: dict[str, list[Factors]] = {}
     for r in cohort.model.row_inputs:
         place = cohort.touched[r.entity].places[r.field][tiles.source]
         batch = np.broadcast_to(tiles.batch[:, None], place.shape)
-        coefficient = out[f"coefficient/{r.name}"].numpy().ravel()
         vector = out[f"vector/{r.name}"].numpy()
-        found = Factors(place.ravel(), batch.ravel(), coefficient, tiles.client, vector)
+        if kind.rank_one:
+            coefficient = out[f"coefficient/{r.name}"].numpy().ravel()
+            found = Factors(place.ravel(), batch.ravel(), coefficient, tiles.client, vector)
+        else:
+            each, ones = np.arange(place.size), np.ones(place.size, np.float32)
+            found = Factors(place.ravel(), each, ones, tiles.client[batch.ravel()], vector)
         factors.setdefault(r.table, []).append(found)
     return factors

@@ -23,8 +23,9 @@ from fedrec.training.rows import entities
 State = dict[str, dict[str, Tensor]]  # {"rows": ..., "weights": ..., "personal": ...}
 Moments = dict[str, dict[str, tuple[Tensor, Tensor]]]  # group -> name -> Adam's two moments
 Plan = Mapping[str, Any]
-"""What the steps see, as tensors: "ids" and "label", "weight" [N, K]; "batch", "client",
-"mass", "first_tile" and the starts of `Tiles`; "num_clients"; "reads", "writes": entity -> field ->
+"""What the steps see, as tensors: "ids" and "label", "weight" [N, K]; "batch" (within the
+step) and "tile_client" [N]; "client", "mass" and "first_tile" (within the step) [M]; the
+starts of `Tiles`; "num_clients"; "reads", "writes": entity -> field ->
 (cell, slot, start); "owner": table -> int32 [T]; "lr", "personal_lr", "l2", "prox_mu"."""
 
 
@@ -38,8 +39,11 @@ class Kind:
         personal: whether personal parameters (and users' rows) move.
         optimizer: "sgd" or "adam".
         proximal: whether the FedProx pull is added to shared parameters.
+        decays: whether there is an l2 penalty.
         factored: row changes are returned as factors; only those that a later step
             reads are also kept as rows.
+        rank_one: factors are one number a sample and one vector a batch; otherwise one
+            vector a sample.
     """
 
     model: Recommender
@@ -47,7 +51,9 @@ class Kind:
     personal: bool
     optimizer: str
     proximal: bool
+    decays: bool
     factored: bool
+    rank_one: bool
 
     @property
     def tables(self) -> tuple[str, ...]:
@@ -105,25 +111,27 @@ def compile_phase(kind: Kind) -> Callable[..., Any]:
     Returns:
         ``(start, state, moments, first_step, repeats, plan) -> (state, moments, out)``,
         where `out` has "loss" [M] of each batch and, if factored, for each row input
-        "coefficient" [N, K] and "vector" [M, d].
+        "vector", [M, d] with "coefficient" [N, K] if all row gradients are of rank one,
+        else [N * K, d].
     """
     inputs = [r.name for r in kind.model.row_inputs] if kind.factored else []
-    names = ["loss", *(f"{part}/{n}" for n in inputs for part in ("coefficient", "vector"))]
+    parts = ("coefficient", "vector") if kind.rank_one else ("vector",)
+    names = ["loss", *(f"{part}/{n}" for n in inputs for part in parts)]
 
     def run(
         start: State, state: State, moments: Moments, first: Tensor, repeats: Tensor, plan: Plan
     ) -> tuple[State, Moments, dict[str, Tensor]]:
         distinct = tf.shape(plan["tile_start"])[0] - 1
-        steps = distinct * repeats
+        steps, parts = distinct * repeats, _cut(plan)
 
         def body(
             s: Tensor, state: State, moments: Moments, out: dict[str, Any]
         ) -> tuple[Tensor, State, Moments, dict[str, Any]]:
-            step = _slice(plan, s % distinct, first + s)
+            step = _read(parts, s % distinct, first + s)
             found = _gradients(kind, start, state, step, plan["l2"])
             told = {"loss": tf.math.segment_sum(found.losses, step.segment)}
             if kind.factored:
-                told |= _factors(found, step, plan["lr"])
+                told |= _factors(kind, found, step, plan)
             state, moments = _move(kind, start, state, moments, found, step, plan)
             return s + 1, state, moments, {n: out[n].write(s, told[n]) for n in names}
 
@@ -142,28 +150,49 @@ def compile_phase(kind: Kind) -> Callable[..., Any]:
     return compile_once(run, (1, 1, 1, 0, 0, 2))
 
 
-def _slice(plan: Plan, at: Tensor, number: Tensor) -> _Step:
-    """Cut one step out of the plan."""
-    low, high = plan["tile_start"][at], plan["tile_start"][at + 1]
-    first, last = plan["batch_start"][at], plan["batch_start"][at + 1]
-    client, batch = plan["client"][first:last], plan["batch"][low:high]
-    segment = batch - first
+def _cut(plan: Plan) -> dict[str, Any]:
+    """Cut the plan into its steps: arrays of tensors, read by the number of the step.
+
+    A step then costs one operation for each of its parts; slices would cost five.
+    """
+
+    def cut(value: Tensor, start: Tensor) -> Any:
+        shape = [None, *value.shape[1:]]
+        count = tf.shape(start)[0] - 1
+        array = tf.TensorArray(
+            value.dtype, count, element_shape=shape, clear_after_read=False, infer_shape=False
+        )
+        return array.split(value, start[1:] - start[:-1])
+
+    tiles, batches = plan["tile_start"], plan["batch_start"]
+    out: dict[str, Any] = {
+        "ids": {name: cut(ids, tiles) for name, ids in plan["ids"].items()},
+        **{name: cut(plan[name], tiles) for name in ("label", "weight", "batch", "tile_client")},
+        **{name: cut(plan[name], batches) for name in ("client", "mass", "first_tile")},
+    }
+    for kind in ("reads", "writes"):
+        out[kind] = {
+            field: (cut(cell, start), cut(slot, start))
+            for field, (cell, slot, start) in plan[kind].items()
+        }
+    return out
+
+
+def _read(parts: Mapping[str, Any], at: Tensor, number: Tensor) -> _Step:
+    """Return one step of a plan that has been cut."""
 
     def visits(kind: str) -> dict[str, tuple[Tensor, Tensor]]:
-        return {
-            field: (cell[begin[at] : begin[at + 1]], slot[begin[at] : begin[at + 1]])
-            for field, (cell, slot, begin) in plan[kind].items()
-        }
+        return {f: (cell.read(at), slot.read(at)) for f, (cell, slot) in parts[kind].items()}
 
     return _Step(
-        {name: ids[low:high] for name, ids in plan["ids"].items()},
-        plan["label"][low:high],
-        plan["weight"][low:high],
-        tf.gather(client, segment),
-        segment,
-        client,
-        plan["mass"][first:last],
-        plan["first_tile"][first:last] - low,
+        {name: array.read(at) for name, array in parts["ids"].items()},
+        parts["label"].read(at),
+        parts["weight"].read(at),
+        parts["tile_client"].read(at),
+        parts["batch"].read(at),
+        parts["client"].read(at),
+        parts["mass"].read(at),
+        parts["first_tile"].read(at),
         visits("reads"),
         visits("writes"),
         number,
@@ -196,7 +225,9 @@ def _gradients(kind: Kind, start: State, state: State, step: _Step, l2: Tensor) 
         found = found._replace(personal={n: found.personal[n][:, 0] for n in personal})
     else:
         found = _by_tape(kind, weights, personal, rows, batch)
-    if kind.factored:
+    if kind.rank_one:
+        return found
+    if not kind.decays:
         return found
     decay = l2 * step.weight[..., None]
     moving = [r.name for r in model.row_inputs if r.table in kind.tables]
@@ -223,18 +254,21 @@ def _by_tape(
         return model.loss(one["weights"], vectors, one["rows"], one["batch"])
 
     moving = [r.name for r in model.row_inputs if r.table in kind.tables]
-    wanted = {
-        "rows": {n: rows[n] for n in moving},
-        "weights": weights if kind.shared else {},
-        "personal": personal if kind.personal else {},
-    }
+
+    def differentiated(one: Mapping[str, Any]) -> tuple[Tensor, State]:
+        wanted = {
+            "rows": {n: one["rows"][n] for n in moving},
+            "weights": one["weights"] if kind.shared else {},
+            "personal": one["personal"] if kind.personal else {},
+        }
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(wanted)
+            loss = one_tile(one)
+        grads = tape.gradient(loss, wanted, unconnected_gradients="zero")
+        return loss, tf.nest.map_structure(tf.convert_to_tensor, grads)  # no IndexedSlices
+
     stacked = {"weights": weights, "personal": personal, "rows": rows, "batch": batch}
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
-        tape.watch(wanted)
-        losses = tf.vectorized_map(one_tile, stacked, fallback_to_while_loop=False)
-        total = tf.reduce_sum(losses)
-    grads = tape.gradient(total, wanted, unconnected_gradients="zero")
-    grads = tf.nest.map_structure(tf.convert_to_tensor, grads)  # no IndexedSlices
+    losses, grads = tf.vectorized_map(differentiated, stacked, fallback_to_while_loop=False)
     return Gradients(losses, grads["rows"], grads["weights"], grads["personal"])
 
 
@@ -244,12 +278,20 @@ def _written_out(grad: Tensor | Outer) -> Tensor:
     return grad
 
 
-def _factors(found: Gradients, step: _Step, lr: Tensor) -> dict[str, Tensor]:
-    """Return what a step of SGD adds to rows: a number for each cell, a vector for each batch."""
+def _factors(kind: Kind, found: Gradients, step: _Step, plan: Plan) -> dict[str, Tensor]:
+    """Return what a step of SGD adds to rows: a number for each cell, a vector for each batch.
+
+    Where row gradients are not of rank one: a vector for each cell.
+    """
     out = {}
-    for name, grad in found.rows.items():
-        out[f"coefficient/{name}"] = -lr * grad.coefficient
-        out[f"vector/{name}"] = tf.gather(grad.vector[:, 0], step.first_tile)
+    for r in kind.model.row_inputs:
+        grad, rate = found.rows[r.name], plan["personal_lr" if r.entity == "user" else "lr"]
+        if not kind.rank_one:
+            wide = _written_out(grad)
+            out[f"vector/{r.name}"] = -rate * tf.reshape(wide, [-1, wide.shape[-1]])
+            continue
+        out[f"coefficient/{r.name}"] = -rate * grad.coefficient
+        out[f"vector/{r.name}"] = tf.gather(grad.vector[:, 0], step.first_tile)
     return out
 
 
@@ -275,10 +317,10 @@ def _move(
         for name, value in state[group].items():
             grad = tf.math.segment_sum(getattr(found, group)[name], step.segment)
             own = tf.gather(value, step.client)
-            if group == "personal":
+            if group == "personal" and kind.decays:
                 received = tf.gather(start[group][name], step.client)
                 grad += plan["l2"] * _along(step.mass, own) * (received + own)
-            elif kind.proximal:
+            elif group == "weights" and kind.proximal:
                 grad += plan["prox_mu"] * own
             where, slot = step.client[:, None], moments.get(group, {}).get(name)
             if slot is None:
@@ -327,11 +369,12 @@ def _move_rows(
 
 def _row_gradients(grad: Tensor | Outer, cell: Tensor, slot: Tensor) -> tuple[Tensor, Tensor]:
     """Return the gradients of the rows that some cells name, and their slots."""
-    if isinstance(grad, Outer):
+    if isinstance(grad, Outer) and grad.vector.shape[1] == 1:
         width = tf.shape(grad.coefficient)[1]
         vector = tf.gather(grad.vector[:, 0], cell // width)
         return tf.gather(tf.reshape(grad.coefficient, [-1]), cell)[:, None] * vector, slot
-    return tf.gather(tf.reshape(grad, [-1, tf.shape(grad)[-1]]), cell), slot
+    wide = _written_out(grad)
+    return tf.gather(tf.reshape(wide, [-1, tf.shape(wide)[-1]]), cell), slot
 
 
 def _along(first: Tensor, value: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedrec.data.batches import Samples
-from fedrec.data.tiles import Tiles, lay_out
+from fedrec.data.tiles import Tiles, few_sizes, lay_out
 
 COUNTS = st.lists(st.integers(0, 9), min_size=1, max_size=6)
 
@@ -54,14 +54,16 @@ def test_every_sample_is_seen_once_in_each_epoch(
 
 
 @given(COUNTS, st.integers(0, 11), st.integers(1, 3), st.integers(1, 7))
-def test_only_the_last_tile_of_a_batch_is_padded(
+def test_only_the_last_tiles_of_a_batch_are_padded(
     counts: list[int], batch: int, epochs: int, tile: int
 ) -> None:
     laid = lay_out(numbered(counts), batch, epochs, tile)
     filled = np.count_nonzero(laid.weight, axis=1)
-    inner = laid.batch[:-1] == laid.batch[1:]
+    empty = filled == 0
+    inner = (laid.batch[:-1] == laid.batch[1:]) & ~empty[1:]
     assert (filled[:-1][inner] == laid.weight.shape[1]).all()
-    assert (filled > 0).all()
+    in_step = np.bincount(laid.tile_step, ~empty, laid.num_steps).astype(int)
+    assert (few_sizes(in_step) == np.diff(laid.tile_start)).all()
 
 
 @given(COUNTS, st.integers(1, 5), st.integers(1, 2))
@@ -115,3 +117,13 @@ def test_batches_do_not_depend_on_the_block(counts: list[int], batch: int) -> No
         batches = batches_of(lay_out(alone, batch, 2, 4), 0)
         moved = [sorted(mine[one].tolist()) for one in batches]
         assert moved == [sorted(one) for one in batches_of(together, client)]
+
+
+def test_steps_come_in_few_sizes() -> None:
+    number = np.arange(1, 5_000)
+    rounded = few_sizes(number)
+    assert rounded[:16].tolist() == list(range(1, 17))
+    assert few_sizes(np.array([17, 18, 31, 33, 300, 1025])).tolist() == [18, 18, 32, 36, 320, 1152]
+    assert (rounded >= number).all()
+    assert (rounded <= number * 1.125).all()
+    assert len(np.unique(rounded)) <= 8 * 11

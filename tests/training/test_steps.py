@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from fedrec.models.mf import MatrixFactorisation
 from fedrec.models.recommender import Outer
+from fedrec.training import local
 from fedrec.training.aggregate import partial_sum
 from fedrec.training.local import CohortUpdate
 from fedrec.training.node import Setup, init_personal, init_shared, train_block
@@ -53,16 +54,26 @@ CASES: dict[str, dict[str, Any]] = {
     "alternating": {"train__method": "alternating", "model__loss": "bpr"},
     "repeated full batch": {"train__batch": 0, "train__epochs": 3},
 }
-FACTORED = ("logistic", "one step", "sum", "bpr", "ratings", "alternating")
+FACTORED = ("logistic", "one step", "sum", "bpr", "ratings", "alternating", "l2")
+RANK_ONE = FACTORED[:-1]  # with l2 a row also moves along itself
 
 
+@pytest.mark.parametrize("distinct", [True, False])
 @pytest.mark.parametrize("name", CASES)
-def test_by_hand_equals_the_generic_path(name: str) -> None:
+def test_by_hand_equals_the_generic_path(
+    name: str, distinct: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether the generic path leaves a vector for each sample or for each row."""
     setup = setup_of(random_population(SIZES, 60, ratings=name in ("ratings", "adam")),
                      **CASES[name])  # fmt: skip
+    monkeypatch.setattr(local, "_mostly_distinct", lambda *_: distinct)
     ours, theirs = updates(setup), updates(generic(setup))
-    assert isinstance(ours.rows, FactoredRows) == (name in FACTORED)
-    assert not isinstance(theirs.rows, FactoredRows)
+    of_samples = distinct and name in FACTORED
+    assert isinstance(ours.rows, FactoredRows) == (of_samples or name in RANK_ONE)
+    assert isinstance(theirs.rows, FactoredRows) == of_samples
+    if isinstance(ours.rows, FactoredRows) and isinstance(theirs.rows, FactoredRows):
+        mine, generic_one = (r.factors["item"][0].vector for r in (ours.rows, theirs.rows))
+        assert (len(mine) < len(generic_one)) == (name in RANK_ONE)
     assert ours.rows.keys() == theirs.rows.keys()
     for table in theirs.rows:
         assert relative(ours.rows[table], theirs.rows[table]) <= 3e-6
