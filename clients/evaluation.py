@@ -5,8 +5,8 @@ from __future__ import annotations
 from flwr.app import Context, Message
 
 from clients.hosting import check_plain, host
-from clients.personal import at_round
 from clients.secret import forget_key
+from clients.store import at_round
 from fedrec.training.node import evaluate_node
 from fedrec.wire import EvaluateReply, EvaluateRequest
 
@@ -22,7 +22,7 @@ def evaluate(message: Message, context: Context) -> Message:
     request = EvaluateRequest.unpack(message.content)
     here = host(context)
     check_plain(here.setup.config, "the evaluation")
-    personal = at_round(context.state, request.moment, here.directory, here.fresh)
+    personal = at_round(here, context.state, request.moment)
     if request.part == "test":
         forget_key(here.directory / request.moment.session)
     clients = here.clients if request.clients is None else request.clients

@@ -84,11 +84,16 @@ def at_round(
     known = _known_states(state, moment.base_round, directory / moment.session)
     found = _newest(known, moment.base_round)
     if found is None and known:
-        raise EngineError(
-            f"the personal parameters of round {moment.base_round} are lost on this node: "
-            f"the oldest left are of round {min(s.round_number for s in known)}"
-        )
+        raise lost(moment.base_round, min(s.round_number for s in known))
     return found.personal if found is not None else fresh()
+
+
+def lost(round_number: int, oldest: int) -> EngineError:
+    """Return the error of a state that is not there any more."""
+    return EngineError(
+        f"the personal parameters of round {round_number} are lost on this node: "
+        f"the oldest left are of round {oldest}"
+    )
 
 
 def _newest(states: Iterable[PersonalState], limit: int) -> PersonalState | None:

@@ -8,7 +8,6 @@ session, replaces what is stored there.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import numpy as np
 from flwr.app import Context, Message
@@ -16,18 +15,16 @@ from numpy.typing import NDArray
 
 from clients.hosting import Host, host
 from clients.identities import check_agreement, own_identities
-from clients.personal import begin_round, end_round
 from clients.secret import check_least, node_key
 from clients.secure_evaluation import evaluation
-from clients.training import scatter
+from clients.store import begin_round, end_round, keep
 from fedrec.errors import EngineError, ProtocolError
-from fedrec.params import Personal
 from fedrec.privacy.policy import build_policy
 from fedrec.secure import Host as SharedWork
 from fedrec.secure import Party, Plan
 from fedrec.training.secure_node import secure_vectors
 from fedrec.training.secure_rows import indicators
-from fedrec.wire import PersonalState, TrainRequest, store_state
+from fedrec.wire import TrainRequest
 from fedrec.wire_secure import (
     FORGET,
     SecureReply,
@@ -151,7 +148,7 @@ class _Stage:
         """Say which rows the clients will send; nothing of it is kept."""
         here, personal = self._here, None
         if here.setup.config.compress.rows:  # training decides, from what is personal
-            start = begin_round(self._context.state, train.moment, here.directory, here.fresh)
+            start = begin_round(here, self._context.state, train.moment)
             personal = start.personal.take(here.positions(clients))
         return indicators(here.setup, train.shared, personal, clients, train.round_number)
 
@@ -159,7 +156,7 @@ class _Stage:
         """Train the clients, mask each one's update as it comes, and keep what is personal."""
         here, state = self._here, self._context.state
         check_least(here.setup.config, self._plan)
-        start = begin_round(state, train.moment, here.directory, here.fresh)
+        start = begin_round(here, state, train.moment)
         try:
             index = here.positions(clients)
             policy = build_policy(here.setup.config, here.setup.population.num_clients)
@@ -174,10 +171,9 @@ class _Stage:
                 self._request.kept,
             )
             answers = self._masked(vectors)
-            after = _after(start, trained, index, train.round_number)
-            store_state(state, "current", after)
+            keep(here, state, train.moment, start, trained, index, train.round_number)
         finally:  # a node whose training fails must still be there after a resume
-            end_round(state, train.moment, here.directory)
+            end_round(here, state, train.moment)
         return answers
 
     def _masked(self, vectors: Iterator[tuple[int, dict[str, NDArray[np.uint64]]]]) -> Answers:
@@ -189,10 +185,3 @@ class _Stage:
             except ProtocolError as error:
                 self._refused[number] = str(error)
         return answers
-
-
-def _after(
-    start: PersonalState, trained: Personal, index: NDArray[np.int64], round_number: int
-) -> PersonalState:
-    personal = scatter(start.personal, trained, index)
-    return replace(start, round_number=round_number, personal=personal)

@@ -9,8 +9,8 @@ from flwr.app import RecordDict
 from numpy.typing import NDArray
 
 from clients.hosting import Host
-from clients.personal import at_round
 from clients.secret import forget_key
+from clients.store import at_round
 from fedrec.errors import EngineError, ProtocolError
 from fedrec.evaluation.evaluator import PARTS
 from fedrec.secure import Plan
@@ -52,7 +52,7 @@ def evaluation(
         raise ProtocolError(
             f"the agreed vectors are not those of an evaluation of the part {request.part!r}"
         )
-    personal = at_round(state, request.moment, here.directory, here.fresh)
+    personal = at_round(here, state, request.moment)
     if request.part == "test":  # it ends a run
         forget_key(here.directory / request.moment.session)
     own = personal.take(here.positions(clients))

@@ -136,6 +136,11 @@ class TrainSection(Section):
         description="mixed: Dense layers of a Keras model multiply in bfloat16, which is meant for "
         "GPUs; parameters, updates and the loss stay float32",
     )
+    personal_store: Literal["auto", "memory", "disk"] = Field(
+        "auto",
+        description="where a node keeps personal parameters; disk: in mapped files beside its "
+        "checkpoints; auto: there if they take more than a 32nd of the machine's memory",
+    )
     negatives_from: Literal["train", "legacy-leaky"] = Field(
         "train",
         description="legacy-leaky never draws held-out items; only to reproduce published figures",

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import clients.training
 from clients.app import app
-from clients.training import scatter
+from clients.store import scatter
 from fedrec.config import Config
 from fedrec.engine._flower import identify_process
 from fedrec.params import Personal, Shared

@@ -170,3 +170,16 @@ def test_another_configuration_or_spread_is_refused(small_run: Make) -> None:
         execute(small_run(train__lr=0.5))
     with pytest.raises(CheckpointError, match="resume with the same engine.nodes"):
         execute(small_run(engine__nodes=2))
+
+
+def test_death_with_personal_parameters_on_the_disk(small_run: Make) -> None:
+    """They are those of a run in memory, bit by bit, killed and resumed or not."""
+    calm = small_run("calm", **SETTINGS)
+    execute(calm)
+    for deliveries in (6, 11, 17):
+        keys = {**SETTINGS, "train__personal_store": "disk"}
+        config = small_run(f"killed-{deliveries}", **keys)
+        assert run_until_killed(config, deliveries, after=True)
+        execute(config)
+        assert outcome(config) == outcome(calm), f"killed at message {deliveries}"
+    assert list(RunDirectory(Path(config.run.out)).clients.rglob("mapped/current/user.npy"))
