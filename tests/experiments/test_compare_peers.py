@@ -75,20 +75,55 @@ def test_a_pass_is_answered_by_the_runner(runner, tmp_path):
         "first_round_s": 9.0,
         "update_error": 0.0,
         "versions": {"peer": "7"},
-        "rounds_s": [0.5, 0.25],
+        "passes_s": [[0.5, 0.25]],
     }
 
 
 def test_the_fastest_round_of_all_passes_counts():
     figures = compare.added({}, answer([9, 0.5, 0.4]), ARRAYS)
     figures = compare.added(figures, answer([8, 0.3, 0.6], bias=3.0), ARRAYS)
-    assert figures["rounds_s"] == [0.5, 0.4, 0.3, 0.6]
+    assert figures["passes_s"] == [[0.5, 0.4], [0.3, 0.6]]
     assert (figures["round_s"], figures["median_s"]) == (0.3, 0.45)
     assert figures["update_error"] == 0.5
     failed = compare.added(figures, "more than 1 s for 3 rounds", ARRAYS)
     assert failed == {**figures, "error": "more than 1 s for 3 rounds"}
     later = compare.added(figures, answer([8, 0.3]), ARRAYS)
     assert later["update_error"] == 0.5  # the worst pass, not the last
+
+
+def test_settings_take_turns(runner, tmp_path):
+    peer = runner("import os, sys\nsys.exit(int(os.environ.get('PEER_THREADS', 0)))")
+    peer = replace(peer, settings=({"PEER_THREADS": "7"}, {"PEER_THREADS": "8"}))
+    told = [
+        compare.one_pass(peer, sys.executable, tmp_path / "work.npz", tmp_path, number)
+        for number in (0, 1, 2)
+    ]
+    assert told == [f"failed with code {code}: no message" for code in (7, 8, 7)]
+
+
+def test_each_setting_is_tried_and_fedrec_is_the_measure(monkeypatch):
+    asked = []
+
+    def pass_of(peer, python, work, place, number):
+        name = next(n for n, p in compare.PEERS.items() if p is peer)
+        asked.append((name, number))
+        if name == "pfl-research" and number == 0:
+            return "failed with code 1: no message"
+        if name == "FedJAX":
+            return "more than 600 s for 6 rounds"
+        return answer([9.0, 0.5 if name == "fedrec" else 2.0])
+
+    monkeypatch.setattr(compare, "one_pass", pass_of)
+    monkeypatch.setattr(compare, "export_workload", lambda workload, file: None)
+    monkeypatch.setattr(compare, "read_export", lambda file: (ARRAYS, {"per_round": 5}))
+    pythons = dict.fromkeys(("fedrec", "FedJAX", "pfl-research"), "python")
+    figures = compare.measure("W1", {**pythons, "Flower, Ray": None}, 2)
+    assert asked == [("fedrec", 0), ("FedJAX", 0), ("pfl-research", 0), ("fedrec", 1),
+                     ("pfl-research", 1)]  # fmt: skip
+    assert figures["fedrec"]["clients_per_s"] == 10.0
+    assert figures["pfl-research"]["times_slower"] == 4.0
+    assert figures["FedJAX"] == {"error": "more than 600 s for 6 rounds"}
+    assert figures["Flower, Ray"] == {"error": "its environment could not be made"}
 
 
 def test_a_failing_runner_says_why(runner, tmp_path):
