@@ -59,6 +59,7 @@ SECURE_POINTS = (
 )
 ROUNDS, SECURE_ROUNDS = 4, 2
 MIB = 2**20
+_CLEAR_MIB = 64.0
 
 
 @dataclass(frozen=True)
@@ -197,12 +198,15 @@ def _memory(counted: Sequence[Counts], peaks: Sequence[float], base: float) -> t
 
     Returns:
         What all runs but the last took beyond the base for each sample more, and what the
-        last one took beyond it for each cell more, if it took more than those before.
+        last one took beyond it for each cell more, if it took more than those before, and
+        enough to tell it from what else grows: cells are few in secure runs.
     """
     first, *_, most, last = counted
     samples = max(1, most.block_samples - first.block_samples)
     cells = max(1, last.block_cells - first.block_cells)
-    ranked = peaks[-1] - base if peaks[-1] > peaks[-2] else 0.0
+    ranked = peaks[-1] - base
+    if peaks[-1] == peaks[-2] or ranked < _CLEAR_MIB:
+        ranked = 0.0
     return (peaks[-2] - base) * MIB / samples, ranked * MIB / cells
 
 

@@ -108,9 +108,11 @@ def test_memory_is_for_training_or_for_ranking_whichever_is_more() -> None:
 def test_memory_of_samples_and_cells_by_hand() -> None:
     sizes = ((24, 10), (500, 20), (1048, 90), (30, 2058))
     runs = [replace(COUNTS, block_samples=s, block_cells=c) for s, c in sizes]
-    # 2 MiB more for 1,024 samples more; 4 MiB more for 2,048 cells more
-    assert calibration._memory(runs, [700.0, 701.0, 703.0, 705.0], 701.0) == (2048, 2048)
-    assert calibration._memory(runs, [700.0, 701.0, 703.0, 703.0], 701.0) == (2048, 0)
+    # 2 MiB more for 1,024 samples more; 80 MiB more for 2,048 cells more
+    assert calibration._memory(runs, [700.0, 701.0, 703.0, 781.0], 701.0) == (2048, 40_960)
+    # nothing more for cells; too little to be told from what else grows
+    assert calibration._memory(runs, [700.0, 701.0, 783.0, 783.0], 701.0) == (83_968, 0)
+    assert calibration._memory(runs, [700.0, 701.0, 703.0, 721.0], 701.0) == (2048, 0)
 
 
 def test_units() -> None:
