@@ -234,8 +234,8 @@ def _run_phase(
         cohort.start,
         state,
         moments,
-        tf.constant(first),
-        tf.constant(repeats),
+        np.int32(first),
+        np.int32(repeats),
         _plan(cohort, phase, tiles, traffic),
     )
     after = (first + tiles.num_steps * repeats, moments)
