@@ -18,12 +18,16 @@ from fedrec.config import Config, Scalar, load_config, to_toml
 from fedrec.errors import EngineError
 
 _W1, _W3 = dict(WORKLOADS["W1"].config.flat()), dict(WORKLOADS["W3"].config.flat())
-_SECURE: dict[str, Scalar] = {"secure.mode": "semi-honest", "evaluate.clients": 200}
+_SECURE: dict[str, Scalar] = {
+    "data.user_core": 100,
+    "secure.mode": "semi-honest",
+    "evaluate.clients": 200,
+}
 RUNS: dict[str, dict[str, Scalar]] = {
-    "MF, alternating, all clients of ML-100K": {"train.rounds": 12},
+    "MF, alternating, all clients of ML-100K": {"train.rounds": 10},
     "W1, 40 rounds": {**_W1, "train.rounds": 40},
-    "NCF, all clients of ML-100K": {"model.name": "ncf", "train.rounds": 3},
-    "W1, secure aggregation": {**_W1, **_SECURE, "train.rounds": 4},
+    "NCF, all clients of ML-100K": {"model.name": "ncf", "train.rounds": 2},
+    "W1, secure aggregation, users with 100 ratings": {**_W1, **_SECURE, "train.rounds": 4},
     "W3, 10 rounds": {**_W3, "train.rounds": 10},
 }
 """Name -> configuration keys."""
