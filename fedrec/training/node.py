@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -33,7 +34,8 @@ from fedrec.training.compress import as_received, top_rows
 from fedrec.training.device import block_bytes, ready_device, train_in_parts
 from fedrec.training.local import CohortUpdate, train_cohort
 from fedrec.training.methods import Method, build_method
-from fedrec.training.pooled import PREFIX, Pooled
+from fedrec.training.pooled import PREFIX, Pooled, first_user
+from fedrec.training.prefetch import Ahead
 from fedrec.training.scoring import Scorer, make_scorer, rating_predictor
 
 _COPIES = 6  # float32 copies of a sample's rows that a training step holds at once
@@ -173,22 +175,34 @@ def client_updates(
     values = {name: value.copy() for name, value in personal.values.items()}
     now = Personal(values)
 
+    ahead = Ahead(lambda b: block_samples(setup, b, round_number), on=setup.config.train.prefetch)
+
     def train(block: NDArray[np.int64]) -> tuple[CohortUpdate, Personal]:
-        mine = np.searchsorted(users, personal_users(setup, block))
-        return train_block(setup, shared, now.take(mine), block, round_number)
+        own = now.take(np.searchsorted(users, personal_users(setup, block)))
+        return train_block(setup, shared, own, block, round_number, samples=ahead.take(block))
+
+    def sent(block: NDArray[np.int64], update: CohortUpdate) -> CohortUpdate:
+        update = as_sent(setup.config, setup.population, shared, update, block, round_number)
+        update = policy.on_update(top_rows(update, setup.config.compress.rows), block, at)
+        if setup.config.secure.mode == "off":
+            update = as_received(setup.config, update, shared, block, round_number)
+        return policy.within(update, at)
 
     def updates() -> Iterator[tuple[NDArray[np.int64], CohortUpdate]]:
-        for block, (update, new) in train_in_parts(training_blocks(setup, clients), train):
-            mine = np.searchsorted(users, personal_users(setup, block))
-            for name, value in new.values.items():
-                values[name][mine] = value
-            sent = as_sent(setup.config, setup.population, shared, update, block, round_number)
-            sent = policy.on_update(top_rows(sent, setup.config.compress.rows), block, at)
-            if setup.config.secure.mode == "off":
-                sent = as_received(setup.config, sent, shared, block, round_number)
-            yield block, policy.within(sent, at)
+        with closing(ahead.over(training_blocks(setup, clients))) as blocks:
+            for block, (update, new) in train_in_parts(blocks, train):
+                mine = np.searchsorted(users, personal_users(setup, block))
+                for name, value in new.values.items():
+                    values[name][mine] = value
+                yield block, sent(block, update)
 
     return updates(), now
+
+
+def block_samples(setup: Setup, clients: NDArray[np.int64], round_number: int) -> Samples:
+    """Draw the samples of a block of clients (int64 [C], ascending) for a round."""
+    seed, sampling = setup.config.run.seed, setup.method.sampling
+    return draw_samples(setup.population, clients, seed, round_number, sampling)
 
 
 def train_block(
@@ -199,6 +213,7 @@ def train_block(
     round_number: int,
     *,
     copies: NDArray[np.int64] | None = None,
+    samples: Samples | None = None,
 ) -> tuple[CohortUpdate, Personal]:
     """Train one block of clients; each client's update stays its own.
 
@@ -210,12 +225,13 @@ def train_block(
         round_number: the round.
         copies: int64 [C]: tables hold copies [copies * I, d], one after the other, and
             this is the one that each client trains on; None: there is one.
+        samples: as `block_samples` draws them; None: they are drawn now.
 
     Returns:
         The updates, and the new personal parameters.
     """
-    seed, sampling = setup.config.run.seed, setup.method.sampling
-    samples = draw_samples(setup.population, clients, seed, round_number, sampling)
+    if samples is None:
+        samples = block_samples(setup, clients, round_number)
     if copies is not None:
         shift = copies[samples.client] * setup.population.num_items
         fields = {n: v if n == "user" else v + shift for n, v in samples.fields.items()}
@@ -239,7 +255,7 @@ def _train_many_users(
     tables = {**shared.tables, **{PREFIX + n: v for n, v in vectors.items()}}
     owner = setup.population.client_of_user[users]
     heads = {
-        n: v[_first_user(owner, clients)] for n, v in personal.values.items() if n not in vectors
+        n: v[first_user(owner, clients)] for n, v in personal.values.items() if n not in vectors
     }
     update = train_cohort(
         setup.trainee, Shared(tables, shared.weights), Personal(heads), samples, setup.method
@@ -254,11 +270,6 @@ def _train_many_users(
     rows = {t: update.rows[t] for t in shared.tables}
     index = {t: update.index[t] for t in shared.tables}
     return replace(update, rows=rows, index=index), Personal(new)
-
-
-def _first_user(owner: NDArray[np.int64], clients: NDArray[np.int64]) -> NDArray[np.int64]:
-    order = np.argsort(owner, kind="stable")
-    return order[np.searchsorted(owner[order], clients)]
 
 
 def _solve(shared: Shared, personal: Personal, samples: Samples, method: Method) -> Personal:

@@ -82,3 +82,14 @@ class Pooled:
     ) -> Tensor:
         """As the model."""
         return self.model.score(weights, personal, item_vectors, history)
+
+
+def first_user(owner: NDArray[np.int64], clients: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the position of each client's first user, int64 [C].
+
+    Args:
+        owner: int64 [U], the client of each user.
+        clients: int64 [C], each with a user.
+    """
+    order = np.argsort(owner, kind="stable")
+    return order[np.searchsorted(owner[order], clients)]
