@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -196,8 +197,8 @@ class DiskStore:
 
     def _open(self, slot: str) -> MappedPersonal:
         folder = self._slot(slot)
-        values = {f.stem: np.asarray(np.load(f, "r+")) for f in sorted(folder.glob("*.npy"))}
-        return MappedPersonal(values, np.asarray(np.load(folder / _WRITTEN, "r+")), self.initial)
+        values = {f.stem: _map(f) for f in sorted(folder.glob("*.npy"))}
+        return MappedPersonal(values, _map(folder / _WRITTEN), self.initial)
 
     def _slot(self, slot: str) -> Path:
         return self.folder / "mapped" / (slot or "-")
@@ -224,6 +225,14 @@ def _tag(state: RecordDict, slot: str) -> int | None:
 
 def _set_tag(state: RecordDict, slot: str, round_number: int) -> None:
     state[f"mapped.{slot}.tag"] = ConfigRecord({"round": round_number})
+
+
+def _map(file: Path) -> NDArray:
+    """Map an array without reading ahead: a cohort's rows lie far apart."""
+    array = np.load(file, "r+")
+    if hasattr(mmap, "MADV_RANDOM"):  # not on every system
+        array._mmap.madvise(mmap.MADV_RANDOM)
+    return np.asarray(array)
 
 
 def _new_files(folder: Path, like: Mapping[str, NDArray], rows: int) -> dict[str, NDArray]:

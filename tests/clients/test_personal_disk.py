@@ -1,6 +1,8 @@
 """Mapped personal parameters: the same rows as in memory, whatever is lost in between."""
 
 import shutil
+import subprocess
+import sys
 from collections import namedtuple
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from clients import store
 from clients.personal_disk import DiskStore, MappedPersonal
 from clients.store import scatter
 from fedrec.config import from_flat
+from fedrec.engine.apps import app_dir
 from fedrec.errors import CheckpointError, EngineError, OutputError
 from fedrec.params import Personal
 from fedrec.wire import NO_ROUND, Moment, PersonalState, store_state
@@ -226,3 +229,38 @@ def test_a_run_does_not_change_its_store(tmp_path: Path) -> None:
     (tmp_path / "s" / "round-000001.ckpt").rename(tmp_path / "s" / "round-000001.rows")
     with pytest.raises(CheckpointError, match="in disk, .* train.personal_store = 'disk'"):
         store.begin_round(here(tmp_path, "memory"), RecordDict(), Moment("s", 1))
+
+
+CHILD = """
+import sys
+from pathlib import Path
+import numpy as np
+from flwr.app import RecordDict
+from clients.personal_disk import DiskStore
+from fedrec.machine import peak_memory_mib
+from fedrec.models.recommender import initial_vectors
+from fedrec.params import Personal
+from fedrec.wire import Moment, PersonalState
+
+users, state = 3_000_000, RecordDict()
+store = DiskStore(
+    Path(sys.argv[1]), users, lambda i: Personal({"user": initial_vectors(0, i, 64, 0.01)})
+)
+before = peak_memory_mib()
+for number in (1, 2, 3):
+    personal = store.begin_round(state, Moment("s", number - 1)).personal
+    index = np.sort(np.random.default_rng(number).choice(users, 5_000, replace=False))
+    personal.put(index, Personal({"user": personal.take(index).values["user"] + 1}))
+    store.keep(state, PersonalState(number, personal))
+    store.end_round(state, Moment("s", number - 1, -1, number))
+print(peak_memory_mib() - before, personal.values["user"].nbytes / 2**20)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts mapped pages as Linux does")
+def test_memory_follows_the_cohort_not_the_population(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", CHILD, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=app_dir(), check=True)
+    grown, whole = map(float, done.stdout.split())
+    assert whole > 700
+    assert grown < whole / 3
