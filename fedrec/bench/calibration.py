@@ -171,15 +171,21 @@ def fit(config: Config) -> Fit:
         peaks.append(peak_memory_mib())
     counted = [counts for counts, _ in measured]
 
-    def fitted(term: str, figure: str) -> list[float]:
-        rows = [features(counts, term) for counts in counted]
-        return _least_squares(rows, [line[figure] for _, line in measured])
+    figures = [line for _, line in measured]
 
+    def fitted(term: str, values: Sequence[float]) -> list[float]:
+        return _least_squares([features(counts, term) for counts in counted], values)
+
+    seconds = {term: fitted(term, [f[term] for f in figures]) for term in TERMS[:-1]}
+    tests = [np.dot(seconds["evaluate"], features(counts, "test")) for counts in counted]
+    seconds["end"] = fitted(
+        "end", [max(1e-3, f["end"] - test) for f, test in zip(figures, tests, strict=True)]
+    )
     sample_bytes, cell_bytes = _memory(counted, peaks, base)
     return Fit(
-        seconds={term: fitted(term, term) for term in TERMS},
-        bytes_up=fitted("bytes", "bytes_up"),
-        bytes_down=fitted("bytes", "bytes_down"),
+        seconds=seconds,
+        bytes_up=fitted("bytes", [f["bytes_up"] for f in figures]),
+        bytes_down=fitted("bytes", [f["bytes_down"] for f in figures]),
         base_mib=base,
         sample_bytes=sample_bytes,
         cell_bytes=cell_bytes,

@@ -23,12 +23,13 @@ _SECURE: dict[str, Scalar] = {
     "secure.mode": "semi-honest",
     "evaluate.clients": 200,
 }
+_FEWER: dict[str, Scalar] = {"data.users": 4_000, "evaluate.clients": 1_000}
 RUNS: dict[str, dict[str, Scalar]] = {
     "MF, alternating, all clients of ML-100K": {"train.rounds": 10},
     "W1, 40 rounds": {**_W1, "train.rounds": 40},
     "NCF, all clients of ML-100K": {"model.name": "ncf", "train.rounds": 2},
     "W1, secure aggregation, users with 100 ratings": {**_W1, **_SECURE, "train.rounds": 4},
-    "W3, 10 rounds": {**_W3, "train.rounds": 10},
+    "W3 of 4,000 users, 10 rounds": {**_W3, **_FEWER, "train.rounds": 10},
 }
 """Name -> configuration keys."""
 

@@ -167,9 +167,9 @@ def features(counts: Counts, term: str) -> list[float]:
 
     Args:
         counts: of a run.
-        term: "round" (without evaluation and checkpoint), "evaluate" (once),
-            "checkpoint" (once), "end" (start, test and export), or "bytes" (of a round,
-            in one direction).
+        term: "round" (without evaluation and checkpoint), "evaluate" (once), "test" (the
+            same counts, of the test), "checkpoint" (once), "end" (start, export, and of the
+            test what a validation does not have), or "bytes" (of a round, in one direction).
 
     Returns:
         One number for each coefficient, in a fixed order.
@@ -184,7 +184,8 @@ def features(counts: Counts, term: str) -> list[float]:
                   pairs, dense, pairs * c.elements],
         "evaluate": [1.0, c.users, float(c.users) * c.items, c.users * c.valid_neighbours],
         "checkpoint": [1.0, c.elements + c.personal],
-        "end": [1.0, c.tested, float(c.tested) * c.items, told, float(told) * c.items],
+        "test": [1.0, c.tested, float(c.tested) * c.items, told],
+        "end": [1.0, c.tested, c.elements + c.personal, float(told) * c.items],
         "bytes": [c.clients, c.rows, c.clients * c.elements, pairs],
     }[term]  # fmt: skip
 

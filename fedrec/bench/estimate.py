@@ -89,7 +89,7 @@ def foretell(counts: Counts, fit: Fit, load: float) -> Estimate:
         "rounds": counts.rounds * one("round"),
         "evaluate": counts.evaluations * one("evaluate"),
         "checkpoint": counts.checkpoints * one("checkpoint"),
-        "end": one("end"),
+        "end": one("end") + _dot(fit.seconds["evaluate"], features(counts, "test")),
     }
     wire = features(counts, "bytes")
     return Estimate(

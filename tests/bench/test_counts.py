@@ -89,13 +89,15 @@ def test_every_term_is_a_sum_of_counts() -> None:
     work = [200, counts.samples, counts.blocks, counts.steps, 2 * 600]
     assert features(counts, "round") == [1.0, *work, 0, 0, 0]
     assert features(counts, "evaluate") == [1.0, 200, 200 * 150, 0]
-    assert features(counts, "end") == [1.0, 200, 200 * 150, 0, 0]
+    assert features(counts, "test") == [1.0, 200, 200 * 150, 0]
+    assert features(counts, "end") == [1.0, 200, 600 + 800, 0]
     assert features(counts, "checkpoint") == [1.0, 600 + 800]
     assert features(counts, "bytes")[:3] == [200, counts.rows, 200 * 600]
     secure = replace(counts, neighbours=10, valid_neighbours=20, test_neighbours=30)
     assert features(secure, "round")[6:] == [2_000, 200 * 600, 2_000 * 600]
     assert features(secure, "evaluate")[3] == 4_000
-    assert features(secure, "end")[3:] == [6_000, 6_000 * 150]
+    assert features(secure, "test")[3] == 6_000
+    assert features(secure, "end")[3] == 6_000 * 150
 
 
 def test_short_runs_are_not_worth_an_estimate() -> None:

@@ -41,7 +41,7 @@ FIT = Fit(
         "round": [0.1, 1e-3, 1e-6, 5e-3, 2e-3, 1e-6, 1e-4, 1e-8, 1e-9],
         "evaluate": [0.0, 1e-3, 0.0, 1e-4],
         "checkpoint": [0.01, 1e-7],
-        "end": [0.06, 1e-3, 0.0, 1e-4, 1e-9],
+        "end": [0.05, 1e-3, 1e-6, 1e-9],
     },
     bytes_up=[0.0, 132.0, 0.0, 0.0],
     bytes_down=[0.0, 0.0, 4.0, 0.0],
@@ -71,16 +71,16 @@ def test_an_estimate_by_hand() -> None:
     assert found.round_s == pytest.approx(0.1 + 0.1 + 0.05 + 0.01 + 0.024 + 0.06)
     assert found.parts == pytest.approx(
         {"start": 4, "load": 2, "compile": 1, "rounds": 6.88, "evaluate": 3.6,
-         "checkpoint": 0.38, "end": 1}
+         "checkpoint": 0.38, "end": 0.05 + 0.94 + 0.09 + 0.94}
     )  # fmt: skip
-    assert found.seconds == pytest.approx(18.86)
+    assert found.seconds == pytest.approx(19.88)
     assert found.bytes_up == 20 * 132 * 4e4
     assert found.bytes_down == 20 * 4 * 100 * 60_000
     # shared x 40, personal x 16, interactions x 100, samples of a block x 1024
     held = 2_400_000 + 480_000 + 9_800_000 + 30_720_000
     assert found.memory_mib == pytest.approx(800 + held / 2**20)
     assert found.line() == (
-        "estimated: 19 s (0.344 s a round), 841 MiB of memory, clients send 100.7 MiB and "
+        "estimated: 20 s (0.344 s a round), 841 MiB of memory, clients send 100.7 MiB and "
         "receive 457.8 MiB"
     )
 
@@ -133,8 +133,8 @@ def test_reality_is_held_against_an_estimate() -> None:
     found = foretell(COUNTS, FIT, 0)
     cost = {"total_s": 23.72, "round_s_median": 0.344, "peak_rss_mib": 820.0,
             "bytes_up_per_client": 52800, "bytes_down_per_client": 120_000}  # fmt: skip
-    told = compare(found, {"systems": [{"cost": cost}]}, took=33.72)
-    assert told["seconds"]["error"] == pytest.approx(-0.5)  # 16.86 s were foretold
+    told = compare(found, {"systems": [{"cost": cost}]}, took=35.76)
+    assert told["seconds"]["error"] == pytest.approx(-0.5)  # 17.88 s were foretold
     assert told["rounds_s"]["error"] == pytest.approx(-0.5)
     assert told["round_s"]["error"] == pytest.approx(0, abs=1e-9)
     assert told["bytes_up"]["error"] == pytest.approx(0)
