@@ -33,5 +33,6 @@ def evaluate(message: Message, context: Context) -> Message:
         clients,
         request.part,
         bootstrap=request.bootstrap,
+        round_number=request.moment.base_round,
     )
     return Message(EvaluateReply(sums).pack(), reply_to=message)

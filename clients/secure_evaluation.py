@@ -56,4 +56,5 @@ def evaluation(
     if request.part == "test":  # it ends a run
         forget_key(here.directory / request.moment.session)
     own = personal.take(here.positions(clients))
-    return evaluation_vectors(here.setup, request.shared, own, clients, request.part, layout)
+    base = request.moment.base_round
+    return evaluation_vectors(here.setup, request.shared, own, clients, request.part, layout, base)

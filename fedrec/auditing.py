@@ -191,6 +191,7 @@ def _system(setup: Setup, state: State) -> SystemResult:
         everyone,
         "test",
         bootstrap=config.evaluate.bootstrap,
+        round_number=state.round_number,
     )
     metrics, ci95 = summarise(config, population, sums, "test")
     return SystemResult(

@@ -96,7 +96,7 @@ class ClientsSection(Section):
 class ModelSection(Section):
     """The recommender."""
 
-    name: str = Field("mf", description="mf, ncf, or keras for a model of your own")
+    name: str = Field("mf", description="mf, ncf, head, or keras for a model of your own")
     dim: int = Field(32, ge=1, description="embedding size d")
     loss: Literal["logistic", "bpr", "squared"] = Field(
         "logistic", description="squared is for ratings (data.feedback = explicit) and for FCF"
@@ -109,7 +109,7 @@ class ModelSection(Section):
 class TrainSection(Section):
     """Local training, the same for federated, local-only and centralised systems."""
 
-    method: Literal["fedavg", "fedprox", "alternating", "fcf"] = Field(
+    method: Literal["fedavg", "fedprox", "alternating", "fcf", "pfedrec"] = Field(
         "alternating", description="which parameters move when"
     )
     rounds: int = Field(50, ge=0, description="communication rounds")
@@ -121,6 +121,9 @@ class TrainSection(Section):
     )
     optimizer: Literal["sgd", "adam"] = Field("adam", description="the client's optimiser")
     lr: float = Field(0.1, gt=0, description="learning rate of shared parameters on the client")
+    row_lr: float = Field(
+        0.0, ge=0, description="learning rate of table rows on the client; 0: train.lr"
+    )
     personal_lr: float = Field(0.05, gt=0, description="learning rate of personal parameters")
     personal_steps: int = Field(3, ge=1, description="alternating: steps on personal parameters")
     reduction: Literal["mean", "sum"] = Field("sum", description="loss of a batch")
@@ -313,6 +316,11 @@ class EvaluateSection(Section):
         description="validation metric that selects the round; empty: ndcg@10, or rmse for ratings",
     )
     sampled: int = Field(99, ge=0, description="negatives of the sampled protocol; 0: skip it")
+    table: Literal["averaged", "personalised"] = Field(
+        "averaged",
+        description="what a client scores with: what the server sent, or that after the local "
+        "training of the next round, of which nothing is sent or kept",
+    )
     bootstrap: int = Field(1000, ge=0, description="bootstrap replicates; 0: no intervals")
     group: str = Field("", description="user attribute whose groups are compared; empty: none")
 

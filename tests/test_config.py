@@ -57,7 +57,8 @@ def test_a_file_and_overrides(tmp_path):
     ("flat", "message"),
     [
         ({"train.round": 1}, r"unknown configuration key 'train.round'. Did you mean 'train.rounds'\?"),
-        ({"train.weight_lr": 1.0}, r"Did you mean 'server.weight_lr'\?"),
+        ({"train.weight_lr": 1.0}, r"Did you mean 'train.row_lr'\?"),
+        ({"train.lazy_rows": True}, r"Did you mean 'server.lazy_rows'\?"),
         ({"rounds": 1}, r"unknown configuration key 'rounds'"),
         ({"train.rounds": -1}, r"train.rounds = -1: .*greater than or equal to 0"),
         ({"train.rounds": "many"}, r"train.rounds = 'many': .*integer"),

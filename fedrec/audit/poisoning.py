@@ -23,8 +23,8 @@ from fedrec.robust.attacks import ATTACKS, Plot, make_plot, poison
 from fedrec.robust.checks import cohort
 from fedrec.robust.exposed import exposure
 from fedrec.robust.rules import check_count, check_defences, defend
-from fedrec.training.node import Setup, derive_personal, evaluate_node, personal_users
-from fedrec.training.scoring import make_scorer
+from fedrec.training.node import Setup, evaluate_node, personal_users
+from fedrec.training.tuning import client_scorer
 
 
 @dataclass(frozen=True)
@@ -108,10 +108,16 @@ def measure(setup: Setup, state: State, plot: Plot, defence: str) -> Outcome:
     users = personal_users(setup, honest)
     personal = state.personal.take(users)
     sums = evaluate_node(
-        setup, state.shared, personal, honest, "test", bootstrap=config.audit.bootstrap
+        setup,
+        state.shared,
+        personal,
+        honest,
+        "test",
+        bootstrap=config.audit.bootstrap,
+        round_number=state.round_number,
     )
     metric = f"full.ndcg@{k}"
-    shown = exposed(setup, state, users, plot.target, k)
+    shown = exposed(setup, state, honest, plot.target, k)
     return Outcome(
         plot.attack,
         defence,
@@ -124,10 +130,11 @@ def measure(setup: Setup, state: State, plot: Plot, defence: str) -> Outcome:
     )
 
 
-def exposed(setup: Setup, state: State, users: NDArray[np.int64], target: int, k: int) -> Scores:
+def exposed(setup: Setup, state: State, clients: NDArray[np.int64], target: int, k: int) -> Scores:
     """Return for each user whether the target is among the top K unseen items (`exposure`)."""
-    own = derive_personal(setup, state.shared, state.personal.take(users), users)
-    score = make_scorer(setup.model, state.shared, own, users, setup.population)
+    users = personal_users(setup, clients)
+    own = state.personal.take(users)
+    score = client_scorer(setup, state.shared, own, clients, state.round_number)
     return Scores(users, exposure(score, setup.population, users, target, k))
 
 

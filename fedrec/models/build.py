@@ -15,7 +15,7 @@ from fedrec.config import Config, integers
 from fedrec.errors import ModelError, nearest
 from fedrec.models.recommender import Recommender
 
-MODELS = ("mf", "ncf", "keras")
+MODELS = ("mf", "ncf", "head", "keras")
 
 
 def build_model(config: Config) -> Recommender:
@@ -37,6 +37,15 @@ def build_model(config: Config) -> Recommender:
         return MatrixFactorisation(model.dim, model.loss, model.init, explicit, limits)
     if model.loss == "bpr":
         raise ModelError(f"model.loss = 'bpr' is for model.name = 'mf', not {model.name!r}")
+    if model.name == "head":
+        from fedrec.models.head import ScoreHead
+
+        if model.loss != "logistic":
+            raise ModelError(
+                f"model.name = 'head' needs model.loss = 'logistic', not {model.loss!r}: it learns "
+                "from implicit feedback"
+            )
+        return ScoreHead(model.dim, model.init)
     if model.name == "ncf":
         from fedrec.models.ncf import build_ncf
 

@@ -109,14 +109,14 @@ class MatrixFactorisation:
         import tensorflow as tf
 
         q, p, weight = rows["item"], personal["user"], batch["weight"]
-        x = _dot(q, p)
+        x = dot(q, p)
         if self.pairwise:
             n = rows["negative"]
-            behind = _dot(n, p) - x
+            behind = dot(n, p) - x
             c = -weight * tf.sigmoid(behind)
             losses = tf.reduce_sum(weight * tf.nn.softplus(behind), -1)
             both = {"item": Outer(c, p), "negative": Outer(-c, p)}
-            return Gradients(losses, both, {}, {"user": _sum_like(c, q, p) - _sum_like(c, n, p)})
+            return Gradients(losses, both, {}, {"user": sum_like(c, q, p) - sum_like(c, n, p)})
         if self.explicit:
             x += weights["mean"][:, None] + rows["item_bias"][..., 0]
             x += personal["user_bias"][..., 0]
@@ -127,13 +127,13 @@ class MatrixFactorisation:
             c = weight * (tf.sigmoid(x) - batch["label"])
             terms = tf.nn.sigmoid_cross_entropy_with_logits(labels=batch["label"], logits=x)
             losses = tf.reduce_sum(weight * terms, -1)
-        item, user = {"item": Outer(c, p)}, {"user": _sum_like(c, q, p)}
+        item, user = {"item": Outer(c, p)}, {"user": sum_like(c, q, p)}
         if not self.explicit:
             return Gradients(losses, item, {}, user)
         bias = personal["user_bias"]
         ones = tf.ones_like(bias)
         item["item_bias"] = Outer(c, ones)
-        user["user_bias"] = _sum_like(c, tf.ones_like(rows["item_bias"]), bias)
+        user["user_bias"] = sum_like(c, tf.ones_like(rows["item_bias"]), bias)
         return Gradients(losses, item, {"mean": tf.reduce_sum(c, -1)}, user)
 
     def score(
@@ -149,7 +149,7 @@ class MatrixFactorisation:
         return tf.clip_by_value(score, *self.rating_range)
 
 
-def _dot(q: Tensor, p: Tensor) -> Tensor:
+def dot(q: Tensor, p: Tensor) -> Tensor:
     """Return the products of rows [N, K, d] with vectors [N, 1 or K, d], [N, K]."""
     import tensorflow as tf
 
@@ -158,7 +158,7 @@ def _dot(q: Tensor, p: Tensor) -> Tensor:
     return tf.reduce_sum(q * p, -1)
 
 
-def _sum_like(c: Tensor, q: Tensor, p: Tensor) -> Tensor:
+def sum_like(c: Tensor, q: Tensor, p: Tensor) -> Tensor:
     """Return ``c * q`` [N, K, d], summed over the samples where p [N, 1, d] is one for all."""
     import tensorflow as tf
 

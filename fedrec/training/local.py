@@ -262,7 +262,8 @@ def _kind(cohort: _Cohort, phase: Phase, before: _Result, *, last: bool) -> Kind
     rank_one = factored and not decays and bool(getattr(model, "rank_one", False))
     factored = rank_one or (factored and _mostly_distinct(cohort, phase))
     moves = (phase.shared, phase.personal, phase.optimizer)
-    return Kind(model, *moves, proximal, decays, factored, rank_one)
+    order = phase.personal_first and phase.shared and phase.personal
+    return Kind(model, *moves, proximal, decays, factored, rank_one, order)
 
 
 def _mostly_distinct(cohort: _Cohort, phase: Phase) -> bool:
@@ -315,6 +316,7 @@ def _plan(
     rates = {
         name: np.float32(getattr(phase, name)) for name in ("lr", "personal_lr", "l2", "prox_mu")
     }
+    rates["row_lr"] = np.float32(phase.row_lr or phase.lr)
     return {
         "ids": {name: samples.fields[name].astype(np.int32)[tiles.source] for name in fields},
         "label": samples.label[tiles.source],

@@ -24,7 +24,10 @@ class Phase:
         epochs: passes over the samples (full batch: number of steps).
         optimizer: "sgd" or "adam", fresh in every round.
         lr: learning rate of rows and weights.
+        row_lr: learning rate of rows, where it is not 0; else `lr`.
         personal_lr: learning rate of personal parameters.
+        personal_first: in every step personal parameters move first, and what is shared
+            then moves along a gradient of its own; False: both at once.
         l2: gradient ``l2 * value`` is added for the rows of a batch (once for each
             sample) and for personal vectors (once for each sample).
         prox_mu: gradient ``prox_mu * (value - received)`` is added to rows and weights.
@@ -37,7 +40,9 @@ class Phase:
     epochs: int = 1
     optimizer: str = "sgd"
     lr: float = 0.1
+    row_lr: float = 0.0
     personal_lr: float = 0.1
+    personal_first: bool = False
     l2: float = 0.0
     prox_mu: float = 0.0
 
@@ -73,6 +78,7 @@ def _minibatch(config: Config) -> Phase:
         epochs=train.epochs,
         optimizer=train.optimizer,
         lr=train.lr,
+        row_lr=train.row_lr,
         personal_lr=train.personal_lr,
         l2=train.l2,
     )
@@ -98,7 +104,7 @@ def _alternating(config: Config) -> tuple[Phase, ...]:
     phase = _minibatch(config)
     return (
         replace(phase, shared=False, batch=0, epochs=config.train.personal_steps),
-        replace(phase, personal=False, batch=0, epochs=1, optimizer="sgd", lr=1.0),
+        replace(phase, personal=False, batch=0, epochs=1, optimizer="sgd", lr=1.0, row_lr=0.0),
     )
 
 
@@ -108,11 +114,17 @@ def _fcf(config: Config) -> tuple[Phase, ...]:
     return (replace(gradient, shared=False, personal=True, solver="closed-form"), gradient)
 
 
+def _pfedrec(config: Config) -> tuple[Phase, ...]:
+    """PFedRec (Zhang et al., IJCAI 2023): for each batch a step of the head, then of the rows."""
+    return (replace(_minibatch(config), personal_first=True),)
+
+
 METHODS = {
     "fedavg": _fedavg,
     "fedprox": _fedprox,
     "alternating": _alternating,
     "fcf": _fcf,
+    "pfedrec": _pfedrec,
 }
 
 

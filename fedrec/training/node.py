@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from fedrec.config import Config, Scalar, integers
 from fedrec.data.batches import Samples, draw_samples, make_blocks, sample_counts
 from fedrec.data.interactions import Catalogue
-from fedrec.data.population import Population, expand
+from fedrec.data.population import Population
 from fedrec.data.populations import load_population as load_population
 from fedrec.evaluation.evaluator import rank_users, rate_users
 from fedrec.evaluation.groups import members
@@ -36,7 +36,7 @@ from fedrec.training.local import CohortUpdate, train_cohort
 from fedrec.training.methods import Method, build_method
 from fedrec.training.pooled import PREFIX, Pooled, first_user
 from fedrec.training.prefetch import Ahead
-from fedrec.training.scoring import Scorer, make_scorer, rating_predictor
+from fedrec.training.scoring import Scorer, rating_predictor
 
 _COPIES = 6  # float32 copies of a sample's rows that a training step holds at once
 
@@ -286,32 +286,6 @@ def _solve(shared: Shared, personal: Personal, samples: Samples, method: Method)
     return Personal({"user": vectors})
 
 
-def derive_personal(
-    setup: Setup, shared: Shared, personal: Personal, users: NDArray[np.int64]
-) -> Personal:
-    """Return personal parameters as they follow from `shared`, where a method derives them.
-
-    Closed-form methods solve them anew on the device before scoring; all others
-    keep what local training left.
-    """
-    if not setup.method.personal_is_derived:
-        return personal
-    population = setup.population
-    at = expand(population.indptr, users)
-    owner = np.repeat(
-        np.arange(len(users)), population.indptr[users + 1] - population.indptr[users]
-    )
-    vectors = solve_users(
-        shared.tables["item"],
-        owner,
-        population.items[at].astype(np.int64),
-        len(users),
-        alpha=setup.method.sampling.alpha,
-        ridge=setup.method.ridge,
-    )
-    return Personal({"user": vectors})
-
-
 def evaluate_node(
     setup: Setup,
     shared: Shared,
@@ -320,6 +294,7 @@ def evaluate_node(
     part: str,
     *,
     bootstrap: int,
+    round_number: int = 0,
 ) -> EvaluationSums:
     """Evaluate the clients of a node on their held-out items; only sums come out.
 
@@ -330,6 +305,7 @@ def evaluate_node(
         clients: int64 [C], ascending.
         part: "valid" or "test".
         bootstrap: number of bootstrap replicates, 0 for none.
+        round_number: the round that `shared` comes from.
 
     Returns:
         Sums over users.
@@ -337,9 +313,10 @@ def evaluate_node(
     Raises:
         ModelError: if scores are not finite.
     """
+    from fedrec.training.tuning import client_scorer  # which trains by `train_block` above
+
     users = personal_users(setup, clients)
-    own = derive_personal(setup, shared, personal, users)
-    scorer = make_scorer(setup.model, shared, own, users, setup.population)
+    scorer = client_scorer(setup, shared, personal, clients, round_number)
     return evaluate_scorer(setup, scorer, users, part, bootstrap=bootstrap)
 
 

@@ -23,22 +23,22 @@ def compile_score(model: Recommender, own_rows: bool = False) -> Callable[..., A
 
     Args:
         model: the model, written for one client.
-        own_rows: tables are [b, I, d], one for each client (local-only training).
+        own_rows: tables are [b, I, d] and weights [b, ...], one of each client.
     """
 
     def run(weights: Tensors, personal: Tensors, tables: Tensors, history: Tensor) -> Tensor:
         def one_client(one: Mapping[str, Any]) -> Tensor:
             vectors = {name: value[None] for name, value in one["personal"].items()}
-            mine = one["tables"] if own_rows else tables
+            mine, dense = (one["tables"], one["weights"]) if own_rows else (tables, weights)
             inputs = {r.name: mine[r.table] for r in model.row_inputs if r.field == "item"}
-            return model.score(weights, vectors, inputs, one["history"])
+            return model.score(dense, vectors, inputs, one["history"])
 
         stacked: dict[str, Any] = {"personal": personal, "history": history}
         if own_rows:
-            stacked["tables"] = tables
+            stacked |= {"tables": tables, "weights": weights}
         return tf.vectorized_map(one_client, stacked, fallback_to_while_loop=False)
 
-    return compile_once(run, (0, 1, 1, 2))
+    return compile_once(run, (1 if own_rows else 0, 1, 1, 2))
 
 
 def make_scorer(

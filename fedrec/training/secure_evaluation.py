@@ -12,8 +12,8 @@ from fedrec.evaluation.encoding import Encoded, Sizes, SumsLayout, encode_client
 from fedrec.evaluation.ranking import METRICS
 from fedrec.params import Personal, Shared
 from fedrec.robust.exposed import names
-from fedrec.training.node import Setup, derive_personal, measure, personal_users, user_groups
-from fedrec.training.scoring import make_scorer
+from fedrec.training.node import Setup, measure, personal_users, user_groups
+from fedrec.training.tuning import client_scorer
 
 LARGEST_ERROR = 2.0
 """Errors of predicted ratings count up to this many ranges of the ratings."""
@@ -53,6 +53,7 @@ def evaluation_vectors(
     clients: NDArray[np.int64],
     part: str,
     layout: SumsLayout,
+    round_number: int = 0,
 ) -> Iterator[tuple[int, Encoded]]:
     """Evaluate clients in one go, and encode the sums of each.
 
@@ -63,6 +64,7 @@ def evaluation_vectors(
         clients: int64 [C], ascending.
         part: "valid" or "test".
         layout: of the vectors.
+        round_number: the round that `shared` comes from.
 
     Returns:
         An iterator over (client, vectors), each client once.
@@ -71,8 +73,7 @@ def evaluation_vectors(
         ModelError: if scores are not finite.
     """
     users = personal_users(setup, clients)
-    own = derive_personal(setup, shared, personal, users)
-    scorer = make_scorer(setup.model, shared, own, users, setup.population)
+    scorer = client_scorer(setup, shared, personal, clients, round_number)
     values = measure(setup, scorer, users, part)
     owner = np.searchsorted(clients, setup.population.client_of_user[values.users])
     groups = user_groups(setup) if layout.groups else {}

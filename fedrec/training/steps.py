@@ -9,7 +9,7 @@ step stand in tiles [n, K] of one client each (see `fedrec.data.tiles`).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -26,7 +26,8 @@ Plan = Mapping[str, Any]
 """What the steps see, as tensors: "ids" and "label", "weight" [N, K]; "batch" (within the
 step) and "tile_client" [N]; "client", "mass" and "first_tile" (within the step) [M]; the
 starts of `Tiles`; "num_clients"; "reads", "writes": entity -> field ->
-(cell, slot, start); "owner": table -> int32 [T]; "lr", "personal_lr", "l2", "prox_mu"."""
+(cell, slot, start); "owner": table -> int32 [T]; "lr", "row_lr", "personal_lr", "l2",
+"prox_mu"."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Kind:
             reads are also kept as rows.
         rank_one: factors are one number a sample and one vector a batch; otherwise one
             vector a sample.
+        personal_first: in a step personal parameters move first, the rest after them.
     """
 
     model: Recommender
@@ -54,6 +56,14 @@ class Kind:
     decays: bool
     factored: bool
     rank_one: bool
+    personal_first: bool = False
+
+    @property
+    def turns(self) -> tuple[Kind, ...]:
+        """What moves in a step, one after the other, each along a gradient of its own."""
+        if not self.personal_first:
+            return (self,)
+        return (replace(self, shared=False), replace(self, personal=False))
 
     @property
     def tables(self) -> tuple[str, ...]:
@@ -128,11 +138,14 @@ def compile_phase(kind: Kind) -> Callable[..., Any]:
             s: Tensor, state: State, moments: Moments, out: dict[str, Any]
         ) -> tuple[Tensor, State, Moments, dict[str, Any]]:
             step = _read(parts, s % distinct, first + s)
-            found = _gradients(kind, start, state, step, plan["l2"])
-            told = {"loss": tf.math.segment_sum(found.losses, step.segment)}
-            if kind.factored:
-                told |= _factors(kind, found, step, plan)
-            state, moments = _move(kind, start, state, moments, found, step, plan)
+            told: dict[str, Tensor] = {}
+            for turn in kind.turns:
+                found = _gradients(turn, start, state, step, plan["l2"])
+                if not told:
+                    told = {"loss": tf.math.segment_sum(found.losses, step.segment)}
+                if kind.factored:
+                    told |= _factors(turn, found, step, plan)
+                state, moments = _move(turn, start, state, moments, found, step, plan)
             return s + 1, state, moments, {n: out[n].write(s, told[n]) for n in names}
 
         empty = {
@@ -285,7 +298,9 @@ def _factors(kind: Kind, found: Gradients, step: _Step, plan: Plan) -> dict[str,
     """
     out = {}
     for r in kind.model.row_inputs:
-        grad, rate = found.rows[r.name], plan["personal_lr" if r.entity == "user" else "lr"]
+        if r.table not in kind.tables:
+            continue
+        grad, rate = found.rows[r.name], plan["personal_lr" if r.entity == "user" else "row_lr"]
         if not kind.rank_one:
             wide = _written_out(grad)
             out[f"vector/{r.name}"] = -rate * tf.reshape(wide, [-1, wide.shape[-1]])
@@ -348,7 +363,7 @@ def _move_rows(
     """Take one step on the rows of a table: those of the step's samples, or all that coast."""
     inputs = [r for r in kind.model.row_inputs if r.table == table]
     own = inputs[0].entity == "user"
-    value, rate = state["rows"][table], plan["personal_lr"] if own else plan["lr"]
+    value, rate = state["rows"][table], plan["personal_lr"] if own else plan["row_lr"]
     parts = [_row_gradients(found.rows[r.name], *step.writes[r.field]) for r in inputs]
     grad, where = (tf.concat(part, 0) for part in zip(*parts, strict=True))
     pull = kind.proximal and not own

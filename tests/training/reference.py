@@ -7,7 +7,7 @@ client's samples and the addressed words that shuffle them, no more.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import sqrt
 from typing import Any
 
@@ -38,6 +38,8 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
 
 def mf_step(client: Client, sample: dict[str, Any], kind: str, explicit: bool) -> Any:
     """Loss of one sample, and its gradients: of rows (by key), weights, personal."""
+    if kind == "head":
+        return head_step(client, sample)
     p = client.personal["user"]
     q = client.rows["item", sample["item"]]
     if kind == "bpr":
@@ -60,6 +62,15 @@ def mf_step(client: Client, sample: dict[str, Any], kind: str, explicit: bool) -
         rows.append((("item_bias", sample["item"]), np.array([g])))
         weights, personal["user_bias"] = {"mean": np.array(g)}, np.array([g])
     return loss, rows, weights, personal
+
+
+def head_step(client: Client, sample: dict[str, Any]) -> Any:
+    """The same for a score head: there is no user vector, weights and bias are personal."""
+    w, q, y = client.personal["head"], client.rows["item", sample["item"]], sample["label"]
+    s = w @ q + client.personal["bias"][0]
+    g = sigmoid(s) - y
+    own = {"head": g * q, "bias": np.array([g])}
+    return np.log1p(np.exp(-s)) + (1 - y) * s, [(("item", sample["item"]), g * w)], {}, own
 
 
 def move(client: Client, key: Any, value: np.ndarray, grad: Any, lr: float, adam: bool) -> Any:
@@ -85,6 +96,8 @@ class Rule:
     epochs: int = 1
     adam: bool = False
     lr: float = 0.1
+    row_lr: float = 0.0
+    personal_first: bool = False
     personal_lr: float = 0.1
     l2: float = 0.0
     prox_mu: float = 0.0
@@ -97,13 +110,14 @@ def rules(config: Config) -> list[Rule]:
     """The phases of each method, from its paper and not from `fedrec.training.methods`."""
     train = config.train
     base: dict[str, Any] = {
-        "kind": config.model.loss,
+        "kind": "head" if config.model.name == "head" else config.model.loss,
         "explicit": config.data.feedback == "explicit",
         "mean": train.reduction == "mean",
     }
     rates: dict[str, Any] = {
         "adam": train.optimizer == "adam",
         "lr": train.lr,
+        "row_lr": train.row_lr,
         "personal_lr": train.personal_lr,
         "l2": train.l2,
     }
@@ -115,7 +129,9 @@ def rules(config: Config) -> list[Rule]:
     if train.method == "fcf":
         return [Rule(**{**base, "mean": False}, lr=1.0, personal=False)]
     mu = train.prox_mu if train.method == "fedprox" else 0.0
-    return [Rule(**base, **rates, batch=train.batch, epochs=train.epochs, prox_mu=mu)]
+    first = train.method == "pfedrec"
+    passes: dict[str, Any] = {"batch": train.batch, "epochs": train.epochs}
+    return [Rule(**base, **rates, **passes, prox_mu=mu, personal_first=first)]
 
 
 def list_samples(samples: Samples, client: int) -> tuple[list[dict[str, Any]], np.ndarray]:
@@ -146,6 +162,12 @@ def step(client: Client, start: Client, batch: list, rule: Rule) -> None:
     size = sum(s["weight"] for s in batch)
     if size == 0:
         return
+    if rule.personal_first:  # the head, then the rows, with the head as it is by then
+        step(client, start, batch, replace(rule, personal_first=False, shared=False))
+        loss, client.steps = client.loss, client.steps - 1
+        step(client, start, batch, replace(rule, personal_first=False, personal=False))
+        client.loss = loss
+        return
     over = size if rule.mean else 1.0
     rows = {key: np.zeros_like(value) for key, value in client.rows.items()}
     weights = {name: np.zeros_like(value) for name, value in client.weights.items()}
@@ -170,7 +192,7 @@ def finish(
     if rule.shared:
         for key, value in client.rows.items():
             grad = rows[key] + rule.prox_mu * (value - start.rows[key])
-            client.rows[key] = move(client, key, value, grad, rule.lr, rule.adam)
+            client.rows[key] = move(client, key, value, grad, rule.row_lr or rule.lr, rule.adam)
         for name, value in client.weights.items():
             grad = weights[name] + rule.prox_mu * (value - start.weights[name])
             client.weights[name] = move(client, name, value, grad, rule.lr, rule.adam)

@@ -18,6 +18,7 @@ from tests.training.cohorts import SIZES, random_population, relative, setup_of
 from tests.training.reference import Client, list_samples, rules, solve_user, train
 
 EXPLICIT = {"data__feedback": "explicit", "model__loss": "squared"}
+HEAD = {"model__name": "head", "train__method": "pfedrec"}
 CASES: dict[str, dict[str, Any]] = {
     "fedavg": {},
     "fedavg sum l2": {"train__reduction": "sum", "train__l2": 0.1, "train__lr": 0.05},
@@ -54,6 +55,13 @@ CASES: dict[str, dict[str, Any]] = {
     "ratings adam l2": {**EXPLICIT, "train__optimizer": "adam", "train__lr": 0.05,
                         "train__personal_lr": 0.05, "train__l2": 0.1},
     "ratings alternating": {**EXPLICIT, "train__method": "alternating", "train__lr": 0.1},
+    "rows at a rate of their own": {**EXPLICIT, "train__lr": 0.001, "train__row_lr": 0.5},
+    "pfedrec": {**HEAD, "train__row_lr": 20.0, "train__epochs": 2},
+    "pfedrec l2": {**HEAD, "train__row_lr": 5.0, "train__l2": 0.05},
+    "pfedrec adam": {**HEAD, "train__optimizer": "adam", "train__lr": 0.05,
+                     "train__personal_lr": 0.03},
+    "pfedrec with user vectors": {"train__method": "pfedrec", "train__lr": 0.5},
+    "pfedrec full batch": {**HEAD, "train__batch": 0, "train__epochs": 3, "train__lr": 5.0},
 }  # fmt: skip
 
 
@@ -134,7 +142,8 @@ def worst(ours: list[dict[str, np.ndarray]], exact: list[dict[str, np.ndarray]])
 def compare(name: str, **more: Any) -> tuple[dict[str, float], dict[str, float]]:
     """Errors of `train_cohort`, and of the reference itself run in float32."""
     setup = setup_of(
-        random_population(SIZES, 60, ratings="ratings" in name), **{**CASES[name], **more}
+        random_population(SIZES, 60, ratings="data__feedback" in CASES[name]),
+        **{**CASES[name], **more},
     )
     clients = np.arange(setup.population.num_clients)
     shared, personal = init_shared(setup), init_personal(setup, clients)

@@ -21,7 +21,6 @@ from fedrec.training import node
 from fedrec.training.closed_form import solve_users
 from fedrec.training.node import (
     Setup,
-    derive_personal,
     evaluate_node,
     init_personal,
     init_shared,
@@ -31,6 +30,7 @@ from fedrec.training.node import (
     train_node,
     training_blocks,
 )
+from fedrec.training.tuning import derive_personal
 from tests.training.cohorts import SIZES, random_population, relative, setup_of
 from tests.training.reference import sigmoid
 

@@ -1,0 +1,132 @@
+"""What a client scores with: personal parameters derived anew, or a table of its own.
+
+Closed-form users are solved for the received table.  With `evaluate.table =
+"personalised"` a client first trains on its own interactions as it would in the next
+round, from the latest table, and scores with the rows, weights and personal parameters
+that this leaves.  Where all clients train in all rounds this is exactly what they hold
+after that round, before the server averages; it also serves clients that were not
+drawn for long, and no client has to keep rows between rounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from fedrec.data.population import expand
+from fedrec.params import Personal, Shared
+from fedrec.training.closed_form import solve_users
+from fedrec.training.local import CohortUpdate
+from fedrec.training.node import Setup, personal_users, train_block
+from fedrec.training.scoring import Scorer, compile_score, histories, make_scorer
+
+_TABLE_BYTES = 64 << 20  # tables of their own that are scored at once
+
+
+def client_scorer(
+    setup: Setup,
+    shared: Shared,
+    personal: Personal,
+    clients: NDArray[np.int64],
+    round_number: int,
+) -> Scorer:
+    """Return a scorer over the users of some clients.
+
+    Args:
+        setup: the prepared configuration.
+        shared: what the server sent.
+        personal: stacked like `personal_users(setup, clients)`.
+        clients: int64 [C], ascending.
+        round_number: the round that `shared` comes from, from 0; a client that trains
+            before it scores draws the samples of the round after it.
+
+    Returns:
+        A function from local users int64 [b] to float32 [b, I].
+    """
+    if setup.config.evaluate.table == "personalised":
+        return _tuned_scorer(setup, shared, personal, clients, round_number + 1)
+    users = personal_users(setup, clients)
+    own = derive_personal(setup, shared, personal, users)
+    return make_scorer(setup.model, shared, own, users, setup.population)
+
+
+def derive_personal(
+    setup: Setup, shared: Shared, personal: Personal, users: NDArray[np.int64]
+) -> Personal:
+    """Return personal parameters as they follow from `shared`, where a method derives them.
+
+    Closed-form methods solve them anew on the device before scoring; all others
+    keep what local training left.
+    """
+    if not setup.method.personal_is_derived:
+        return personal
+    population = setup.population
+    at = expand(population.indptr, users)
+    owner = np.repeat(
+        np.arange(len(users)), population.indptr[users + 1] - population.indptr[users]
+    )
+    vectors = solve_users(
+        shared.tables["item"],
+        owner,
+        population.items[at].astype(np.int64),
+        len(users),
+        alpha=setup.method.sampling.alpha,
+        ridge=setup.method.ridge,
+    )
+    return Personal({"user": vectors})
+
+
+def _tuned_scorer(
+    setup: Setup,
+    shared: Shared,
+    personal: Personal,
+    clients: NDArray[np.int64],
+    round_number: int,
+) -> Scorer:
+    """Score each client (of one user) with tables that it trains where it is scored."""
+    run = compile_score(setup.model, own_rows=True)
+    owner = setup.population.client_of_user
+    step = max(1, _TABLE_BYTES // max(1, shared.num_bytes))
+
+    def score(wanted: NDArray[np.int64]) -> NDArray[np.float32]:
+        parts = []
+        for at in range(0, len(wanted), step):
+            users = wanted[at : at + step]
+            block = owner[users]
+            own = personal.take(np.searchsorted(clients, block))
+            update, new = train_block(setup, shared, own, block, round_number)
+            weights = {n: v + update.weights[n] for n, v in shared.weights.items()}
+            parts.append(
+                run(
+                    _constants(weights),
+                    _constants(new.values),
+                    _constants(own_tables(shared, update)),
+                    tf.constant(histories(setup.population, users, setup.model)),
+                ).numpy()
+            )
+        return np.concatenate(parts)
+
+    return score
+
+
+def own_tables(shared: Shared, update: CohortUpdate) -> dict[str, NDArray[np.float32]]:
+    """Return the table of each client, [C, I, d]: the shared one with its own changes.
+
+    Args:
+        shared: what the server sent.
+        update: of C clients.
+    """
+    tables = {}
+    for name, value in shared.tables.items():
+        index = update.index[name]
+        own = np.tile(value, (index.num_clients, *[1] * value.ndim))
+        own[index.client, index.ids] += update.rows[name]
+        tables[name] = own
+    return tables
+
+
+def _constants(arrays: Mapping[str, NDArray]) -> dict[str, tf.Tensor]:
+    return {name: tf.constant(value) for name, value in arrays.items()}
