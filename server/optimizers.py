@@ -3,7 +3,8 @@
 Reddi et al., "Adaptive federated optimization" (ICLR 2021): the mean update of
 the clients is a pseudo-gradient.  With SGD of learning rate 1 this is FedAvg.
 One optimiser serves all tables and another all dense weights.  Where a rule leaves rows
-with a zero gradient alone, or is told to, tables are updated by `row_optimizers`.
+with a zero gradient alone, or is told to, tables are updated by `row_optimizers`, and so are
+dense weights.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from fedrec.config_sections import ServerSection
 from fedrec.params import Shared, SparseRows
 from server.aggregation import MeanUpdate
-from server.row_optimizers import RowOptimizer, check_state, works_on_rows
+from server.row_optimizers import RULES, RowOptimizer, check_state, works_on_rows
 
 Arrays = dict[str, NDArray]
 
@@ -52,7 +53,11 @@ class ServerOptimizer:
             self._tables = RowOptimizer(section, shared.tables)
         else:
             self._tables = _DenseTables(section, shared.tables)
-        self._weights = _Group(section.weight_optimizer, section.weight_lr, shared.weights)
+        self._weights: _RowWeights | _Group
+        if RULES[section.weight_optimizer].exact:
+            self._weights = _RowWeights(section, shared.weights)
+        else:
+            self._weights = _Group(section.weight_optimizer, section.weight_lr, shared.weights)
 
     def apply(self, shared: Shared, update: MeanUpdate, *, in_place: bool = False) -> Shared:
         """Return the parameters after one optimiser step.
@@ -101,6 +106,26 @@ class _DenseTables:
         gradient = self._l2 * table if self._l2 else np.zeros(table.shape, np.float32)
         gradient[update.ids] = self._l2 * table[update.ids] - update.rows
         return gradient
+
+
+class _RowWeights:
+    """A rule on rows over dense weights, each a table of one row.
+
+    The few weights of a small network take Keras longer to hand over than to change.
+    """
+
+    def __init__(self, section: ServerSection, weights: Arrays) -> None:
+        keys = {"table_optimizer": section.weight_optimizer, "table_lr": section.weight_lr}
+        own = section.model_copy(update={**keys, "l2": 0.0})
+        self._rows = RowOptimizer(own, {n: v.reshape(1, -1) for n, v in weights.items()})
+        self.state, self.restore = self._rows.state, self._rows.restore
+
+    def step(self, weights: Arrays, gradients: Arrays) -> Arrays:
+        """Return the weights after one step along these gradients."""
+        flat = {n: v.reshape(1, -1) for n, v in weights.items()}
+        whole = {n: SparseRows(np.zeros(1, np.int64), -gradients[n].reshape(1, -1)) for n in flat}
+        done = self._rows.step(flat, whole, in_place=False)
+        return {n: done[n].reshape(v.shape) for n, v in weights.items()}
 
 
 class _Group:

@@ -48,7 +48,7 @@ def markdown_workloads(figures: Figures) -> str:
             _cell(name, f, "peak_rss_mib", "{:,.0f} MiB"),
         ]
         lines.append(f"| {' | '.join(cells)} |")
-    lines += ["", "In brackets: the most that is promised. Seconds by phase:", ""]
+    lines += ["", "In brackets: the aim, at most. Seconds by phase:", ""]
     lines += [f"| workload | {' | '.join(PHASES)} |", f"|---|{'---:|' * len(PHASES)}"]
     for name, f in found.items():
         cells = [name, *(f"{f['phases'][phase]:.3f}" for phase in PHASES)]

@@ -157,7 +157,7 @@ class _Beside:
     """The yardsticks of a workload, measured right after each round.
 
     The centralised epoch is over the very samples of the round.  Where a round draws
-    its negatives, so would an epoch: the round's own sampling is added to it.
+    its negatives, so would an epoch: drawing them is added to it.
     """
 
     def __init__(self, federation: Federation, *, kept: bool) -> None:
@@ -165,10 +165,12 @@ class _Beside:
         self._central: Centralised | None = None
         self.work = Work(0, 0, 0, 0)
 
-    def measure(self, sampling: float) -> dict[str, float]:
+    def measure(self) -> dict[str, float]:
         """Return the seconds of a centralised epoch, of a copy and of a product."""
         federation, train = self._federation, self._federation.setup.config.train
+        start = time.perf_counter()
         samples = self._samples()
+        drawing = time.perf_counter() - start
         at = np.searchsorted(federation.clients, federation.last_cohort)
         shared, personal = federation.shared, federation.personal.take(at)
         self.work = work_of(samples, shared, personal)
@@ -182,7 +184,7 @@ class _Beside:
         epoch = timed(lambda: central.epoch(columns))
         copies = [floor.copy_seconds() for _ in range(4)]  # the first meets fresh pages
         product = statistics.median(floor.flop_seconds() for _ in range(3)) * self.work.flops
-        extra = 0.0 if self._kept else sampling
+        extra = 0.0 if self._kept else drawing
         copy = statistics.median(copies[1:])
         return {"centralised_s": epoch + extra, "copy_s": copy, "product_s": product}
 
@@ -198,7 +200,7 @@ def _one_round(federation: Federation, watch: Stopwatch, beside: _Beside) -> dic
     watch.take()
     seconds = timed(federation.round)
     phases = watch.take()
-    return {"round_s": seconds, **phases, **beside.measure(phases["sampling"])}
+    return {"round_s": seconds, **phases, **beside.measure()}
 
 
 def _summary(lines: Sequence[Mapping[str, float]], work: Work, clients: int) -> dict[str, Any]:

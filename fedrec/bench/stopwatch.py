@@ -19,6 +19,7 @@ PHASES = ("sampling", "gather", "train", "privacy", "fold", "server", "evaluate"
 
 PROBES: tuple[tuple[str, str, str], ...] = (
     ("fedrec.data.batches", "draw_samples", "sampling"),
+    ("fedrec.training.prefetch", "Ahead.take", "sampling"),  # waiting for them
     ("fedrec.training.node", "train_node", "gather"),  # what is left of it: blocks, copies
     ("fedrec.data.tiles", "lay_out", "gather"),
     ("fedrec.training.rows", "index_tables", "gather"),

@@ -47,4 +47,4 @@ def test_without_fedrec_beside_it_there_is_no_ratio() -> None:
     lines = markdown_peers({"W1": {"pfl-research": figures(0.2, None, 1e-3)}}).splitlines()
     assert lines[2] == "| pfl-research | 0.200 | 500 | – (10) | 0.001 |"
     assert lines[-1].startswith("In brackets")
-    assert lines[-1].endswith("at least.")
+    assert lines[-1].endswith("it was not reached.")
