@@ -140,7 +140,7 @@ class TrainSection(Section):
         "GPUs; parameters, updates and the loss stay float32",
     )
     prefetch: bool = Field(
-        False,
+        True,
         description="draw the samples of the next block of clients in a thread while one trains; "
         "the same results, faster only where processor cores are idle during training",
     )
