@@ -109,7 +109,7 @@ class ModelSection(Section):
 class TrainSection(Section):
     """Local training, the same for federated, local-only and centralised systems."""
 
-    method: Literal["fedavg", "fedprox", "alternating", "fcf", "pfedrec"] = Field(
+    method: Literal["fedavg", "fedprox", "alternating", "fcf", "pfedrec", "fedrecon"] = Field(
         "alternating", description="which parameters move when"
     )
     rounds: int = Field(50, ge=0, description="communication rounds")
@@ -125,7 +125,12 @@ class TrainSection(Section):
         0.0, ge=0, description="learning rate of table rows on the client; 0: train.lr"
     )
     personal_lr: float = Field(0.05, gt=0, description="learning rate of personal parameters")
-    personal_steps: int = Field(3, ge=1, description="alternating: steps on personal parameters")
+    personal_steps: int = Field(
+        3, ge=1, description="alternating: steps on personal parameters; fedrecon: passes"
+    )
+    support: float = Field(
+        0.5, gt=0, lt=1, description="fedrecon: share of interactions to reconstruct from"
+    )
     reduction: Literal["mean", "sum"] = Field("sum", description="loss of a batch")
     l2: float = Field(0.01, ge=0, description="weight of the squared norm of rows and vectors used")
     prox_mu: float = Field(0.01, ge=0, description="fedprox: pull towards the server's parameters")

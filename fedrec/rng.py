@@ -49,6 +49,7 @@ class Purpose(IntEnum):
     EVALUATION_CLIENTS = 19
     SUBSPACE = 20
     ROUNDING = 21
+    SUPPORT = 22
 
 
 def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -20,6 +20,9 @@ from fedrec.systems import (
 NCF = from_flat({"model.name": "ncf"})
 LEAKY = from_flat({"train.negatives_from": "legacy-leaky"})
 FCF = from_flat({"train.method": "fcf", "model.loss": "squared"})
+RECON = from_flat({"train.method": "fedrecon"})
+OWN = from_flat({"train.method": "pfedrec", "model.name": "head", "evaluate.table": "personalised"})
+BOTH = OWN.with_({"train.negatives_from": "legacy-leaky"})
 
 
 @pytest.mark.parametrize(
@@ -34,6 +37,11 @@ FCF = from_flat({"train.method": "fcf", "model.loss": "squared"})
         (LEAKY, "federated", "federated-mf-legacy-leaky"),
         (LEAKY, "local-only", "local-only-mf-legacy-leaky"),
         (LEAKY, "ease", "ease"),
+        (RECON, "federated", "federated-fedrecon"),
+        (RECON, "centralised", "centralised-mf"),
+        (OWN, "federated", "federated-pfedrec-personalised"),
+        (OWN, "local-only", "local-only-head"),
+        (BOTH, "federated", "federated-pfedrec-personalised-legacy-leaky"),
     ],
 )
 def test_a_system_has_one_name(config, system, name):

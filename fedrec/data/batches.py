@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedrec.data.population import Population, expand
+from fedrec.data.support import query_interactions
 from fedrec.data.touched import Touched
 from fedrec.rng import Purpose, draw, integers, keys
 
@@ -33,6 +34,8 @@ class Sampling:
         alpha: all_items: weight 1 + alpha of an interaction, 1 of the others.
         pooled: add the column "user" (centralised training, merchant clients).
         fixed: negatives are drawn once, the same in every round.
+        support: share of a client's interactions that are support, the others are query
+            (see `fedrec.data.support`); 0: they are not split.
     """
 
     negatives: int = 4
@@ -42,6 +45,7 @@ class Sampling:
     alpha: float = 0.0
     pooled: bool = False
     fixed: bool = False
+    support: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +60,7 @@ class Samples:
         order: uint64 [n], addressed words that decide the order within a client.
         num_clients: C.
         touched: the item rows behind the fields, where they are known already.
+        query: bool [n], samples of query interactions; None: they are not split.
     """
 
     client: NDArray[np.int64]
@@ -65,6 +70,7 @@ class Samples:
     order: NDArray[np.uint64]
     num_clients: int
     touched: Touched | None = None
+    query: NDArray[np.bool_] | None = None
 
 
 def _forbidden(population: Population, users: NDArray[np.int64], leaky: bool) -> NDArray[np.bool_]:
@@ -203,7 +209,14 @@ def make_samples(
         fields["user"] = users[owner].reshape(label.shape)
     order = shuffling_words(seed, round_number, users, counts * width)
     columns = {name: value.ravel() for name, value in fields.items()}
-    return Samples(position[owner], columns, label.ravel(), weight.ravel(), order, len(clients))
+    query = None
+    if spec.support:
+        query = query_interactions(seed, round_number, users, counts, spec.support)
+        query = np.repeat(query, width)  # negatives go with their positive
+    client = position[owner]
+    return Samples(
+        client, columns, label.ravel(), weight.ravel(), order, len(clients), query=query
+    )
 
 
 def shuffling_words(

@@ -29,14 +29,17 @@ def system_name(config: Config, system: str = "federated") -> str:
     Returns:
         What is trained and how: "federated-mf", "local-only-ncf"; "federated-fcf" for
         train.method = fcf, which is a way to train federated; a baseline is called
-        what it is.  Training on leaky negatives shows in the name, so that no table
-        can be taken for another.
+        what it is.  Tables of the clients' own and training on leaky negatives show in the
+        name, so that no table can be taken for another.
     """
     if system not in TRAINED:
         return system
     if system == "federated" and config.train.method == "fcf":
         return "federated-fcf"  # its samples are all items: it draws no negatives
-    name = f"{system}-{config.model.name}"
+    own = system == "federated" and config.train.method in ("pfedrec", "fedrecon")
+    name = f"{system}-{config.train.method if own else config.model.name}"
+    if system == "federated" and config.evaluate.table == "personalised":
+        name += "-personalised"
     leaky = config.train.negatives_from != "train" and config.data.feedback == "implicit"
     return f"{name}-{config.train.negatives_from}" if leaky else name
 

@@ -22,6 +22,7 @@ from fedrec.models.recommender import Recommender
 from fedrec.params import Personal, Shared
 from fedrec.training.methods import Method, Phase
 from fedrec.training.optimizers import adam_init
+from fedrec.training.parts import part_of, rows_of_query
 from fedrec.training.rows import (
     FactoredRows,
     Factors,
@@ -126,7 +127,8 @@ def train_cohort(
         The clients' updates.
 
     Raises:
-        ValueError: if a phase is closed-form and there is no solver.
+        ValueError: if a phase is closed-form and there is no solver, or asks for a part of
+            samples that are not split.
     """
     touched = index_tables(model, shared, samples, all_rows=every_row)
     cohort = _Cohort(model, _received(shared, personal), samples, touched, method.reduction)
@@ -144,8 +146,13 @@ def train_cohort(
             result = _Result({**result.state, "personal": still}, (0, {}), nothing, nothing)
             continue
         last = number == len(phases) - 1
-        result = _run_phase(cohort, phase, result, slots if last else None, last=last)
-    return _update(cohort, result)
+        own, places = part_of(samples, touched, phase.part)
+        part = replace(cohort, samples=own, touched=places)
+        result = _run_phase(part, phase, result, slots if last else None, last=last)
+    update = _update(cohort, result)
+    if method.splits and len(samples.client):
+        return rows_of_query(update, part_of(samples, touched, "query")[1], entities(model))
+    return update
 
 
 def _constants(arrays: Mapping[str, NDArray]) -> dict[str, Any]:

@@ -28,6 +28,7 @@ class Phase:
         personal_lr: learning rate of personal parameters.
         personal_first: in every step personal parameters move first, and what is shared
             then moves along a gradient of its own; False: both at once.
+        part: of the samples that it sees: "all", "support" or "query".
         l2: gradient ``l2 * value`` is added for the rows of a batch (once for each
             sample) and for personal vectors (once for each sample).
         prox_mu: gradient ``prox_mu * (value - received)`` is added to rows and weights.
@@ -43,6 +44,7 @@ class Phase:
     row_lr: float = 0.0
     personal_lr: float = 0.1
     personal_first: bool = False
+    part: str = "all"
     l2: float = 0.0
     prox_mu: float = 0.0
 
@@ -57,6 +59,9 @@ class Method:
         sampling: how samples are made.
         reduction: "mean" or "sum" over the samples of a batch.
         ridge: closed-form solver: ridge of the user vectors.
+        fresh: personal parameters start anew in each round.
+        before_scoring: phases that a client runs on its training interactions before it
+            scores; of what they leave only personal parameters are used.
     """
 
     name: str
@@ -64,11 +69,23 @@ class Method:
     sampling: Sampling
     reduction: str = "mean"
     ridge: float = 0.0
+    fresh: bool = False
+    before_scoring: tuple[Phase, ...] = ()
+
+    @property
+    def splits(self) -> bool:
+        """Whether what is shared learns from the query alone."""
+        return any(phase.part == "query" for phase in self.phases)
+
+    @property
+    def personal_is_solved(self) -> bool:
+        """Whether personal parameters are solved for in closed form."""
+        return any(phase.solver == "closed-form" for phase in self.phases)
 
     @property
     def personal_is_derived(self) -> bool:
         """Whether personal parameters are a function of the shared ones and local data."""
-        return any(phase.solver == "closed-form" for phase in self.phases)
+        return self.fresh or self.personal_is_solved
 
 
 def _minibatch(config: Config) -> Phase:
@@ -119,12 +136,26 @@ def _pfedrec(config: Config) -> tuple[Phase, ...]:
     return (replace(_minibatch(config), personal_first=True),)
 
 
+def _fedrecon(config: Config) -> tuple[Phase, ...]:
+    """FedRecon (Singhal et al., NeurIPS 2021): reconstruct from the support, learn from the query.
+
+    First `train.personal_steps` passes over the support with the shared part frozen,
+    then `train.epochs` over the query with the reconstructed part frozen.
+    """
+    phase = _minibatch(config)
+    return (
+        replace(phase, shared=False, part="support", epochs=config.train.personal_steps),
+        replace(phase, personal=False, part="query"),
+    )
+
+
 METHODS = {
     "fedavg": _fedavg,
     "fedprox": _fedprox,
     "alternating": _alternating,
     "fcf": _fcf,
     "pfedrec": _pfedrec,
+    "fedrecon": _fedrecon,
 }
 
 
@@ -150,8 +181,11 @@ def build_method(config: Config, *, pairwise: bool = False, pooled: bool = False
         alpha=train.alpha if fcf else 0.0,
         pooled=pooled,
         fixed=train.resample == "once",
+        support=train.support if train.method == "fedrecon" else 0.0,
     )
     reduction = "sum" if fcf else train.reduction
+    phases, fresh = METHODS[train.method](config), train.method == "fedrecon"
+    before = (replace(phases[0], part="all"),) if fresh else ()
     return Method(
-        train.method, METHODS[train.method](config), sampling, reduction, ridge=train.ridge
+        train.method, phases, sampling, reduction, train.ridge, fresh=fresh, before_scoring=before
     )

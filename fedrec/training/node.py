@@ -232,6 +232,8 @@ def train_block(
     """
     if samples is None:
         samples = block_samples(setup, clients, round_number)
+    if setup.method.fresh:  # nothing is carried over from earlier rounds
+        personal = init_personal(setup, clients)
     if copies is not None:
         shift = copies[samples.client] * setup.population.num_items
         fields = {n: v if n == "user" else v + shift for n, v in samples.fields.items()}

@@ -1,6 +1,7 @@
 """What a client scores with: personal parameters derived anew, or a table of its own.
 
-Closed-form users are solved for the received table.  With `evaluate.table =
+Closed-form users are solved for the received table, and those of FedRecon are
+reconstructed from all training interactions of the client.  With `evaluate.table =
 "personalised"` a client first trains on its own interactions as it would in the next
 round, from the latest table, and scores with the rows, weights and personal parameters
 that this leaves.  Where all clients train in all rounds this is exactly what they hold
@@ -11,6 +12,7 @@ drawn for long, and no client has to keep rows between rounds.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import tensorflow as tf
@@ -19,8 +21,15 @@ from numpy.typing import NDArray
 from fedrec.data.population import expand
 from fedrec.params import Personal, Shared
 from fedrec.training.closed_form import solve_users
+from fedrec.training.device import train_in_parts
 from fedrec.training.local import CohortUpdate
-from fedrec.training.node import Setup, personal_users, train_block
+from fedrec.training.node import (
+    Setup,
+    init_personal,
+    personal_users,
+    train_block,
+    training_blocks,
+)
 from fedrec.training.scoring import Scorer, compile_score, histories, make_scorer
 
 _TABLE_BYTES = 64 << 20  # tables of their own that are scored at once
@@ -49,7 +58,10 @@ def client_scorer(
     if setup.config.evaluate.table == "personalised":
         return _tuned_scorer(setup, shared, personal, clients, round_number + 1)
     users = personal_users(setup, clients)
-    own = derive_personal(setup, shared, personal, users)
+    if setup.method.before_scoring:
+        own = reconstruct(setup, shared, clients, round_number + 1)
+    else:
+        own = derive_personal(setup, shared, personal, users)
     return make_scorer(setup.model, shared, own, users, setup.population)
 
 
@@ -61,7 +73,7 @@ def derive_personal(
     Closed-form methods solve them anew on the device before scoring; all others
     keep what local training left.
     """
-    if not setup.method.personal_is_derived:
+    if not setup.method.personal_is_solved:
         return personal
     population = setup.population
     at = expand(population.indptr, users)
@@ -77,6 +89,36 @@ def derive_personal(
         ridge=setup.method.ridge,
     )
     return Personal({"user": vectors})
+
+
+def reconstruct(
+    setup: Setup, shared: Shared, clients: NDArray[np.int64], round_number: int
+) -> Personal:
+    """Return personal parameters reconstructed from all training interactions of clients.
+
+    Args:
+        setup: the prepared configuration.
+        shared: what the server sent.
+        clients: int64 [C], ascending.
+        round_number: whose samples are drawn.
+
+    Returns:
+        Stacked like `personal_users(setup, clients)`; of clients without interactions
+        what they start from.
+    """
+    only = replace(setup, method=replace(setup.method, phases=setup.method.before_scoring))
+    users, start = personal_users(setup, clients), init_personal(setup, clients)
+    values = {name: value.copy() for name, value in start.values.items()}
+
+    def train(block: NDArray[np.int64]) -> tuple[CohortUpdate, Personal]:
+        own = start.take(np.searchsorted(users, personal_users(setup, block)))
+        return train_block(only, shared, own, block, round_number)
+
+    for block, (_, new) in train_in_parts(training_blocks(only, clients), train):
+        mine = np.searchsorted(users, personal_users(setup, block))
+        for name, value in new.values.items():
+            values[name][mine] = value
+    return Personal(values)
 
 
 def _tuned_scorer(

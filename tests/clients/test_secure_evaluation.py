@@ -89,6 +89,13 @@ def test_ratings(small_run: Make, tmp_path: Path) -> None:
     assert set(means(found)) == {"rating.rmse", "rating.mae"}
 
 
+def test_tables_of_the_clients_own_are_summed_in_secret_too(small_run: Make) -> None:
+    keys = {"train__method": "fedavg", "evaluate__table": "personalised"}
+    found = means(summed(node(small_run, **keys)))
+    assert found == pytest.approx(means(plain(node(small_run, **keys))), abs=1e-6)
+    assert found != pytest.approx(means(summed(node(small_run))), abs=1e-3)
+
+
 @pytest.mark.parametrize("stage", ["advertise", "share", "mask"])
 def test_a_client_lost_at_a_stage_costs_itself_only(small_run: Make, stage: str) -> None:
     here = node(small_run, "valid")

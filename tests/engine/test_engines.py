@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,6 +24,10 @@ from fedrec.wire import flatten_shared
 TOLERANCE = 1e-5
 ROUNDS = 3
 Make = Callable[..., Config]
+
+
+def slow(case: str) -> Any:
+    return pytest.param(case, marks=pytest.mark.slow)
 
 
 def change(config: Config) -> dict[str, NDArray]:
@@ -61,6 +66,11 @@ CASES = {
     "fcf": {
         "train__method": "fcf", "model__loss": "squared", "train__lr": 0.01, "train__negatives": 0,
     },
+    "pfedrec": {
+        "train__method": "pfedrec", "model__name": "head", "train__row_lr": 20.0,
+        "train__reduction": "mean", "server__rows": "mean", "evaluate__table": "personalised",
+    },
+    "fedrecon": {"train__method": "fedrecon", "server__weighting": "samples"},
 }  # fmt: skip
 
 
@@ -83,9 +93,10 @@ def test_merchants_as_clients(small_run: Make) -> None:
 
 
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs the extra ray")
-def test_ray(small_run: Make) -> None:
-    one = run(small_run, "in-process", 1)
-    assert relative_difference(run(small_run, "ray", 2), one) <= TOLERANCE
+@pytest.mark.parametrize("case", ["mf", slow("pfedrec"), slow("fedrecon")])
+def test_ray(small_run: Make, case: str) -> None:
+    one = run(small_run, "in-process", 1, **CASES[case])
+    assert relative_difference(run(small_run, "ray", 2, **CASES[case]), one) <= TOLERANCE
 
 
 @pytest.mark.slow

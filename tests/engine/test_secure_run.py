@@ -72,8 +72,20 @@ def within_bound(config: Config, secure: dict[str, NDArray], plain: dict[str, ND
         {"clients__sampling": "fixed", "clients__per_round": 20},
         {"secure__mode": "malicious-server"},
         {"clients__unit": "merchant", "data__merchants": 4},
+        {"train__method": "pfedrec", "model__name": "head", "evaluate__table": "personalised"},
+        {"train__method": "fedrecon"},
     ],
-    ids=["mf", "ncf", "weights", "seven nodes", "sampled", "malicious", "merchants"],
+    ids=[
+        "mf",
+        "ncf",
+        "weights",
+        "seven nodes",
+        "sampled",
+        "malicious",
+        "merchants",
+        "pfedrec",
+        "fedrecon",
+    ],
 )
 def test_the_plain_result(small_run: Make, keys: Keys) -> None:
     config = small_run("secure", **{**SECURE, **keys})

@@ -98,6 +98,7 @@ class Rule:
     lr: float = 0.1
     row_lr: float = 0.0
     personal_first: bool = False
+    part: str = "all"
     personal_lr: float = 0.1
     l2: float = 0.0
     prox_mu: float = 0.0
@@ -129,6 +130,12 @@ def rules(config: Config) -> list[Rule]:
     if train.method == "fcf":
         return [Rule(**{**base, "mean": False}, lr=1.0, personal=False)]
     mu = train.prox_mu if train.method == "fedprox" else 0.0
+    if train.method == "fedrecon":  # algorithm 1 of the paper
+        own = Rule(**base, **{**rates, "lr": 0.0, "row_lr": 0.0}, batch=train.batch,
+                   epochs=train.personal_steps, part="support", shared=False)  # fmt: skip
+        rows = Rule(**base, **rates, batch=train.batch, epochs=train.epochs,
+                    part="query", personal=False)  # fmt: skip
+        return [own, rows]
     first = train.method == "pfedrec"
     passes: dict[str, Any] = {"batch": train.batch, "epochs": train.epochs}
     return [Rule(**base, **rates, **passes, prox_mu=mu, personal_first=first)]
@@ -140,6 +147,7 @@ def list_samples(samples: Samples, client: int) -> tuple[list[dict[str, Any]], n
     out = [
         {name: int(value[n]) for name, value in samples.fields.items()}
         | {"label": float(samples.label[n]), "weight": float(samples.weight[n])}
+        | {"part": "all" if samples.query is None else ("support", "query")[int(samples.query[n])]}
         for n in mine
     ]
     return out, samples.order[mine]
@@ -148,9 +156,12 @@ def list_samples(samples: Samples, client: int) -> tuple[list[dict[str, Any]], n
 def train(client: Client, start: Client, samples: list, words: np.ndarray, rule: Rule) -> None:
     """Run one phase of local training on one client, in place."""
     client.moments, client.steps, client.loss, total = {}, 0, 0.0, 0.0
+    if rule.part != "all":
+        mine = [n for n, sample in enumerate(samples) if sample["part"] == rule.part]
+        samples, words = [samples[n] for n in mine], words[mine]
     for epoch in range(rule.epochs):
         order = np.argsort(words if epoch == 0 else draw(words, epoch))
-        size = rule.batch or len(samples)
+        size = rule.batch or max(1, len(samples))
         for at in range(0, len(samples), size):
             batch = [samples[n] for n in order[at : at + size]]
             total += sum(s["weight"] for s in batch)

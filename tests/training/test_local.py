@@ -18,6 +18,7 @@ from tests.training.cohorts import SIZES, random_population, relative, setup_of
 from tests.training.reference import Client, list_samples, rules, solve_user, train
 
 EXPLICIT = {"data__feedback": "explicit", "model__loss": "squared"}
+RECON = {"train__method": "fedrecon", "train__support": 0.4}
 HEAD = {"model__name": "head", "train__method": "pfedrec"}
 CASES: dict[str, dict[str, Any]] = {
     "fedavg": {},
@@ -61,6 +62,12 @@ CASES: dict[str, dict[str, Any]] = {
     "pfedrec adam": {**HEAD, "train__optimizer": "adam", "train__lr": 0.05,
                      "train__personal_lr": 0.03},
     "pfedrec with user vectors": {"train__method": "pfedrec", "train__lr": 0.5},
+    "fedrecon": {**RECON, "train__batch": 5, "train__epochs": 2},
+    "fedrecon full batch": {**RECON, "train__batch": 0, "train__epochs": 2, "train__lr": 3.0},
+    "fedrecon adam sum": {**RECON, "train__optimizer": "adam", "train__reduction": "sum",
+                          "train__lr": 0.05, "train__personal_lr": 0.03, "train__l2": 0.02},
+    "fedrecon ratings": {**EXPLICIT, **RECON, "train__lr": 0.1, "train__personal_lr": 0.1},
+    "fedrecon one step": {**RECON, "train__batch": 0, "train__epochs": 1, "train__lr": 1.0},
     "pfedrec full batch": {**HEAD, "train__batch": 0, "train__epochs": 3, "train__lr": 5.0},
 }  # fmt: skip
 
@@ -98,6 +105,9 @@ def reference(
             )
         for rule in rules(setup.config):
             train(client, before, mine, words, rule)
+        if setup.config.train.method == "fedrecon":  # what the support alone names is not sent
+            sent = {s["item"] for s in mine if s["part"] == "query"}
+            client.rows = {key: value for key, value in client.rows.items() if key[1] in sent}
         out.append((before, client))
     return out
 
@@ -105,10 +115,11 @@ def reference(
 def parts(before: Client, after: Client) -> dict[str, np.ndarray]:
     """Every part of the update of one client; rows in the order of their ids."""
     change: dict[str, np.ndarray] = {}
-    for table in sorted({t for t, _ in after.rows}):
+    for table in sorted({t for t, _ in before.rows}):
         ids = sorted(n for t, n in after.rows if t == table)
         rows = [after.rows[table, n] - before.rows[table, n] for n in ids]
-        change[table] = np.array(rows)
+        width = len(next(row for (t, _), row in before.rows.items() if t == table))
+        change[table] = np.reshape(rows, (len(ids), width))
         change[f"ids of {table}"] = np.array(ids)
     for name, value in after.weights.items():
         change[name] = value - before.weights[name]

@@ -60,3 +60,30 @@ def test_samples_follow_the_feedback_and_the_model() -> None:
 def test_fcf_is_for_user_clients() -> None:
     with pytest.raises(ConfigError, match="'fcf' is for clients.unit = 'user', not 'merchant'"):
         from_flat({"train.method": "fcf", "model.loss": "squared", "clients.unit": "merchant"})
+
+
+def test_pfedrec_moves_the_head_before_the_rows() -> None:
+    method = build_method(configuration(train__method="pfedrec", train__row_lr=9.0))
+    (phase,) = method.phases
+    assert (phase.shared, phase.personal, phase.personal_first) == (True, True, True)
+    assert (phase.row_lr, phase.lr, phase.personal_lr) == (9.0, 0.5, 0.3)
+    assert not method.personal_is_derived
+
+
+def test_fedrecon_reconstructs_from_the_support_and_learns_from_the_query() -> None:
+    method = build_method(configuration(train__method="fedrecon", train__support=0.3))
+    first, second = method.phases
+    assert (first.shared, first.personal, first.part, first.epochs) == (False, True, "support", 3)
+    assert (second.shared, second.personal, second.part) == (True, False, "query")
+    assert method.sampling.support == 0.3
+    assert method.personal_is_derived
+    assert method.splits
+    (before,) = method.before_scoring
+    assert (before.part, before.shared) == ("all", False)
+    plain = build_method(configuration())
+    assert (plain.sampling.support, plain.before_scoring, plain.splits) == (0.0, (), False)
+
+
+def test_a_gradient_that_is_sent_as_it_is_has_no_rate_of_rows() -> None:
+    method = build_method(configuration(train__method="alternating", train__row_lr=9.0))
+    assert (method.phases[1].lr, method.phases[1].row_lr) == (1.0, 0.0)
