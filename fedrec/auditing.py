@@ -19,6 +19,7 @@ from fedrec.audit.poisoning import audit_robustness, names_of
 from fedrec.audit.rounds import State, begin, play
 from fedrec.audit.structure import audit_masks
 from fedrec.config import Config, integers, positive_numbers
+from fedrec.config_sums import SUMMED
 from fedrec.engine.server_side import AppServer
 from fedrec.errors import ConfigError
 from fedrec.evaluation.summary import summarise, system_name
@@ -135,6 +136,11 @@ def check(config: Config) -> Setup:
                 f"robust.{key} is of a run: fedrec audit puts every attack of robust.attacks "
                 f"against every defence of robust.defences. Set robust.{key} = 'off'"
             )
+    if config.train.method in SUMMED:
+        raise ConfigError(
+            f"fedrec audit attacks changes of a model, and train.method = {config.train.method!r} "
+            "sends statistics: in clear they are the client's history itself. Audit another method"
+        )
     setup = prepare(config)
     names_of(setup)
     return setup

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fedrec.config import Config, integers
+from fedrec.config_sums import SUMMED
 from fedrec.errors import ConfigError
 from fedrec.evaluation.bootstrap import compare_all
 from fedrec.evaluation.leak_guard import guard
@@ -152,6 +153,10 @@ def _guard(config: Config, tell: OnEvent) -> dict[str, object] | None:
         return None
     if config.data.feedback == "explicit":
         text = "not run: ratings are trained without negatives, there is none to leak through"
+        tell({"event": "note", "text": f"leak guard: {text}"})
+        return None
+    if config.train.method in SUMMED:
+        text = "not run: sums of interactions are solved without negatives, none can leak"
         tell({"event": "note", "text": f"leak guard: {text}"})
         return None
     tell({"event": "note", "text": "leak guard: training a model without communication"})

@@ -9,6 +9,7 @@ import math
 from typing import TYPE_CHECKING
 
 from fedrec.config_attacks import NEEDS_SINGLE, OWN
+from fedrec.config_sums import check_sums
 from fedrec.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
@@ -31,24 +32,25 @@ def check(config: Config) -> None:
     explicit = config.data.feedback == "explicit"
     squared = config.model.loss == "squared"
     method = config.train.method
+    check_sums(config)
     if explicit and not squared:
         raise ConfigError(
             f"data.feedback = 'explicit' predicts ratings and needs model.loss = 'squared', "
             f"not {config.model.loss!r}"
         )
-    if squared and not explicit and method != "fcf":
+    if squared and not explicit and method not in ("fcf", "ials"):
         raise ConfigError(
             "model.loss = 'squared' is for ratings: set data.feedback = 'explicit', "
-            "or train.method = 'fcf'"
+            "or train.method = 'fcf' or 'ials'"
         )
-    if method == "fcf" and (config.model.name != "mf" or explicit or not squared):
+    if method in ("fcf", "ials") and (config.model.name != "mf" or explicit or not squared):
         raise ConfigError(
-            "train.method = 'fcf' solves user vectors in closed form: it needs model.name = 'mf', "
-            "model.loss = 'squared' and data.feedback = 'implicit'"
+            f"train.method = {method!r} solves user vectors in closed form: it needs model.name = "
+            "'mf', model.loss = 'squared' and data.feedback = 'implicit'"
         )
-    if method == "fcf" and config.clients.unit != "user":
+    if method in ("fcf", "ials") and config.clients.unit != "user":
         raise ConfigError(
-            f"train.method = 'fcf' is for clients.unit = 'user', not {config.clients.unit!r}: "
+            f"train.method = {method!r} is for clients.unit = 'user', not {config.clients.unit!r}: "
             "a client solves one user vector. Use train.method = 'alternating'"
         )
     if method != "fcf" and not explicit and config.train.negatives == 0:

@@ -102,6 +102,9 @@ class ModelSection(Section):
         "logistic", description="squared is for ratings (data.feedback = explicit) and for FCF"
     )
     mlp: str = Field("64 32 16 8", description="ncf: widths of the hidden layers")
+    recent: int = Field(
+        0, ge=0, description="item-item: latest items of a user that are scored with; 0: all"
+    )
     init: float = Field(0.01, gt=0, description="standard deviation of initial embeddings")
     source: str = Field("", description="keras: package.module:function or file.py:function")
 
@@ -109,8 +112,19 @@ class ModelSection(Section):
 class TrainSection(Section):
     """Local training, the same for federated, local-only and centralised systems."""
 
-    method: Literal["fedavg", "fedprox", "alternating", "fcf", "pfedrec", "fedrecon"] = Field(
-        "alternating", description="which parameters move when"
+    method: Literal[
+        "fedavg",
+        "fedprox",
+        "alternating",
+        "fcf",
+        "pfedrec",
+        "fedrecon",
+        "ease",
+        "item-knn",
+        "ials",
+    ] = Field(
+        "alternating",
+        description="what moves when; ease, item-knn and ials sum, and the server solves",
     )
     rounds: int = Field(50, ge=0, description="communication rounds")
     epochs: int = Field(1, ge=1, description="passes over the local samples in a round")
@@ -134,8 +148,8 @@ class TrainSection(Section):
     reduction: Literal["mean", "sum"] = Field("sum", description="loss of a batch")
     l2: float = Field(0.01, ge=0, description="weight of the squared norm of rows and vectors used")
     prox_mu: float = Field(0.01, ge=0, description="fedprox: pull towards the server's parameters")
-    alpha: float = Field(4.0, ge=0, description="fcf: confidence 1 + alpha of an interaction")
-    ridge: float = Field(10.0, gt=0, description="fcf: ridge of the closed-form user vectors")
+    alpha: float = Field(4.0, ge=0, description="fcf, ials: confidence 1 + alpha of an interaction")
+    ridge: float = Field(10.0, gt=0, description="fcf, ials: ridge of vectors in closed form")
     device: Literal["auto", "cpu", "gpu"] = Field(
         "auto", description="what clients are trained on; auto: a GPU if TensorFlow sees one"
     )
@@ -331,15 +345,17 @@ class EvaluateSection(Section):
 
 
 class BaselineSection(Section):
-    """Hyper-parameters of the non-federated baselines."""
+    """Hyper-parameters of the baselines, and of federated methods that equal them."""
 
     ease_l2: float = Field(300.0, gt=0, description="EASE: ridge")
     ials_dim: int = Field(32, ge=1, description="iALS: number of factors")
     ials_alpha: float = Field(1.0, gt=0, description="iALS: confidence 1 + alpha")
     ials_l2: float = Field(10.0, ge=0, description="iALS: ridge")
     ials_epochs: int = Field(15, ge=1, description="iALS: sweeps")
-    knn_k: int = Field(20, ge=1, description="kNN: neighbours")
-    knn_shrink: float = Field(10.0, ge=0, description="kNN: shrinkage")
+    knn_k: int = Field(20, ge=1, description="item kNN: neighbours")
+    knn_shrink: float = Field(10.0, ge=0, description="item kNN: shrinkage")
+    user_knn_k: int = Field(100, ge=1, description="user kNN: neighbours")
+    user_knn_shrink: float = Field(10.0, ge=0, description="user kNN: shrinkage")
     rating_knn_k: int = Field(400, ge=1, description="kNN for ratings: neighbours")
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from fedrec.config import Config
+from fedrec.config_sums import SUMMED
 from fedrec.errors import ConfigError, nearest
 from fedrec.evaluation.summary import TRAINED, nest, summarise, system_name
 from fedrec.evaluation.sums import EvaluationSums, from_arrays, means, to_arrays
@@ -61,6 +62,13 @@ def check_systems(names: list[str], config: Config) -> None:
                 f"from: {', '.join(fitting)}"
             )
         raise ConfigError(f"unknown system {name!r}.{nearest(name, fitting)}")
+    method = config.train.method
+    if method in SUMMED and {"centralised", "local-only"} & set(names):
+        raise ConfigError(
+            f"train.method = {method!r} has no training to centralise or to do alone: its "
+            f"centralised twin is the baseline {method!r}. Set compare.systems = 'federated "
+            f"{method}'"
+        )
     if not names:
         raise ConfigError(f"compare.systems is empty; choose from: {', '.join(fitting)}")
 

@@ -235,7 +235,7 @@ class TrainReply:
         arrays: dict[str, NDArray] = {}
         for name, table in total.tables.items():
             arrays[f"ids.{name}"] = narrow(table.ids)
-            arrays[f"rows.{name}"] = narrow(table.rows)
+            arrays |= _pack_rows(name, narrow(table.rows))
             arrays[f"row-weight.{name}"] = narrow(total.row_weight[name])
         arrays |= {f"weight.{name}": narrow(value) for name, value in total.weights.items()}
         head = {"empty": False, "weight": float(total.weight), "clients": int(total.num_clients)}
@@ -251,7 +251,7 @@ class TrainReply:
         head, record, metrics = open_record(content, cls.KIND, "sum", "metrics")
         arrays = unpack_arrays(record)
         ids = _with_prefix(arrays, "ids.")
-        rows = _as_float64(_with_prefix(arrays, "rows."))
+        rows = _as_float64({name: _unpack_rows(name, arrays) for name in ids})
         return cls(
             PartialSum(
                 {n: SparseRows(ids[n].astype(np.int64), rows[n]) for n in ids},
@@ -262,6 +262,29 @@ class TrainReply:
                 {name: float(value) for name, value in metrics.items()},
             )
         )
+
+
+def _pack_rows(name: str, rows: NDArray) -> dict[str, NDArray]:
+    """Return rows [R, d] as they are, or where most elements are zero those that are not."""
+    if rows.ndim != 2 or 4 * int(np.count_nonzero(rows)) >= rows.size:
+        return {f"rows.{name}": rows}
+    row, column = np.nonzero((rows != 0) | np.signbit(rows))
+    return {
+        f"filled.{name}": np.bincount(row, minlength=len(rows)).astype(np.int32),
+        f"column.{name}": narrow(column.astype(np.int64)),
+        f"value.{name}": rows[row, column],
+        f"width.{name}": np.array([rows.shape[1]], np.int32),
+    }
+
+
+def _unpack_rows(name: str, arrays: Arrays) -> NDArray:
+    """Rebuild what `_pack_rows` returned."""
+    if f"rows.{name}" in arrays:
+        return arrays[f"rows.{name}"]
+    filled, value = arrays[f"filled.{name}"], arrays[f"value.{name}"]
+    rows = np.zeros((len(filled), int(arrays[f"width.{name}"][0])), value.dtype)
+    rows[np.repeat(np.arange(len(filled)), filled), arrays[f"column.{name}"]] = value
+    return rows
 
 
 def _as_float64(arrays: Arrays) -> dict[str, NDArray]:

@@ -17,10 +17,12 @@ class MeanUpdate:
     Attributes:
         tables: name -> rows of change, float64.
         weights: name -> change, float64.
+        weight: of all clients, by which `weights` were divided.
     """
 
     tables: dict[str, SparseRows]
     weights: dict[str, NDArray[np.float64]]
+    weight: float = 1.0
 
 
 def mean_update(total: PartialSum, rows: str) -> MeanUpdate:
@@ -44,7 +46,8 @@ def mean_update(total: PartialSum, rows: str) -> MeanUpdate:
             weight = total.row_weight[name]
             divisor = np.where(weight > 0, weight, 1.0)[:, None]
         tables[name] = SparseRows(table.ids, table.rows / divisor)
-    return MeanUpdate(tables, {name: value / everyone for name, value in total.weights.items()})
+    means = {name: value / everyone for name, value in total.weights.items()}
+    return MeanUpdate(tables, means, everyone)
 
 
 def too_few(total: PartialSum | None, least: int) -> str | None:

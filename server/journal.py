@@ -38,7 +38,14 @@ class Stopwatch:
         return {"seconds": round(sum(self.phases.values()), 6), "phases": rounded}
 
 
-def round_line(server_round: int, total: PartialSum | None, sample: Sample, num_bytes: int) -> Line:
+def round_line(
+    server_round: int,
+    total: PartialSum | None,
+    sample: Sample,
+    num_bytes: int,
+    *,
+    trains: bool = True,
+) -> Line:
     """Return what is told of a round's training.
 
     Args:
@@ -46,12 +53,13 @@ def round_line(server_round: int, total: PartialSum | None, sample: Sample, num_
         total: the sum of all clients; None if none trained.
         sample: the chosen clients.
         num_bytes: of the shared parameters, which each of them downloads.
+        trains: whether clients train, and have a loss; not those that add to statistics.
     """
     metrics = {} if total is None else total.metrics
     weight = 0.0 if total is None else total.weight
     return {
         "round": server_round,
-        "loss": metrics["loss"] / weight if weight > 0 and "loss" in metrics else None,
+        "loss": metrics["loss"] / weight if trains and weight > 0 and "loss" in metrics else None,
         "clients": 0 if total is None else total.num_clients,
         "dropped": len(sample.dropped),
         "failed_nodes": [],
@@ -94,6 +102,10 @@ class Journal:
         """Write one line; a line is written in one piece."""
         with open(self._path, "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
+
+    def last(self) -> Line | None:
+        """Return the last whole line, or None."""
+        return next(reversed(self.lines()), None)
 
     def lines(self) -> list[Line]:
         """Return all whole lines; what a killed process left half written is skipped."""

@@ -24,7 +24,7 @@ from fedrec.secure import STAGES, Sums
 from fedrec.secure.graph import choose
 from fedrec.training.exposure import exposure
 from fedrec.training.node import Setup, init_personal
-from fedrec.training.secure_node import Kept, kept_tables
+from fedrec.training.secure_node import Kept, kept_tables, rows_of_round
 from fedrec.training.secure_rows import TWO_SESSIONS, chosen_rows, indicator_vector
 from fedrec.training.secure_update import (
     INDICATORS,
@@ -33,6 +33,7 @@ from fedrec.training.secure_update import (
     decode_sum,
     make_layout,
 )
+from fedrec.training.statistics import sums_like
 from fedrec.wire import TrainRequest
 from server.identities import Identities
 from server.roster import Roster
@@ -62,8 +63,9 @@ class SecureServer:
         self._exposure: Exposure | None = None
         everyone = setup.population.num_clients
         self._identities = Identities(config, everyone)
-        check_secure_run(config, shared, everyone)
-        self._noise: RingNoise | None = client_noise(config, shared, everyone)
+        like = sums_like(setup.method.statistics, shared)
+        check_secure_run(config, like, everyone)
+        self._noise: RingNoise | None = client_noise(config, like, everyone)
         self._least = 0 if self._noise is None else config.server.min_clients
         fixed = config.clients.sampling == "fixed"
         choose(min(config.clients.per_round, everyone) if fixed else everyone, *self._graph())
@@ -102,7 +104,7 @@ class SecureServer:
         clients = np.union1d(sample.training, sample.dropped)
         clients = clients[np.isin(clients, list(self._identities.of(clients)))]
         counted, summed = self._losses(sample.dropped, train.round_number)
-        kept: Kept | None = None
+        kept: Kept | None = rows_of_round(self._setup, train.round_number)
         session = Session(self._config, exchange, roster, done, train, arrays)
         try:
             if self._config.secure.rows in TWO_SESSIONS:
@@ -116,7 +118,7 @@ class SecureServer:
                 done.bytes_down += sum(rows.nbytes for rows in kept.values()) * len(clients)
             layout = make_layout(
                 self._config,
-                train.shared,
+                sums_like(self._setup.method.statistics, train.shared),
                 kept_tables(self._setup, kept),
                 self._noise,
                 train.round_number,

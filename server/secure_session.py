@@ -46,15 +46,19 @@ class SecureRound:
     bytes_down: int = 0
     trained: set[int] = field(default_factory=set)
 
-    def line(self) -> dict[str, Any]:
-        """Return what the journal keeps."""
+    def line(self, downloaded: float = 0.0) -> dict[str, Any]:
+        """Return what the journal keeps.
+
+        Args:
+            downloaded: bytes that clients were sent outside the session.
+        """
         seconds = {stage: round(value, 6) for stage, value in self.seconds.items()}
         counted = {} if self.total is None else self.total.metrics
         clipped = round(counted["clipped"]) if "clipped" in counted else None
         told = {"lost": self.lost, "seconds": seconds, "clipped": clipped}
         return {
             "bytes_up": float(self.bytes_up),
-            "bytes_down": float(self.bytes_down),
+            "bytes_down": float(self.bytes_down) + downloaded,
             "secure": {**told, "skipped": self.skipped},
         }
 

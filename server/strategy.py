@@ -30,6 +30,7 @@ from fedrec.params import PartialSum
 from fedrec.robust.checks import check_robust_run, robust_entry
 from fedrec.storage import RunDirectory
 from fedrec.training.node import Setup, init_shared
+from fedrec.training.statistics import sums_like
 from fedrec.wire import (
     EVALUATE,
     NO_ROUND,
@@ -44,7 +45,6 @@ from fedrec.wire import (
 from server.aggregation import mean_update, too_few
 from server.checkpoint import Best, Checkpoint, ServerState, load_checkpoint, save_checkpoint
 from server.journal import Journal, Line, Stopwatch, round_line
-from server.optimizers import ServerOptimizer
 from server.outcome import write_outcome
 from server.privacy import PrivacyGuard, PrivacyState
 from server.robust import RobustRound, robust_sum
@@ -52,6 +52,7 @@ from server.roster import Roster, call_roll, failures_of, update_roster
 from server.sampling import Sample, evaluation_clients, sample_clients
 from server.secure import SecureServer
 from server.secure_session import SecureRound
+from server.solver import build_optimizer, refuse_gap
 from server.traffic import Traffic
 
 
@@ -113,7 +114,7 @@ class FedRecStrategy(Strategy):
         """Meet the nodes, and continue from the checkpoint if there is one."""
         config, num_clients = self._config, self._setup.population.num_clients
         shared = init_shared(self._setup)
-        self._optimizer = ServerOptimizer(config.server, shared)
+        self._optimizer = build_optimizer(config.server, self._setup.method.statistics, shared)
         if config.secure.mode != "off":
             self._secure = SecureServer(config, self._setup, shared)
         saved = None
@@ -180,7 +181,7 @@ class FedRecStrategy(Strategy):
         if self._stopped is None:
             return True
         self._state = replace(self._state, privacy=self._guard.close(privacy))
-        self._save(self._last_line())
+        self._save(self._journal.last())
         return False
 
     def _choose(self, server_round: int) -> Sample:
@@ -191,7 +192,7 @@ class FedRecStrategy(Strategy):
         self._before, privacy = privacy, self._guard.begin_round(privacy, len(clients))
         self._state = replace(self._state, privacy=privacy)
         if self._guard.counts_attempts:
-            self._save(self._last_line())
+            self._save(self._journal.last())
         every, lots = self._setup.population.num_clients, self._guard.lots(privacy, server_round)
         return sample_clients(self._config, clients, server_round, population=every, lots=lots)
 
@@ -260,15 +261,17 @@ class FedRecStrategy(Strategy):
         least = self._config.server.min_clients
         reason = None if self._guard.central and least == 1 else too_few(total, least)
         self._total, self._skipped = total, reason and (skipped or reason)
+        refuse_gap(self._setup.method.statistics, self._skipped)
         shared, privacy = self._state.shared, self._state.privacy
+        like = sums_like(self._setup.method.statistics, shared)
         if self._skipped is None:
             if privacy is not None and self._guard.central and self._validates(server_round):
                 noted, privacy = self._guard.note(
-                    self._before or privacy, privacy, total, shared, server_round
+                    self._before or privacy, privacy, total, like, server_round
                 )
                 self._state = replace(self._state, privacy=noted)
-                self._save(self._last_line())  # before nodes see what follows from the sum
-            released, privacy = self._guard.release(total, privacy, shared, server_round)
+                self._save(self._journal.last())  # before nodes see what follows from the sum
+            released, privacy = self._guard.release(total, privacy, like, server_round)
             mean = mean_update(released, self._config.server.rows)
             shared = self._optimizer.apply(shared, mean, in_place=True)  # nobody else holds them
         state = replace(self._state, round_number=server_round, shared=shared, privacy=privacy)
@@ -346,9 +349,6 @@ class FedRecStrategy(Strategy):
         last = server_round == self._config.train.rounds
         return server_round % self._config.evaluate.every == 0 or last
 
-    def _last_line(self) -> Line | None:
-        return next(reversed(self._journal.lines()), None)
-
     def _checkpoint_due(self, server_round: int) -> bool:
         every, last = self._config.server.checkpoint_every, self._config.train.rounds
         return server_round % every == 0 or server_round == last
@@ -362,7 +362,8 @@ class FedRecStrategy(Strategy):
 
     def _line(self, server_round: int, valid: dict[str, float] | None) -> Line:
         total, privacy, sample = self._total, self._state.privacy, self._sample
-        line = round_line(server_round, total, sample, self._state.shared.num_bytes)
+        size, trains = self._state.shared.num_bytes, self._setup.method.statistics is None
+        line = round_line(server_round, total, sample, size, trains=trains)
         line |= {"failed_nodes": list(self._failures), "skipped": self._skipped, "valid": valid}
         self._failures = ()
         line |= self._traffic.line()
@@ -373,7 +374,8 @@ class FedRecStrategy(Strategy):
         if self._secure is None or self._session is None:
             return line
         line["dropped"] = len(sample.training) + len(sample.dropped) - line["clients"]
-        return line | self._session.line() | {"evaluation": self._secure.evaluator.told()}
+        told = self._session.line(0.0 if trains else line["bytes_down"])
+        return line | told | {"evaluation": self._secure.evaluator.told()}
 
     def _finish(self, grid: Grid) -> Result:
         """Test the selected round once, export it, and describe the run."""
@@ -395,6 +397,4 @@ class FedRecStrategy(Strategy):
             privacy,
             robust_entry(self._config, self._setup.population),
         )
-        result = Result()
-        result.arrays = arrays
-        return result
+        return Result(arrays=arrays)

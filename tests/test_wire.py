@@ -115,6 +115,20 @@ def test_messages_survive_serialisation() -> None:
     assert back.tables["item"].rows.tolist() == rows.tolist()
 
 
+@given(
+    hnp.arrays(np.float64, (4, 9), elements=st.sampled_from([0.0, 0.0, 0.0, 0.0, -0.0, 1.0, 0.1]))
+)
+def test_rows_of_few_elements_travel_as_these(rows: np.ndarray) -> None:
+    ids = np.array([1, 4, 5, 8])
+    total = PartialSum({"item": SparseRows(ids, rows)}, {"item": np.ones(4)}, {}, 1.0, 1)
+    content = TrainReply(total).pack()
+    few = 4 * np.count_nonzero(rows) < rows.size
+    assert ("rows.item" in content.array_records["sum"]) != few
+    back = TrainReply.unpack(through_bytes(content)).partial_sum
+    assert back is not None
+    assert_same({"": rows}, {"": back.tables["item"].rows})
+
+
 def test_a_single_clients_update_travels_in_float32() -> None:
     update = np.array([0.1, -3.5], np.float32).astype(np.float64)
     assert narrow(update).dtype == np.float32

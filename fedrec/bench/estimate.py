@@ -9,6 +9,7 @@ from typing import Any
 from fedrec.bench.calibration import MIB, Fit, calibrate, stored
 from fedrec.bench.counts import Counts, count, features, is_long
 from fedrec.config import Config
+from fedrec.config_sums import SUMMED
 
 _SHARED_COPIES = 10  # of 4 bytes: parameters, messages, sums in float64, optimiser, best round
 _PERSONAL_COPIES = 4
@@ -65,7 +66,7 @@ def estimate(config: Config, *, anew: bool = False) -> Estimate:
 
 def known_estimate(config: Config) -> Estimate | None:
     """Return the estimate of a long run, or of a kind that was calibrated before, or None."""
-    if stored(config) is None and not is_long(config):
+    if config.train.method in SUMMED or (stored(config) is None and not is_long(config)):
         return None
     return estimate(config)
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from fedrec.config import Config, integers
+from fedrec.config_sums import SUMMED
 from fedrec.data.population import Population
 from fedrec.evaluation.beyond import beyond
 from fedrec.evaluation.evaluator import list_length
@@ -27,15 +26,15 @@ def system_name(config: Config, system: str = "federated") -> str:
         system: "federated", "centralised", "local-only" or a baseline.
 
     Returns:
-        What is trained and how: "federated-mf", "local-only-ncf"; "federated-fcf" for
-        train.method = fcf, which is a way to train federated; a baseline is called
+        What is trained and how: "federated-mf", "local-only-ncf"; "federated-fcf",
+        "federated-ease" for methods that are a way to train federated; a baseline is called
         what it is.  Tables of the clients' own and training on leaky negatives show in the
         name, so that no table can be taken for another.
     """
     if system not in TRAINED:
         return system
-    if system == "federated" and config.train.method == "fcf":
-        return "federated-fcf"  # its samples are all items: it draws no negatives
+    if system == "federated" and config.train.method in ("fcf", *SUMMED):
+        return f"federated-{config.train.method}"  # these draw no negatives
     own = system == "federated" and config.train.method in ("pfedrec", "fedrecon")
     name = f"{system}-{config.train.method if own else config.model.name}"
     if system == "federated" and config.evaluate.table == "personalised":
@@ -72,7 +71,7 @@ def summarise(
     """
     metrics = nest(means(sums))
     if sums.recommended.sum() > 0:
-        counts = np.bincount(population.items, minlength=population.num_items)
+        counts = population.item_counts
         k = list_length(integers(config, "evaluate.k"))
         metrics["beyond"] = beyond(sums.recommended, counts, population.num_users, k)
         for attribute, gap in group_gaps(sums, f"full.ndcg@{k}").items():

@@ -15,7 +15,7 @@ from fedrec.config import Config, integers
 from fedrec.errors import ModelError, nearest
 from fedrec.models.recommender import Recommender
 
-MODELS = ("mf", "ncf", "head", "keras")
+MODELS = ("mf", "ncf", "head", "item-item", "keras")
 
 
 def build_model(config: Config) -> Recommender:
@@ -35,6 +35,11 @@ def build_model(config: Config) -> Recommender:
 
         limits = (config.data.rating_low, config.data.rating_high)
         return MatrixFactorisation(model.dim, model.loss, model.init, explicit, limits)
+    if model.name == "item-item":
+        from fedrec.models.item_item import ItemItem
+
+        knn = config.train.method == "item-knn"
+        return ItemItem(config.baseline.knn_k if knn else 0, model.recent)
     if model.loss == "bpr":
         raise ModelError(f"model.loss = 'bpr' is for model.name = 'mf', not {model.name!r}")
     if model.name == "head":

@@ -16,6 +16,9 @@ from fedrec.rng import Purpose, keys, normal
 Tensor = Any  # tf.Tensor; TensorFlow is imported lazily
 Tensors = Mapping[str, Tensor]
 
+WHOLE_HISTORY = -1
+"""`history_length` of a model that reads all training items of a user."""
+
 
 @dataclass(frozen=True)
 class RowInput:

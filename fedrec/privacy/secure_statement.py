@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from fedrec.config import Config
+from fedrec.config_sums import ITEM_ITEM
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,10 @@ NOISY = (
 DENSE = (
     "The sum itself is exact and shows which rows were touched; a row that one client alone "
     "touched is that client's own"
+)
+PAIRS = (
+    "; as the sum counts pairs of items, such a row is the client's whole history, and a pair that "
+    "one client alone has is shown as well"
 )
 COUNTS = (
     "The server also learns how many clients touched each row; rows that fewer than {tau} touched "
@@ -141,6 +146,7 @@ def _shown(config: Config, exposure: Exposure | None) -> str:
     text = texts[section.rows].format(tau=section.tau, rank=section.rank)
     if config.compress.rows:
         text += LARGEST.format(count=config.compress.rows)
+    text += PAIRS if config.train.method in ITEM_ITEM else ""
     if exposure is None:
         return text + ". "
     return text + MEASURED.format(

@@ -10,7 +10,8 @@ from scipy.sparse import csc_matrix, csr_matrix
 
 from fedrec.params import PartialSum, Shared, SparseRows
 from fedrec.training.local import CohortUpdate
-from fedrec.training.rows import FactoredRows, Factors
+from fedrec.training.rows import FactoredRows, Factors, RowIndex
+from fedrec.training.statistics import SparseChanges, add_sparse
 
 ROW_ID_BYTES = 4
 _HELD = 1 << 23  # samples whose factors are held before they are multiplied out
@@ -60,6 +61,9 @@ class _TableSum:
         of_row = weight[index.client]
         self._weight += np.bincount(index.ids, of_row, index.num_rows)
         self._touched[index.ids] = True
+        if isinstance(rows, SparseChanges):
+            self._add_sparse(index, rows.sparse[table], of_row)
+            return
         if not isinstance(rows, FactoredRows):
             shape = (index.num_rows, len(index.ids))
             scatter = csr_matrix((of_row, (index.ids, np.arange(len(index.ids)))), shape)
@@ -83,6 +87,13 @@ class _TableSum:
         if rows is None:
             rows = np.zeros((0, self._width))
         return SparseRows(ids, rows), self._weight[ids]
+
+    def _add_sparse(self, index: RowIndex, rows: csr_matrix, of_row: NDArray[np.float64]) -> None:
+        shape = (index.num_rows, len(index.ids))
+        scatter = csr_matrix((of_row, (index.ids, np.arange(len(index.ids)))), shape)
+        if self._dense is None:
+            self._dense = np.zeros((index.num_rows, self._width))
+        add_sparse(self._dense, scatter @ rows)
 
     def _add_dense(self, rows: NDArray[np.float64]) -> None:
         self._dense = rows if self._dense is None else self._dense + rows

@@ -132,7 +132,8 @@ def _user_knn(centred: bool) -> Fit:
         del seed
         from fedrec.training.neighbours import similarity
 
-        alike = similarity(train, options.knn_k, options.knn_shrink, centred=centred)
+        sizes = (options.user_knn_k, options.user_knn_shrink)
+        alike = similarity(train, *sizes, centred=centred)
         return lambda users: (alike[users] @ train).toarray()
 
     return fit

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import scipy.sparse as sp
 
 _MAX_ITEMS = 30_000  # the Gram matrix and its inverse then take 14 GiB
+_STEP = 512  # rows and columns that are copied at a time
 
 
 def gram_matrix(train: sp.csr_matrix) -> NDArray[np.float64]:
@@ -48,14 +49,34 @@ def ease_weights(gram: NDArray[np.float64], l2: float) -> NDArray[np.float32]:
             f"EASE inverts a dense matrix of all {size} items ({2 * size**2 * 8 / 2**30:.0f} GiB); "
             f"it is limited to {_MAX_ITEMS}: leave it out, or merge items (data.level)"
         )
-    regularised = np.array(gram, np.float64)
+    regularised = np.array(gram, np.float64).T  # LAPACK works in place on columns
     regularised[np.diag_indices(size)] += l2
     factor, failed = lapack.dpotrf(regularised, lower=1, overwrite_a=1)
     if not failed:
         factor, failed = lapack.dpotri(factor, lower=1, overwrite_c=1)
     if failed:
         raise ConfigError(f"EASE: the Gram matrix is singular with baseline.ease_l2 = {l2:g}")
-    inverse = np.tril(factor) + np.tril(factor, -1).T
-    weights = inverse / -np.diag(inverse)
+    weights = np.empty((size, size), np.float32)
+    scale = -np.diag(factor)
+    for begin in range(0, size, _STEP):  # only the lower triangle of the inverse is filled
+        end = min(begin + _STEP, size)
+        below = np.tril(factor[begin:, begin:end])
+        weights[begin:, begin:end] = below / scale[begin:end]
+        weights[begin:end, end:] = (below[end - begin :] / scale[end:, None]).T
+        square = below[: end - begin]
+        square = square + np.tril(square, -1).T
+        weights[begin:end, begin:end] = square / scale[begin:end]
     weights[np.diag_indices(size)] = 0.0
-    return weights.astype(np.float32)
+    return weights
+
+
+def nearest_positive(gram: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the positive semi-definite matrix nearest to a symmetric one, float64 [I, I].
+
+    Its negative eigenvalues become zero (Higham 1988).  A Gram matrix has none; one with
+    noise has, and this takes off a part of the noise.
+    """
+    values, vectors = np.linalg.eigh(gram)
+    kept = values > 0
+    left = vectors[:, kept] * values[kept]
+    return left @ vectors[:, kept].T

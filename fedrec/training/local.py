@@ -136,6 +136,8 @@ def train_cohort(
     result = _Result(_unchanged(cohort, shared), (0, {}), nothing, nothing)
     phases = method.phases if len(samples.client) else ()  # nothing to train on: no change
     for number, phase in enumerate(phases):
+        if phase.solver == "statistics":
+            return _contribution(method, shared, personal, samples)
         if phase.solver == "closed-form":
             if solve_personal is None:
                 raise ValueError("a closed-form phase needs solve_personal")
@@ -153,6 +155,19 @@ def train_cohort(
     if method.splits and len(samples.client):
         return rows_of_query(update, part_of(samples, touched, "query")[1], entities(model))
     return update
+
+
+def _contribution(
+    method: Method, shared: Shared, personal: Personal, samples: Samples
+) -> CohortUpdate:
+    """Return what the clients add to sums; there is nothing to train, and no loss."""
+    if method.statistics is None:
+        raise ValueError("a phase of statistics needs method.statistics")
+    told = method.statistics.contribute(shared, personal, samples)
+    size = np.bincount(samples.client, samples.weight, samples.num_clients).astype(np.float64)
+    index = dict.fromkeys(told.rows, told.index)
+    none, sent = np.zeros(samples.num_clients), told.sent
+    return CohortUpdate(told.rows, index, told.weights, personal, size, none, (0, {}), sent=sent)
 
 
 def _constants(arrays: Mapping[str, NDArray]) -> dict[str, Any]:

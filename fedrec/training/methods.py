@@ -9,7 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from fedrec.config import Config
+from fedrec.config_sums import ITEM_ITEM, SUMMED
 from fedrec.data.batches import Sampling
+from fedrec.training.gram import GramSums
+from fedrec.training.normal import NormalSums
+from fedrec.training.statistics import Statistics
 
 
 @dataclass(frozen=True)
@@ -19,7 +23,8 @@ class Phase:
     Attributes:
         shared: whether table rows and dense weights move.
         personal: whether personal parameters move.
-        solver: "gradient", or "closed-form" (personal parameters are solved for).
+        solver: "gradient", "closed-form" (personal parameters are solved for), or
+            "statistics" (the client adds to sums from which the server solves).
         batch: samples a step; 0 for all local samples.
         epochs: passes over the samples (full batch: number of steps).
         optimizer: "sgd" or "adam", fresh in every round.
@@ -59,6 +64,7 @@ class Method:
         sampling: how samples are made.
         reduction: "mean" or "sum" over the samples of a batch.
         ridge: closed-form solver: ridge of the user vectors.
+        statistics: what is summed; None for methods that sum changes of the parameters.
         fresh: personal parameters start anew in each round.
         before_scoring: phases that a client runs on its training interactions before it
             scores; of what they leave only personal parameters are used.
@@ -69,6 +75,7 @@ class Method:
     sampling: Sampling
     reduction: str = "mean"
     ridge: float = 0.0
+    statistics: Statistics | None = None
     fresh: bool = False
     before_scoring: tuple[Phase, ...] = ()
 
@@ -86,6 +93,12 @@ class Method:
     def personal_is_derived(self) -> bool:
         """Whether personal parameters are a function of the shared ones and local data."""
         return self.fresh or self.personal_is_solved
+
+    def at(self, round_number: int) -> Method:
+        """Return the method of a round: sums may go block by block."""
+        if self.statistics is None:
+            return self
+        return replace(self, statistics=self.statistics.at(round_number))
 
 
 def _minibatch(config: Config) -> Phase:
@@ -136,6 +149,16 @@ def _pfedrec(config: Config) -> tuple[Phase, ...]:
     return (replace(_minibatch(config), personal_first=True),)
 
 
+def _summed(config: Config) -> tuple[Phase, ...]:
+    """EASE (Steck, WWW 2019) and item neighbours (Sarwar et al. 2001) from one secure sum."""
+    return (Phase(personal=False, solver="statistics"),)
+
+
+def _ials(config: Config) -> tuple[Phase, ...]:
+    """Implicit ALS (Hu et al., ICDM 2008): users solve at home, items from sums at the server."""
+    return (Phase(shared=False, solver="closed-form"), *_summed(config))
+
+
 def _fedrecon(config: Config) -> tuple[Phase, ...]:
     """FedRecon (Singhal et al., NeurIPS 2021): reconstruct from the support, learn from the query.
 
@@ -156,7 +179,21 @@ METHODS = {
     "fcf": _fcf,
     "pfedrec": _pfedrec,
     "fedrecon": _fedrecon,
+    "ease": _summed,
+    "item-knn": _summed,
+    "ials": _ials,
 }
+
+
+def _statistics(config: Config) -> Statistics | None:
+    """Return what the clients of a method sum."""
+    options, noisy = config.baseline, config.privacy.mechanism != "off"
+    if config.train.method == "ials":
+        return NormalSums(config.model.dim, config.train.alpha, config.train.ridge)
+    if config.train.method not in ITEM_ITEM:
+        return None
+    rounds, sizes = config.train.rounds, (options.ease_l2, options.knn_k, options.knn_shrink)
+    return GramSums(config.train.method, rounds, *sizes, noisy)
 
 
 def build_method(config: Config, *, pairwise: bool = False, pooled: bool = False) -> Method:
@@ -172,20 +209,19 @@ def build_method(config: Config, *, pairwise: bool = False, pooled: bool = False
     """
     train = config.train
     explicit = config.data.feedback == "explicit"
-    fcf = train.method == "fcf"
+    fcf, summed = train.method == "fcf", train.method in SUMMED
     sampling = Sampling(
-        negatives=0 if explicit or fcf else train.negatives,
+        negatives=0 if explicit or fcf or summed else train.negatives,
         pairwise=pairwise,
         leaky=train.negatives_from == "legacy-leaky",
         all_items=fcf,
-        alpha=train.alpha if fcf else 0.0,
+        alpha=train.alpha if fcf or train.method == "ials" else 0.0,
         pooled=pooled,
-        fixed=train.resample == "once",
+        fixed=train.resample == "once" and not summed,
         support=train.support if train.method == "fedrecon" else 0.0,
     )
     reduction = "sum" if fcf else train.reduction
-    phases, fresh = METHODS[train.method](config), train.method == "fedrecon"
+    phases, statistics = METHODS[train.method](config), _statistics(config)
+    fresh = train.method == "fedrecon"
     before = (replace(phases[0], part="all"),) if fresh else ()
-    return Method(
-        train.method, phases, sampling, reduction, train.ridge, fresh=fresh, before_scoring=before
-    )
+    return Method(train.method, phases, sampling, reduction, train.ridge, statistics, fresh, before)

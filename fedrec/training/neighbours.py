@@ -46,11 +46,41 @@ def similarity(rows: sp.csr_matrix, k: int, shrink: float, *, centred: bool) -> 
     for begin in range(0, max(num, 1), step):
         part = slice(begin, min(begin + step, num))
         dots = (rows[part] @ columns).toarray() - np.outer(offset[part], offset)
-        scale = np.outer(norms[part], norms) + shrink
-        dots = np.divide(dots, scale, out=np.zeros_like(dots), where=scale > 0)
-        dots[np.arange(len(dots)), np.arange(begin, part.stop)] = 0.0
-        blocks.append(_keep_best(dots, k))
+        blocks.append(_most_alike(dots, norms, begin, k, shrink))
     return sp.vstack(blocks, format="csr")
+
+
+def similar_items(gram: NDArray[np.float64], k: int, shrink: float) -> sp.csr_matrix:
+    """Return the k most similar other items of each item by cosine, from the Gram matrix.
+
+    Args:
+        gram: float64 [I, I], ``X^T X`` of rows of users.
+        k: as for `similarity`.
+        shrink: as for `similarity`.
+
+    Returns:
+        sparse float32 [I, I], as ``similarity(X.T, k, shrink, centred=False)``.
+    """
+    import scipy.sparse as sp
+
+    norms = np.sqrt(np.maximum(np.diag(gram), 0.0))
+    step = max(1, _BLOCK_BYTES // (8 * max(len(gram), 1)))
+    blocks = [
+        _most_alike(gram[begin : begin + step].copy(), norms, begin, k, shrink)
+        for begin in range(0, max(len(gram), 1), step)
+    ]
+    return sp.vstack(blocks, format="csr")
+
+
+def _most_alike(
+    dots: NDArray[np.float64], norms: NDArray[np.float64], begin: int, k: int, shrink: float
+) -> sp.csr_matrix:
+    """Divide products of the rows from `begin` on with all rows by their norms; keep k of each."""
+    own = np.arange(begin, begin + len(dots))
+    scale = np.outer(norms[own], norms) + shrink
+    alike = np.divide(dots, scale, out=np.zeros_like(dots), where=scale > 0)
+    alike[np.arange(len(alike)), own] = 0.0
+    return _keep_best(alike, k)
 
 
 def _keep_best(dense: NDArray[np.float64], k: int) -> sp.csr_matrix:

@@ -37,6 +37,7 @@ from fedrec.training.methods import Method, build_method
 from fedrec.training.pooled import PREFIX, Pooled, first_user
 from fedrec.training.prefetch import Ahead
 from fedrec.training.scoring import Scorer, rating_predictor
+from fedrec.training.statistics import sums_like
 
 _COPIES = 6  # float32 copies of a sample's rows that a training step holds at once
 
@@ -111,6 +112,12 @@ def training_blocks(setup: Setup, clients: NDArray[np.int64]) -> Iterator[NDArra
 
     Clients without samples are in none.
     """
+    statistics = setup.method.statistics
+    if statistics is not None:
+        costs = statistics.costs(setup.population)[clients]
+        for block in make_blocks(costs, 0, 1, block_bytes(setup.config) // (4 * _COPIES)):
+            yield clients[block]
+        return
     counts = sample_counts(setup.population, setup.method.sampling)[clients]
     tables = setup.model.row_inputs
     width = sum(_width(setup.model, r.table) for r in tables)
@@ -154,8 +161,9 @@ def train_node(
     policy = build_policy(setup.config, setup.population.num_clients)
     at = at or policy.at(round_number)
     updates, now = client_updates(setup, shared, personal, clients, round_number, at)
-    total = partial_sum((u for _, u in updates), shared, setup.config.server.weighting)
-    return policy.on_cohort(total, shared, clients, at), now
+    like = sums_like(setup.method.statistics, shared)
+    total = partial_sum((u for _, u in updates), like, setup.config.server.weighting)
+    return policy.on_cohort(total, like, clients, at), now
 
 
 def client_updates(
@@ -238,10 +246,9 @@ def train_block(
         shift = copies[samples.client] * setup.population.num_items
         fields = {n: v if n == "user" else v + shift for n, v in samples.fields.items()}
         samples = replace(samples, fields=fields)
-    if not setup.many_users:
-        update = train_cohort(
-            setup.model, shared, personal, samples, setup.method, solve_personal=_solve
-        )
+    method = setup.method.at(round_number)
+    if not setup.many_users or method.statistics is not None:
+        update = train_cohort(setup.model, shared, personal, samples, method, solve_personal=_solve)
         return update, update.personal
     return _train_many_users(setup, shared, personal, clients, samples)
 

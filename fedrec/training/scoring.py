@@ -11,7 +11,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from fedrec.data.population import Population
-from fedrec.models.recommender import Recommender, Tensor, Tensors
+from fedrec.models.recommender import WHOLE_HISTORY, Recommender, Tensor, Tensors
 from fedrec.params import Personal, Shared
 from fedrec.training.compiled import compile_once
 from fedrec.training.scorer import RatingPredictor, Scorer
@@ -79,9 +79,12 @@ def histories(
 ) -> NDArray[np.int32]:
     """Return the latest training items of users, int32 [b, H], padded with -1 in front.
 
-    H is `model.history_length`, 0 for models that do not read the history.
+    H is `model.history_length`, 0 for models that do not read the history, and the longest
+    history of the population for those that read all of it.
     """
     length = int(getattr(model, "history_length", 0))
+    if length == WHOLE_HISTORY:
+        length = int(np.diff(population.indptr).max(initial=0))
     position = population.indptr[users + 1][:, None] - np.arange(length, 0, -1)
     real = position >= population.indptr[users][:, None]
     if not length or not len(population.items):

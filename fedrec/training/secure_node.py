@@ -24,6 +24,7 @@ from fedrec.training.secure_update import (
     make_layout,
     secure_norm,
 )
+from fedrec.training.statistics import sums_like
 
 Kept = dict[str, NDArray[np.int64]]
 
@@ -54,8 +55,9 @@ def secure_vectors(
     """
     config = setup.config
     at = at or build_policy(config, setup.population.num_clients).at(round_number)
-    noise = client_noise(config, shared, setup.population.num_clients)
-    layout = make_layout(config, shared, kept_tables(setup, kept), noise, round_number)
+    like = sums_like(setup.method.statistics, shared)
+    noise = client_noise(config, like, setup.population.num_clients)
+    layout = make_layout(config, like, kept_tables(setup, kept), noise, round_number)
     updates, now = client_updates(setup, shared, personal, clients, round_number, at)
     norm = secure_norm(config, at)
 
@@ -88,6 +90,15 @@ def _with_noise(vectors: Encoded, layout: Layout, config: Config, at: At, client
         else layout.noise.add(own, noise_key(config, at, client, name))
         for name, own in vectors.items()
     }
+
+
+def rows_of_round(setup: Setup, round_number: int) -> Kept | None:
+    """Return entity -> rows that take part in a round, before anybody is asked; None for all."""
+    statistics = setup.method.statistics
+    if statistics is None:
+        return None
+    rows = statistics.at(round_number).rows(setup.population.num_items)
+    return None if rows is None else {"item": rows}
 
 
 def kept_tables(setup: Setup, kept: Kept | None) -> Kept | None:

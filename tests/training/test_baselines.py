@@ -150,7 +150,7 @@ def test_knn_scores_by_hand() -> None:
     scores = _fit("item-knn", train, knn_k=2, knn_shrink=0.0)
     np.testing.assert_allclose(scores, train.toarray() @ items.T, rtol=1e-6)
     users = similarity(train, 1, 0.0, centred=False).toarray()
-    scores = _fit("user-knn-cosine", train, knn_k=1, knn_shrink=0.0)
+    scores = _fit("user-knn-cosine", train, user_knn_k=1, user_knn_shrink=0.0)
     np.testing.assert_allclose(scores, users @ train.toarray(), rtol=1e-6)
 
 
