@@ -1,7 +1,7 @@
 """Choose the hyper-parameters of EASE and of the neighbours on validation.
 
     python experiments/neighbours.py
-    python experiments/neighbours.py --json experiments/results/neighbours.json
+    python experiments/neighbours.py --json experiments/results/tuning/neighbours.json
 
 Every value of a grid is fitted on the training part and ranked on validation; the test
 part is not looked at.

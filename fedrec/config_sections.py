@@ -354,7 +354,7 @@ class BaselineSection(Section):
     ials_epochs: int = Field(15, ge=1, description="iALS: sweeps")
     knn_k: int = Field(20, ge=1, description="item kNN: neighbours")
     knn_shrink: float = Field(10.0, ge=0, description="item kNN: shrinkage")
-    user_knn_k: int = Field(100, ge=1, description="user kNN: neighbours")
+    user_knn_k: int = Field(20, ge=1, description="user kNN: neighbours")
     user_knn_shrink: float = Field(10.0, ge=0, description="user kNN: shrinkage")
     rating_knn_k: int = Field(400, ge=1, description="kNN for ratings: neighbours")
 
