@@ -9,6 +9,7 @@ import math
 from typing import TYPE_CHECKING
 
 from fedrec.config_attacks import NEEDS_SINGLE, OWN
+from fedrec.config_sequence import check_sequence
 from fedrec.config_sums import check_sums
 from fedrec.errors import ConfigError, nearest
 
@@ -32,6 +33,7 @@ def check(config: Config) -> None:
     explicit = config.data.feedback == "explicit"
     squared = config.model.loss == "squared"
     method = config.train.method
+    check_sequence(config)
     check_sums(config)
     if explicit and not squared:
         raise ConfigError(

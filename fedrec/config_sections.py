@@ -61,6 +61,11 @@ class DataSection(Section):
         40.0, gt=0, description="marketplace, zipf: mean events of a user"
     )
     data_seed: int = Field(0, ge=0, description="marketplace, zipf: seed of the generator")
+    store: Literal["auto", "memory", "disk"] = Field(
+        "auto",
+        description="zipf: where the population lies; disk: files in the cache that are mapped, "
+        "the same numbers; auto: disk if it would take more than a quarter of the memory",
+    )
 
 
 class SplitSection(Section):
@@ -96,12 +101,28 @@ class ClientsSection(Section):
 class ModelSection(Section):
     """The recommender."""
 
-    name: str = Field("mf", description="mf, ncf, head, or keras for a model of your own")
+    name: str = Field(
+        "mf",
+        description="mf, ncf, head, gru4rec, sasrec, nextitnet, item-item (train.method = ease or "
+        "item-knn), or keras for a model of your own",
+    )
     dim: int = Field(32, ge=1, description="embedding size d")
-    loss: Literal["logistic", "bpr", "squared"] = Field(
-        "logistic", description="squared is for ratings (data.feedback = explicit) and for FCF"
+    loss: Literal["logistic", "bpr", "squared", "softmax"] = Field(
+        "logistic",
+        description="squared is for ratings (data.feedback = explicit) and for FCF; softmax, of "
+        "the next item among negatives, for sequence models",
     )
     mlp: str = Field("64 32 16 8", description="ncf: widths of the hidden layers")
+    history: int = Field(
+        50, ge=2, description="sequence models: places of a window, and latest items that are read"
+    )
+    ahead: int = Field(
+        1, ge=1, description="sequence models: a place's target is drawn from so many next items"
+    )
+    layers: int = Field(
+        1, ge=1, description="sequence models: recurrent layers, attention or residual blocks"
+    )
+    heads: int = Field(1, ge=1, description="sasrec: heads of the attention")
     recent: int = Field(
         0, ge=0, description="item-item: latest items of a user that are scored with; 0: all"
     )
@@ -161,7 +182,7 @@ class TrainSection(Section):
     prefetch: bool = Field(
         True,
         description="draw the samples of the next block of clients in a thread while one trains; "
-        "the same results, faster only where processor cores are idle during training",
+        "the same results, sooner where a round has several blocks",
     )
     personal_store: Literal["auto", "memory", "disk"] = Field(
         "auto",

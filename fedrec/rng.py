@@ -50,6 +50,7 @@ class Purpose(IntEnum):
     SUBSPACE = 20
     ROUNDING = 21
     SUPPORT = 22
+    TARGETS = 23
 
 
 def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -34,6 +34,9 @@ class Sampling:
         alpha: all_items: weight 1 + alpha of an interaction, 1 of the others.
         pooled: add the column "user" (centralised training, merchant clients).
         fixed: negatives are drawn once, the same in every round.
+        window: L, samples are places of sequences in windows of L (see
+            `fedrec.data.sequences`); 0: samples stand alone.
+        ahead: A, the target of a place is drawn from the next A items.
         support: share of a client's interactions that are support, the others are query
             (see `fedrec.data.support`); 0: they are not split.
     """
@@ -45,6 +48,8 @@ class Sampling:
     alpha: float = 0.0
     pooled: bool = False
     fixed: bool = False
+    window: int = 0
+    ahead: int = 1
     support: float = 0.0
 
 
@@ -60,6 +65,8 @@ class Samples:
         order: uint64 [n], addressed words that decide the order within a client.
         num_clients: C.
         touched: the item rows behind the fields, where they are known already.
+        window: so many samples, one after the other, belong together (the places of a
+            sequence), and stay together in this order.
         query: bool [n], samples of query interactions; None: they are not split.
     """
 
@@ -70,6 +77,7 @@ class Samples:
     order: NDArray[np.uint64]
     num_clients: int
     touched: Touched | None = None
+    window: int = 1
     query: NDArray[np.bool_] | None = None
 
 
@@ -187,6 +195,10 @@ def make_samples(
     position = np.searchsorted(clients, population.client_of_user[users])
     by_client = np.argsort(position, kind="stable")
     users, position = users[by_client], position[by_client]
+    if spec.window:
+        from fedrec.data.sequences import window_samples  # which draws negatives as here
+
+        return window_samples(population, users, position, len(clients), seed, round_number, spec)
     counts = population.indptr[users + 1] - population.indptr[users]
     at = expand(population.indptr, users)
     items = population.items[at].astype(np.int64)[:, None]
@@ -214,9 +226,7 @@ def make_samples(
         query = query_interactions(seed, round_number, users, counts, spec.support)
         query = np.repeat(query, width)  # negatives go with their positive
     client = position[owner]
-    return Samples(
-        client, columns, label.ravel(), weight.ravel(), order, len(clients), query=query
-    )
+    return Samples(client, columns, label.ravel(), weight.ravel(), order, len(clients), query=query)
 
 
 def shuffling_words(
@@ -257,6 +267,11 @@ def sample_counts(population: Population, spec: Sampling) -> NDArray[np.int64]:
     """Return the number of samples of each client in a round, int64 [num_clients]."""
     if spec.all_items:
         return np.full(population.num_clients, population.num_items, np.int64)
+    if spec.window:
+        from fedrec.data.sequences import window_counts
+
+        size = window_counts(np.diff(population.indptr), spec.window) * spec.window
+        return np.bincount(population.client_of_user, size, population.num_clients).astype(np.int64)
     width = max(1, spec.negatives) if spec.pairwise else 1 + spec.negatives
     return population.samples_of_client * width
 

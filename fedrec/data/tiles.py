@@ -59,7 +59,9 @@ def lay_out(samples: Samples, batch: int, epochs: int, tile: int) -> Tiles:
 
     Each epoch is shuffled anew; the last batch of an epoch may be smaller.  A client
     with a single batch keeps its order, as order within a batch means nothing.
-    Batches whose samples all weigh nothing are left out.
+    Batches whose samples all weigh nothing are left out.  Samples that belong together
+    (`Samples.window`) are shuffled as one, and each such run is a tile; a batch holds
+    whole runs.
 
     Args:
         samples: samples of C clients.
@@ -73,6 +75,8 @@ def lay_out(samples: Samples, batch: int, epochs: int, tile: int) -> Tiles:
     count = np.bincount(samples.client, minlength=samples.num_clients)
     longest = max(1, int(count.max(initial=1)))
     width = min(batch, longest) if batch else longest
+    if samples.window > 1:
+        tile, width = samples.window, -(-width // samples.window) * samples.window
     per_epoch = -(-count // width)
     client = np.repeat(np.arange(len(count)), per_epoch * epochs)
     step = _positions(per_epoch * epochs)
@@ -177,5 +181,9 @@ def _orders(
     for epoch in range(epochs if len(chosen) else 0):
         words = samples.order[chosen]
         words = words if epoch == 0 else draw(words, epoch)
-        order[epoch, chosen] = chosen[np.argsort(client | (words >> np.uint64(24)))]
+        key = client | (words >> np.uint64(24))
+        if samples.window > 1:  # places of a run keep their order
+            order[epoch, chosen] = chosen[np.argsort(key, kind="stable")]
+        else:
+            order[epoch, chosen] = chosen[np.argsort(key)]
     return order.ravel()

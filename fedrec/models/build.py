@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from fedrec.config import Config, integers
+from fedrec.config_sequence import SEQUENCE_MODELS
 from fedrec.errors import ModelError, nearest
 from fedrec.models.recommender import Recommender
 
-MODELS = ("mf", "ncf", "head", "item-item", "keras")
+MODELS = ("mf", "ncf", "head", "item-item", "keras", *SEQUENCE_MODELS)
 
 
 def build_model(config: Config) -> Recommender:
@@ -35,6 +36,8 @@ def build_model(config: Config) -> Recommender:
 
         limits = (config.data.rating_low, config.data.rating_high)
         return MatrixFactorisation(model.dim, model.loss, model.init, explicit, limits)
+    if model.name in SEQUENCE_MODELS:
+        return _in_precision(_sequence(config), config)
     if model.name == "item-item":
         from fedrec.models.item_item import ItemItem
 
@@ -60,6 +63,19 @@ def build_model(config: Config) -> Recommender:
     builder = _from_source(model.source)
     with _seeded(config.run.seed):
         return _in_precision(_checked(builder(config), config), config)
+
+
+def _sequence(config: Config) -> Recommender:
+    """Return the sequence model that `config.model` names."""
+    from fedrec.models.gru4rec import GRU4Rec
+    from fedrec.models.nextitnet import NextItNet
+    from fedrec.models.sasrec import SASRec
+
+    model = config.model
+    common = (model.dim, model.history, config.train.negatives, model.loss, model.init)
+    if model.name == "sasrec":
+        return SASRec(*common, model.layers, model.heads)
+    return {"gru4rec": GRU4Rec, "nextitnet": NextItNet}[model.name](*common, model.layers)
 
 
 @contextmanager

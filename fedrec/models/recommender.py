@@ -82,6 +82,10 @@ class Recommender(Protocol):
     personal [N, 1 or K, ...], rows [N, K, d] and batch columns [N, K].  With
     ``rank_one = True`` it promises that all its row gradients are `Outer`, whose
     vector is [N, 1, d] wherever the personal values are.
+
+    It may score many clients at once too, which deep networks of loops need:
+    ``scores(weights, personal, item_vectors, history) -> [b, I]`` with weights
+    [1 or b, ...], personal [b, ...], item vectors [I, d] or [b, I, d], history [b, H].
     """
 
     @property

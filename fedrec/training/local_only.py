@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from fedrec.data.interactions import Catalogue
 from fedrec.evaluation.selection import best_round, selection_metric
 from fedrec.evaluation.sums import EvaluationSums, means
-from fedrec.models.recommender import Recommender, RowInput, Tensor, Tensors
+from fedrec.models.recommender import Gradients, Recommender, RowInput, Tensor, Tensors
 from fedrec.params import Personal, Shared
 from fedrec.training.central import Trained
 from fedrec.training.device import block_bytes
@@ -102,6 +102,42 @@ class Alone:
         """See `Recommender.score`."""
         own, rest = self._parts(personal)
         return self.model.score(own, rest, item_vectors, history)
+
+    @property
+    def history_length(self) -> int:
+        """How many of the latest items the model reads; 0 if it reads no history."""
+        return int(getattr(self.model, "history_length", 0))
+
+    @property
+    def scores(self) -> Callable[..., Tensor] | None:
+        """The model's scores of many clients at once, if it offers them."""
+        many = getattr(self.model, "scores", None)
+        if many is None:
+            return None
+
+        def scores(_: Tensors, personal: Tensors, items: Tensors, history: Tensor) -> Tensor:
+            names = _weight_names(self.model)
+            rest = {n: v for n, v in personal.items() if n not in names}
+            return many({n: personal[n] for n in names}, rest, items, history)
+
+        return scores
+
+    @property
+    def gradients(self) -> Callable[..., Gradients] | None:
+        """The gradients of tiles of a model that scores many clients at once."""
+        if self.scores is None:
+            return None
+        by_hand = self.model.gradients  # type: ignore[attr-defined]
+
+        def gradients(_: Tensors, personal: Tensors, rows: Tensors, batch: Tensors) -> Gradients:
+            names = _weight_names(self.model)
+            rest = {n: v for n, v in personal.items() if n not in names}
+            own = {n: personal[n][:, 0] for n in names}
+            found: Gradients = by_hand(own, rest, rows, batch)
+            moved = {n: value[:, None] for n, value in found.weights.items()}
+            return found._replace(weights={}, personal={**found.personal, **moved})
+
+        return gradients
 
 
 def train_local_only(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from fedrec.config import Config
+from fedrec.config_sequence import SEQUENCE_MODELS
 from fedrec.config_sums import ITEM_ITEM, SUMMED
 from fedrec.data.batches import Sampling
 from fedrec.training.gram import GramSums
@@ -218,6 +219,8 @@ def build_method(config: Config, *, pairwise: bool = False, pooled: bool = False
         alpha=train.alpha if fcf or train.method == "ials" else 0.0,
         pooled=pooled,
         fixed=train.resample == "once" and not summed,
+        window=config.model.history if config.model.name in SEQUENCE_MODELS else 0,
+        ahead=config.model.ahead if config.model.name in SEQUENCE_MODELS else 1,
         support=train.support if train.method == "fedrecon" else 0.0,
     )
     reduction = "sum" if fcf else train.reduction

@@ -121,6 +121,7 @@ def training_blocks(setup: Setup, clients: NDArray[np.int64]) -> Iterator[NDArra
     counts = sample_counts(setup.population, setup.method.sampling)[clients]
     tables = setup.model.row_inputs
     width = sum(_width(setup.model, r.table) for r in tables)
+    width += int(getattr(setup.model, "activations", 0))
     limit = block_bytes(setup.config) // (4 * _COPIES * max(1, width))
     phases = [p for p in setup.method.phases if p.solver == "gradient"]
     batch = min(p.batch for p in phases)

@@ -26,7 +26,14 @@ def compile_score(model: Recommender, own_rows: bool = False) -> Callable[..., A
         own_rows: tables are [b, I, d] and weights [b, ...], one of each client.
     """
 
+    many = getattr(model, "scores", None)
+
     def run(weights: Tensors, personal: Tensors, tables: Tensors, history: Tensor) -> Tensor:
+        if many is not None:
+            inputs = {r.name: tables[r.table] for r in model.row_inputs if r.field == "item"}
+            dense = weights if own_rows else {n: v[None] for n, v in weights.items()}
+            return many(dense, personal, inputs, history)
+
         def one_client(one: Mapping[str, Any]) -> Tensor:
             vectors = {name: value[None] for name, value in one["personal"].items()}
             mine, dense = (one["tables"], one["weights"]) if own_rows else (tables, weights)
