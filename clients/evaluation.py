@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import numpy as np
 from flwr.app import Context, Message
+from numpy.typing import NDArray
 
-from clients.hosting import check_plain, host
+from clients.hosting import Host, check_plain, host
 from clients.secret import forget_key
 from clients.store import at_round
+from fedrec.evaluation.sums import EvaluationSums, merge
+from fedrec.params import Personal
 from fedrec.training.node import evaluate_node
 from fedrec.wire import EvaluateReply, EvaluateRequest
+
+AT_ONCE = 1 << 16
+"""Clients whose personal parameters and values are in memory at once; the blocks do not
+depend on where these are kept, so that sums do not either."""
 
 
 def evaluate(message: Message, context: Context) -> Message:
@@ -26,7 +34,15 @@ def evaluate(message: Message, context: Context) -> Message:
     if request.part == "test":
         forget_key(here.directory / request.moment.session)
     clients = here.clients if request.clients is None else request.clients
-    sums = evaluate_node(
+    blocks = [clients[at : at + AT_ONCE] for at in range(0, max(1, len(clients)), AT_ONCE)]
+    sums = merge([_evaluate_some(here, request, personal, block) for block in blocks])
+    return Message(EvaluateReply(sums).pack(), reply_to=message)
+
+
+def _evaluate_some(
+    here: Host, request: EvaluateRequest, personal: Personal, clients: NDArray[np.int64]
+) -> EvaluationSums:
+    return evaluate_node(
         here.setup,
         request.shared,
         personal.take(here.positions(clients)),
@@ -35,4 +51,3 @@ def evaluate(message: Message, context: Context) -> Message:
         bootstrap=request.bootstrap,
         round_number=request.moment.base_round,
     )
-    return Message(EvaluateReply(sums).pack(), reply_to=message)

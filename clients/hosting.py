@@ -43,7 +43,9 @@ class Host:
         Raises:
             EngineError: if one of the clients is not hosted here.
         """
-        strangers = np.setdiff1d(chosen, self.clients)
+        place = np.searchsorted(self.clients, chosen)
+        place = np.minimum(place, len(self.clients) - 1)
+        strangers = chosen[self.clients[place] != chosen]
         if len(strangers):
             raise EngineError(
                 f"client {strangers[0]} is not hosted on this node: "

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from fedrec.config import Config
 from fedrec.rng import Purpose, draw, keys, uniform
 
+_CHUNK = 1 << 16  # clients that are drawn for at a time
+
 
 @dataclass(frozen=True, eq=False)
 class Sample:
@@ -55,7 +57,7 @@ def sample_clients(
     everyone = len(clients) if population is None else population
 
     def chance(purpose: Purpose) -> NDArray[np.float64]:
-        return uniform(draw(keys(config.run.seed, round_number, clients, purpose), 0))
+        return _chances(config.run.seed, round_number, clients, purpose)
 
     section = config.clients
     chosen = chance(Purpose.AVAILABILITY) < section.availability
@@ -69,6 +71,17 @@ def sample_clients(
         chosen &= lot * everyone < section.per_round
     fails = chosen & (chance(Purpose.DROPOUT) < section.dropout)
     return Sample(clients[chosen & ~fails], clients[fails])
+
+
+def _chances(
+    seed: int, round_number: int, clients: NDArray[np.int64], purpose: Purpose
+) -> NDArray[np.float64]:
+    """Draw a number in [0, 1) for each client, some at a time: steps between take memory too."""
+    out = np.empty(len(clients))
+    for at in range(0, len(clients), _CHUNK):
+        some = clients[at : at + _CHUNK]
+        out[at : at + len(some)] = uniform(draw(keys(seed, round_number, some, purpose), 0))
+    return out
 
 
 def evaluation_clients(

@@ -31,7 +31,7 @@ class Catalogue:
     """Entities of one kind (items, users or merchants) with their attributes.
 
     Attributes:
-        ids: object [N], the identifiers of the source, as strings.
+        ids: object [N], the identifiers of the source, as strings; or what reads like it.
         attributes: name -> Attribute over the same N entities.
     """
 

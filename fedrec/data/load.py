@@ -18,6 +18,7 @@ from fedrec.data.interactions import Dataset
 from fedrec.data.journey import read_journey
 from fedrec.data.synthetic import make_marketplace
 from fedrec.data.zipf import as_generated, make_zipf
+from fedrec.data.zipf_store import on_disk, stored_dataset
 from fedrec.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ def load_raw(section: DataSection) -> Dataset:
             section.data_seed,
         )
     if entry.name == "zipf":
-        return make_zipf(section)
+        return stored_dataset(section) if on_disk(section) else make_zipf(section)
     if entry.name == "file":
         return read_files(section)
     return _registered(entry, section)

@@ -8,12 +8,15 @@ clients it is a customer as one merchant knows them.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedrec.data.interactions import Interactions, Split
 from fedrec.data.partition import Partition
+
+_CHUNK = 1 << 20  # numbers that are looked at at a time, where arrays may be mapped files
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,15 +75,39 @@ class Population:
 
     def users_of(self, clients: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the local users of `clients` (int64 [C]), ascending, int64."""
+        if self.user_clients:
+            return clients if (clients[1:] > clients[:-1]).all() else np.unique(clients)
         chosen = np.zeros(self.num_clients, bool)
         chosen[clients] = True
         return np.flatnonzero(chosen[self.client_of_user])
+
+    @cached_property
+    def user_clients(self) -> bool:
+        """Whether every client is one user, of the same number."""
+        if self.num_clients != self.num_users:
+            return False
+        pieces = ((at, self.client_of_user[at : at + _CHUNK]) for at in _starts(self.num_users))
+        return all((piece == np.arange(at, at + len(piece))).all() for at, piece in pieces)
+
+    @property
+    def item_counts(self) -> NDArray[np.int64]:
+        """Training interactions of each item, int64 [I]."""
+        counts = np.zeros(self.num_items, np.int64)
+        for at in _starts(len(self.items)):
+            counts += np.bincount(self.items[at : at + _CHUNK], minlength=self.num_items)
+        return counts
 
     @property
     def samples_of_client(self) -> NDArray[np.int64]:
         """Training interactions of each client, int64 [num_clients]."""
         counts = np.diff(self.indptr)
+        if self.user_clients:
+            return counts
         return np.bincount(self.client_of_user, counts, self.num_clients).astype(np.int64)
+
+
+def _starts(length: int) -> range:
+    return range(0, length, _CHUNK)
 
 
 def csr(

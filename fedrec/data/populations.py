@@ -10,6 +10,8 @@ from fedrec.data.partition import partition
 from fedrec.data.population import Population, build_population
 from fedrec.data.split import split
 from fedrec.data.zipf import has_short_way, zipf_population
+from fedrec.data.zipf_store import on_disk, stored_population
+from fedrec.errors import ConfigError
 
 
 def load_population(config: Config) -> Population:
@@ -17,6 +19,7 @@ def load_population(config: Config) -> Population:
 
     Raises:
         DataError: if the data cannot be had or split as asked.
+        ConfigError: if data are asked for on the disk that only memory can hold.
     """
     sections = ("data", "split", "clients")
     keys = {k: v for k, v in config.flat().items() if k.split(".")[0] in sections}
@@ -36,7 +39,16 @@ def _load_population(keys: tuple[tuple[str, Scalar], ...]) -> Population:
         section, name = key.split(".", 1)
         nested.setdefault(section, {})[name] = value
     config = Config.model_validate(nested)
-    if has_short_way(config):
+    short = has_short_way(config)
+    if config.data.store == "disk" and not short:
+        raise ConfigError(
+            f"data.store = 'disk' with data.name = {config.data.name!r}: only the generated data "
+            f"set 'zipf' is laid out on the disk, without cleaning, with clients.unit = 'user' and "
+            f"split.protocol = 'leave-last-out'. Set these, or data.store = 'memory'."
+        )
+    if short and on_disk(config.data):
+        return stored_population(config.data)
+    if short:
         return zipf_population(load_dataset(config), config.data)
     parts = partition(load_dataset(config), config)
     explicit = config.data.feedback == "explicit"

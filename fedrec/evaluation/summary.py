@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from fedrec.config import Config, integers
 from fedrec.config_sums import SUMMED
 from fedrec.data.population import Population
@@ -73,7 +71,7 @@ def summarise(
     """
     metrics = nest(means(sums))
     if sums.recommended.sum() > 0:
-        counts = np.bincount(population.items, minlength=population.num_items)
+        counts = population.item_counts
         k = list_length(integers(config, "evaluate.k"))
         metrics["beyond"] = beyond(sums.recommended, counts, population.num_users, k)
         for attribute, gap in group_gaps(sums, f"full.ndcg@{k}").items():

@@ -26,7 +26,7 @@ def test_all_metrics_of_a_part() -> None:
         lambda users: scores[users], held, None, num_items=40, ks=(5, 10), sampled=9, seed=0,
         part="test", bootstrap=50, groups={"g=a": member, "g=b": 1 - member},
     )  # fmt: skip
-    people = SimpleNamespace(items=np.repeat(np.arange(40), 3), num_items=40, num_users=200)
+    people = SimpleNamespace(item_counts=np.full(40, 3), num_items=40, num_users=200)
     config = Config().with_({"evaluate.k": "5 10"})
     metrics, ci95 = summarise(config, people, sums, "test")  # type: ignore[arg-type]
     assert set(metrics) == {"full", "sampled9", "beyond", "groups"}
