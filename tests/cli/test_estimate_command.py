@@ -13,9 +13,10 @@ from fedrec.cli.app import app
 from fedrec.errors import ConfigError, EngineError
 
 FIT = Fit(
-    {"round": [0.5, 0, 0, 0, 0, 0], "evaluate": [0, 0, 0, 0], "checkpoint": [0, 0],
-     "end": [1.0, 0, 0, 0]},
-    [0, 1, 0, 0], [0, 0, 4, 0], 700.0, 2.0,
+    seconds={"round": [0.5, *[0] * 8], "evaluate": [0, 0, 0, 0], "checkpoint": [0, 0],
+             "end": [1.0, 0, 0, 0]},
+    bytes_up=[0, 1, 0, 0], bytes_down=[0, 0, 4, 0],
+    base_mib=700.0, sample_bytes=2.0, cell_bytes=8.0, start_s=4.0, compile_s=1.0,
 )  # fmt: skip
 SMALL = ["data.name=marketplace", "data.users=40", "data.items=60", "data.events_per_user=10",
          "model.dim=4", "train.rounds=2"]  # fmt: skip
@@ -27,7 +28,7 @@ def invoke(*words: str) -> str:
 
 def test_an_estimate_is_printed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("FEDREC_CACHE", str(tmp_path))
-    monkeypatch.setattr(estimating, "calibrate", lambda config: FIT)
+    monkeypatch.setattr(estimating, "calibrate", lambda config, **_: FIT)
     text = invoke("estimate", *SMALL)
     assert "calibrating this kind of run" in text
     assert "2 rounds of 40 clients" in text
@@ -35,18 +36,18 @@ def test_an_estimate_is_printed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
 
 
 def test_a_run_begins_with_its_estimate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(estimating, "stored", lambda config: FIT)
-    monkeypatch.setattr(estimating, "calibrate", lambda config: FIT)
+    monkeypatch.setattr(estimating, "stored", lambda config, **_: FIT)
+    monkeypatch.setattr(estimating, "calibrate", lambda config, **_: FIT)
     text = invoke("run", *SMALL, "--out", str(tmp_path / "a"))
     assert "estimated: " in text
     assert "estimated: " not in invoke("run", *SMALL, "--no-estimate", "--out", str(tmp_path / "b"))
 
 
 def test_a_run_goes_on_without_an_estimate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def fail(config: object) -> Fit:
+    def fail(config: object, **_: object) -> Fit:
         raise EngineError("the calibration failed (1):\nmore")
 
-    monkeypatch.setattr(estimating, "stored", lambda config: FIT)
+    monkeypatch.setattr(estimating, "stored", lambda config, **_: FIT)
     monkeypatch.setattr(estimating, "calibrate", fail)
     text = invoke("run", *SMALL, "--out", str(tmp_path / "a"))
     assert "no estimate: the calibration failed (1):" in text
