@@ -47,10 +47,12 @@ def test_the_processor_agrees_with_itself(capsys: pytest.CaptureFixture[str]) ->
 def test_halvings_are_counted_and_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     train_block = node.train_block
 
-    def cramped(setup: Any, shared: Any, personal: Any, block: Any, number: int) -> Any:
+    def cramped(
+        setup: Any, shared: Any, personal: Any, block: Any, number: int, samples: Any
+    ) -> Any:
         if len(block) > 30:
             raise tf.errors.ResourceExhaustedError(None, None, "no memory left")
-        return train_block(setup, shared, personal, block, number)
+        return train_block(setup, shared, personal, block, number, samples=samples)
 
     def limit(mib: int) -> None:
         assert mib == 64
