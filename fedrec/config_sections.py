@@ -93,9 +93,7 @@ class ClientsSection(Section):
     )
     per_round: int = Field(100, ge=1, description="fixed, poisson: (expected) clients a round")
     availability: float = Field(1.0, gt=0, le=1, description="chance that a client is reachable")
-    dropout: float = Field(
-        0.0, ge=0, lt=1, description="chance that a chosen client fails in a round"
-    )
+    dropout: float = Field(0.0, ge=0, lt=1, description="chance that a chosen client fails")
 
 
 class ModelSection(Section):

@@ -7,6 +7,7 @@ from typing import Any
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from fedrec.bench.stopwatch import PHASES
@@ -41,7 +42,8 @@ def print_workloads(found: Mapping[str, Figures], console: Console | None = None
         phases.add_row(name, *(f"{figures['phases'][phase]:.3f}" for phase in PHASES))
     console.print(phases)
     for name, figures in found.items():
-        console.print(f"{name}: {figures['about']}{_flower(figures)}", highlight=False)
+        about = escape(figures["about"])  # [user, item] is no style
+        console.print(f"{name}: {about}{_flower(figures)}", highlight=False)
 
 
 def _flower(figures: Figures) -> str:
