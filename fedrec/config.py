@@ -1,6 +1,7 @@
 """The one schema of a run, read from experiment files and the command line.
 
-The keys themselves stand in `fedrec.config_sections` and `fedrec.config_attacks`.
+The keys themselves stand in `fedrec.config_sections`, `fedrec.config_model` and
+`fedrec.config_attacks`.
 
 An experiment file is TOML and is exactly a Flower run-config: scalars in dotted
 tables, lists written as space-separated strings.  `load_config` reads it,
@@ -19,6 +20,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from fedrec.config_attacks import AuditSection, RobustSection
+from fedrec.config_model import ModelSection, TrainSection
 from fedrec.config_rules import check as check
 from fedrec.config_rules import integers as integers
 from fedrec.config_rules import positive_numbers as positive_numbers
@@ -32,14 +34,12 @@ from fedrec.config_sections import (
     EngineSection,
     EvaluateSection,
     LocalSection,
-    ModelSection,
     PrivacySection,
     RunSection,
     Section,
     SecureSection,
     ServerSection,
     SplitSection,
-    TrainSection,
 )
 from fedrec.errors import ConfigError, nearest
 

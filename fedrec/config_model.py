@@ -1,0 +1,106 @@
+"""The sections `model` and `train`: every key, its default, type, unit and meaning."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from fedrec.config_sections import Section
+
+
+class ModelSection(Section):
+    """The recommender."""
+
+    name: str = Field(
+        "mf",
+        description="mf, ncf, head, gru4rec, sasrec, nextitnet, item-item (train.method = ease or "
+        "item-knn), or keras for a model of your own",
+    )
+    dim: int = Field(32, ge=1, description="embedding size d")
+    loss: Literal["logistic", "bpr", "squared", "softmax"] = Field(
+        "logistic",
+        description="squared is for ratings (data.feedback = explicit) and for FCF; softmax, of "
+        "the next item among negatives, for sequence models",
+    )
+    mlp: str = Field("64 32 16 8", description="ncf: widths of the hidden layers")
+    history: int = Field(
+        50, ge=2, description="sequence models: places of a window, and latest items that are read"
+    )
+    ahead: int = Field(
+        1, ge=1, description="sequence models: a place's target is drawn from so many next items"
+    )
+    layers: int = Field(
+        1, ge=1, description="sequence models: recurrent layers, attention or residual blocks"
+    )
+    heads: int = Field(1, ge=1, description="sasrec: heads of the attention")
+    recent: int = Field(
+        0, ge=0, description="item-item: latest items of a user that are scored with; 0: all"
+    )
+    init: float = Field(0.01, gt=0, description="standard deviation of initial embeddings")
+    source: str = Field("", description="keras: package.module:function or file.py:function")
+
+
+class TrainSection(Section):
+    """Local training, the same for federated, local-only and centralised systems."""
+
+    method: Literal[
+        "fedavg",
+        "fedprox",
+        "alternating",
+        "fcf",
+        "pfedrec",
+        "fedrecon",
+        "ease",
+        "item-knn",
+        "ials",
+    ] = Field(
+        "alternating",
+        description="what moves when; ease, item-knn and ials sum, and the server solves",
+    )
+    rounds: int = Field(50, ge=0, description="communication rounds")
+    epochs: int = Field(1, ge=1, description="passes over the local samples in a round")
+    batch: int = Field(256, ge=0, description="samples a step; 0: all local samples")
+    negatives: int = Field(4, ge=0, description="negatives drawn for each positive")
+    resample: Literal["round", "once"] = Field(
+        "round", description="negatives are drawn anew in each round, or once for the whole run"
+    )
+    optimizer: Literal["sgd", "adam"] = Field("adam", description="the client's optimiser")
+    lr: float = Field(0.1, gt=0, description="learning rate of shared parameters on the client")
+    row_lr: float = Field(
+        0.0, ge=0, description="learning rate of table rows on the client; 0: train.lr"
+    )
+    personal_lr: float = Field(0.05, gt=0, description="learning rate of personal parameters")
+    personal_steps: int = Field(
+        3, ge=1, description="alternating: steps on personal parameters; fedrecon: passes"
+    )
+    support: float = Field(
+        0.5, gt=0, lt=1, description="fedrecon: share of interactions to reconstruct from"
+    )
+    reduction: Literal["mean", "sum"] = Field("sum", description="loss of a batch")
+    l2: float = Field(0.01, ge=0, description="weight of the squared norm of rows and vectors used")
+    prox_mu: float = Field(0.01, ge=0, description="fedprox: pull towards the server's parameters")
+    alpha: float = Field(4.0, ge=0, description="fcf, ials: confidence 1 + alpha of an interaction")
+    ridge: float = Field(10.0, gt=0, description="fcf, ials: ridge of vectors in closed form")
+    device: Literal["auto", "cpu", "gpu"] = Field(
+        "auto", description="what clients are trained on; auto: a GPU if TensorFlow sees one"
+    )
+    precision: Literal["float32", "mixed"] = Field(
+        "float32",
+        description="mixed: Dense layers of a Keras model multiply in bfloat16, which is meant for "
+        "GPUs; parameters, updates and the loss stay float32",
+    )
+    prefetch: bool = Field(
+        True,
+        description="draw the samples of the next block of clients in a thread while one trains; "
+        "the same results, sooner where a round has several blocks",
+    )
+    personal_store: Literal["auto", "memory", "disk"] = Field(
+        "auto",
+        description="where a node keeps personal parameters; disk: in mapped files beside its "
+        "checkpoints; auto: there if they take more than a 32nd of the machine's memory",
+    )
+    negatives_from: Literal["train", "legacy-leaky"] = Field(
+        "train",
+        description="legacy-leaky never draws held-out items; only to reproduce published figures",
+    )
