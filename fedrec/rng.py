@@ -51,6 +51,7 @@ class Purpose(IntEnum):
     ROUNDING = 21
     SUPPORT = 22
     TARGETS = 23
+    SEARCH = 40
 
 
 def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
