@@ -9,7 +9,7 @@ export FLWR_DISABLE_UPDATE_CHECK := 1
 export RAY_USAGE_STATS_ENABLED := 0
 export TF_CPP_MIN_LOG_LEVEL := 3
 
-.PHONY: help demo test check format config bench privacy-utility slow clean
+.PHONY: help demo test check format config bench privacy-utility leaderboard privacy-table slow clean
 
 help:
 	@echo "make demo    federated against centralised on MovieLens-100K, with a report"
@@ -18,6 +18,8 @@ help:
 	@echo "make slow    tests that take minutes, into experiments/results/slow/tests.json"
 	@echo "make bench   all speed figures, into experiments/results (about an hour)"
 	@echo "make privacy-utility  accuracy against epsilon, clients and bytes (skips what is there)"
+	@echo "make leaderboard  search, three seeds and page of every method (DATA=ml-100k METHODS=\"fedmf ease\"; hours)"
+	@echo "make privacy-table  which protection goes with which method, each cell run"
 	@echo "make format  format the code and sort imports"
 	@echo "make config  write the schema into pyproject.toml for flwr run"
 
@@ -69,6 +71,13 @@ bench: $(VENV)/.dev-installed
 privacy-utility: $(VENV)/.dev-installed
 	$(BIN)/python experiments/privacy_utility.py
 	$(BIN)/python experiments/tables.py --write
+
+leaderboard: $(VENV)/.dev-installed
+	$(PIP) --editable ".[tune]"
+	$(BIN)/python experiments/leaderboard.py $(METHODS) $(addprefix --data ,$(DATA))
+
+privacy-table: $(VENV)/.dev-installed
+	$(BIN)/python experiments/privacy_table.py
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
