@@ -43,6 +43,11 @@ LEAKY_NOTE = (
     "trained so, with the settings of their files, beside the honest figures; they are worthless "
     "for anything but comparison with published ones."
 )
+NOTES = {
+    "complete-journey": "An item is a product type; of repeated purchases of a type the latest "
+    "counts, so that a user's test item is what was bought last and never appears in training.",
+}
+"""What a reader should know about a data set."""
 Grid = tuple[tuple[str, ...], list[tuple[str, ...]]]
 
 
@@ -138,7 +143,8 @@ def figures_of(table: Table) -> list[str]:
     about = table.about
     if not about:
         return []
-    return [
+    noted = [NOTES[table.data]] if table.data in NOTES else []
+    return noted + [
         f"{about['users']:,} users, {about['items']:,} items, {about['interactions']:,} "
         f"interactions; {about['protocol']} split `{about['split_hash']}`."
     ]

@@ -128,9 +128,7 @@ def standings(entries: Sequence[Entry], data: str, folder: Path) -> Table:
             if own is not None:
                 sums[row] = read_sums(folder / f"{row}.npz")
     best = _reference(rows)
-    against = {
-        row: paired(s, sums[best], METRIC) for row, s in sums.items() if best and row != best
-    }
+    against = {row: compared(s, sums[best]) for row, s in sums.items() if best and row != best}
     corrected = dict(zip(against, holm([p.p_value for p in against.values()]), strict=True))
     placed = [_placed(row, against, corrected, sums) for row in rows]
     placed.sort(key=lambda r: (-r.value, r.row))

@@ -10,6 +10,7 @@ from experiments import leaderboard
 from experiments.board import final, page, standings
 from experiments.board.entries import LEAKY, read_entries
 from fedrec.config import Config
+from fedrec.evaluation.sums import EvaluationSums
 from fedrec.systems import read_sums
 
 FILES = {
@@ -112,6 +113,24 @@ def test_corrected_p_values_are_no_smaller(board):
     for row in board.table().run:
         if row.against is not None:
             assert row.p_value >= row.against.p_value
+
+
+def test_small_p_values_are_told_apart():
+    def sums(shift):
+        replicates = 50.0 + np.linspace(-1.0, 1.0, 1001) * 2 + shift
+        values = {"full.ndcg@10": 50.0 + shift}
+        return EvaluationSums(
+            values, {"full": 100.0}, {"full.ndcg@10": replicates}, {"full": np.full(1001, 100.0)}
+        )
+
+    noise = np.tile([0.005, -0.005], 501)[:1001] * 100
+    other = sums(0.0)
+    other.replicates["full.ndcg@10"] += noise
+    pair = standings.compared(sums(3.0), other)
+    assert pair.difference == pytest.approx(0.03)
+    # The difference of the means is six standard deviations of its replicates, 0.005.
+    assert pair.p_value == pytest.approx(1.97e-9, rel=0.05)
+    assert standings.compared(sums(0.0), sums(0.0)).p_value == 1.0
 
 
 def test_replicates_are_kept_for_two_metrics_only(board):

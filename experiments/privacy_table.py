@@ -1,0 +1,117 @@
+"""Which protection goes with which method?  Every combination works, or is refused with a reason.
+
+    python experiments/privacy_table.py            # run the cells that are missing, and write
+    python experiments/privacy_table.py --fresh    # run all cells anew (some ten minutes)
+
+A cell that the rules accept is run for one round on a marketplace of 24 users, and what it
+leaves must say what it promises.  The outcome is experiments/results/privacy_table/cells.json
+and the page experiments/PRIVACY_TABLE.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+from experiments.privacy_cells import OPTIONS, TINY, Cell, judged, rows, tried
+from fedrec.output import write_atomically
+
+HERE = Path(__file__).parent
+CELLS = HERE / "results" / "privacy_table" / "cells.json"
+PAGE = HERE / "PRIVACY_TABLE.md"
+Cells = dict[str, dict[str, Cell]]
+
+INTRODUCTION = (
+    "# Methods and protection",
+    "Every combination of a method with a model, and of both with a privacy option: `yes` has run "
+    "for one round, and its statement said what it promises; a number is the reason why it is "
+    "refused, below. Written by `python experiments/privacy_table.py`, tested cell by cell.",
+)
+
+
+def read_cells(file: Path = CELLS) -> Cells:
+    """Return the recorded cells, row -> option -> cell."""
+    if not file.is_file():
+        return {}
+    found = json.loads(file.read_text(encoding="utf-8"))
+    return {
+        row: {option: Cell(**cell) for option, cell in cells.items()}
+        for row, cells in found["cells"].items()
+    }
+
+
+def complete(before: Cells) -> Cells:
+    """Return all cells: those of the rules as they are now, others run where not recorded."""
+    done: Cells = {}
+    for row in rows():
+        done[row] = {}
+        for option in OPTIONS:
+            known = before.get(row, {}).get(option)
+            cell = judged(row, option)
+            if cell is None:
+                kept = known is not None and known.by != "rules" and known.verdict != "failed"
+                cell = known if kept and known is not None else tried(row, option)
+            done[row][option] = cell
+            if cell != known:
+                print(f"{row} / {option}: {cell.verdict} {cell.reason}", flush=True)
+    return done
+
+
+def write_cells(cells: Cells, file: Path = CELLS) -> None:
+    """Write the cells as JSON."""
+    told = {row: {option: asdict(cell) for option, cell in c.items()} for row, c in cells.items()}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(file, json.dumps({"tiny": TINY, "cells": told}, indent=1) + "\n")
+
+
+def page(cells: Mapping[str, Mapping[str, Cell]]) -> str:
+    """Return the page: the table, and the reasons by number."""
+    reasons: dict[str, int] = {}
+    lines = ["| method, model | " + " | ".join(OPTIONS) + " |", "|---" * (len(OPTIONS) + 1) + "|"]
+    for row, own in cells.items():
+        shown = [_shown(own[option], reasons) for option in OPTIONS]
+        lines.append(f"| {row} | {' | '.join(shown)} |")
+    keys = [
+        f"- {option}: " + (" ".join(f"`{k}={v}`" for k, v in asked.items()) or "no protection")
+        for option, asked in OPTIONS.items()
+    ]
+    told = [f"{number}. {reason}." for reason, number in reasons.items()]
+    parts = [*INTRODUCTION, "\n".join(lines), "## Why not", "\n".join(told)]
+    return "\n\n".join([*parts, "## What a column sets", "\n".join(keys)]) + "\n"
+
+
+def _shown(cell: Cell, reasons: dict[str, int]) -> str:
+    if cell.verdict == "works":
+        return "yes"
+    number = reasons.setdefault(cell.reason, len(reasons) + 1)
+    return f"{'FAILS ' if cell.verdict == 'failed' else ''}{number}"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run what is missing and write the page.
+
+    Returns:
+        0, or 1 if a cell failed.
+    """
+    parser = argparse.ArgumentParser(description="Which protection goes with which method.")
+    parser.add_argument("--fresh", action="store_true", help="run all cells anew")
+    options = parser.parse_args(arguments)
+    cells = complete({} if options.fresh else read_cells())
+    write_cells(cells)
+    write_atomically(PAGE, page(cells))
+    failed = [f"{r} / {o}" for r, own in cells.items() for o, c in own.items() if _bug(c)]
+    for name in failed:
+        print(f"{name} failed", file=sys.stderr)
+    return int(bool(failed))
+
+
+def _bug(cell: Cell) -> bool:
+    return cell.verdict == "failed"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
