@@ -23,20 +23,24 @@ class Shared:
     Attributes:
         tables: name -> float32 [I, d], row-sparse: a client touches some rows.
         weights: name -> float32, any shape: a client touches all of them.
+        fixed: name -> float32 [I, d], tables that clients read and never change; the
+            server alone may, between rounds.
     """
 
     tables: dict[str, Array]
     weights: dict[str, Array] = field(default_factory=dict)
+    fixed: dict[str, Array] = field(default_factory=dict)
 
     @property
     def num_bytes(self) -> int:
-        """Bytes of all tables and weights, as a download would carry them."""
-        return sum(a.nbytes for a in (*self.tables.values(), *self.weights.values()))
+        """Bytes of all parameters, as a download would carry them."""
+        groups = (self.tables, self.weights, self.fixed)
+        return sum(a.nbytes for group in groups for a in group.values())
 
     def copy(self) -> Shared:
         """Return the same values in arrays of their own."""
-        tables = {name: value.copy() for name, value in self.tables.items()}
-        return Shared(tables, {name: value.copy() for name, value in self.weights.items()})
+        groups = (self.tables, self.weights, self.fixed)
+        return Shared(*({name: value.copy() for name, value in g.items()} for g in groups))
 
 
 @dataclass(frozen=True, eq=False)

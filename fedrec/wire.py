@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from fedrec.errors import EngineError
 from fedrec.evaluation.sums import EvaluationSums, from_arrays, to_arrays
 from fedrec.params import PartialSum, Personal, Shared, SparseRows
+from fedrec.training.download import WHOLE, pack_tables, unpack_tables
 
 VERSION = 1
 """Version of the messages; both ends must speak the same."""
@@ -36,12 +37,13 @@ Arrays = Mapping[str, NDArray]
 def flatten_shared(shared: Shared) -> dict[str, NDArray]:
     """Return tables and weights as "table.NAME" and "weight.NAME"."""
     tables = {f"table.{name}": value for name, value in shared.tables.items()}
-    return tables | {f"weight.{name}": value for name, value in shared.weights.items()}
+    fixed = {f"fixed.{name}": value for name, value in shared.fixed.items()}
+    return tables | {f"weight.{name}": value for name, value in shared.weights.items()} | fixed
 
 
 def restore_shared(arrays: Arrays) -> Shared:
     """Rebuild what `flatten_shared` returned."""
-    return Shared(_with_prefix(arrays, "table."), _with_prefix(arrays, "weight."))
+    return Shared(*(_with_prefix(arrays, f"{kind}.") for kind in ("table", "weight", "fixed")))
 
 
 def _with_prefix(arrays: Arrays, prefix: str) -> dict[str, NDArray]:
@@ -207,13 +209,23 @@ class TrainRequest:
         head, shared, clients = open_record(content, cls.KIND, "shared", "clients")
         ids = unpack_arrays(clients)["ids"].astype(np.int64)
         moment, clip = Moment.from_head(head), float(head["clip"])
-        parameters, single = restore_shared(unpack_arrays(shared)), bool(head["single"])
+        parameters, single = unpack_shared(shared), bool(head["single"])
         return cls(parameters, int(head["round"]), ids, moment, clip, single)
 
 
-def pack_shared(shared: Shared) -> ArrayRecord:
-    """Return shared parameters as a record that several messages may carry."""
-    return pack_arrays(flatten_shared(shared))
+def pack_shared(shared: Shared, bits: int = WHOLE) -> ArrayRecord:
+    """Return shared parameters as a record that several messages may carry.
+
+    Args:
+        shared: the parameters.
+        bits: of an element of a table (`compress.download_bits`).
+    """
+    return pack_arrays(pack_tables(flatten_shared(shared), bits))
+
+
+def unpack_shared(record: ArrayRecord) -> Shared:
+    """Return what `pack_shared` has packed, as a client reads it."""
+    return restore_shared(unpack_tables(unpack_arrays(record)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -322,7 +334,7 @@ class EvaluateRequest:
     def unpack(cls, content: RecordDict) -> EvaluateRequest:
         """Rebuild the request."""
         head, shared = open_record(content, cls.KIND, "shared")
-        parameters = restore_shared(unpack_arrays(shared))
+        parameters = unpack_shared(shared)
         clients = None
         if "clients" in content:
             clients = unpack_arrays(content.array_records["clients"])["ids"].astype(np.int64)

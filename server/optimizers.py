@@ -70,7 +70,8 @@ class ServerOptimizer:
         """
         dense = {n: (-update.weights[n]).astype(np.float32) for n in shared.weights}
         tables = self._tables.step(shared.tables, update.tables, in_place=in_place)
-        return Shared(tables, self._weights.step(shared.weights, dense))
+        weights = self._weights.step(shared.weights, dense)
+        return Shared(tables, weights, shared.fixed)
 
     def state(self) -> Arrays:
         """Return the optimisers' variables: moments, step counts, learning rates."""

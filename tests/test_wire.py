@@ -208,3 +208,11 @@ def test_personal_state_is_kept_by_slot() -> None:
     assert found is not None
     assert found.round_number == 4
     assert_same(personal.values, found.personal.values)
+
+
+def test_fixed_tables_are_sent() -> None:
+    fixed = {"anchor": np.arange(6, dtype=np.float32).reshape(3, 2)}
+    shared = Shared({"item": np.zeros((3, 2), np.float32)}, {}, fixed)
+    back = restore_shared(flatten_shared(shared))
+    assert_same(shared.fixed, back.fixed)
+    assert back.num_bytes == shared.num_bytes == shared.copy().num_bytes == 48

@@ -17,7 +17,7 @@ from fedrec.errors import CheckpointError
 from fedrec.params import Shared
 from fedrec.storage import read_arrays, replace_file, write_arrays
 
-_TABLE, _WEIGHT = "table/", "weight/"
+_TABLE, _WEIGHT, _FIXED = "table/", "weight/", "fixed/"
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +56,7 @@ def export_model(
     """
     arrays = {_TABLE + name: value for name, value in shared.tables.items()}
     arrays |= {_WEIGHT + name: value for name, value in shared.weights.items()}
+    arrays |= {_FIXED + name: value for name, value in shared.fixed.items()}
     items = "".join(json.dumps(str(name)) + "\n" for name in dataset.items.ids)
     write_arrays(directory / "shared.ckpt", arrays, {"data": dataset.name})
     replace_file(directory / "items.jsonl", items.encode())
@@ -71,8 +72,10 @@ def load_model(directory: Path) -> ExportedModel:
     """
     arrays, _ = read_arrays(directory / "shared.ckpt")
     shared = Shared(
-        {n.removeprefix(_TABLE): a for n, a in arrays.items() if n.startswith(_TABLE)},
-        {n.removeprefix(_WEIGHT): a for n, a in arrays.items() if n.startswith(_WEIGHT)},
+        *(
+            {n.removeprefix(kind): a for n, a in arrays.items() if n.startswith(kind)}
+            for kind in (_TABLE, _WEIGHT, _FIXED)
+        )
     )
     try:
         lines = (directory / "items.jsonl").read_text(encoding="utf-8").splitlines()

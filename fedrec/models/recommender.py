@@ -29,11 +29,14 @@ class RowInput:
         table: the shared table that it is gathered from.
         field: the id column of the batch: "item", "negative" (pairwise) or "user"
             (pooled training only).
+        fixed: the table is read and never trained: it is among `Shared.fixed`, or among
+            the model's own `constants`.
     """
 
     name: str
     table: str
     field: str = "item"
+    fixed: bool = False
 
     @property
     def entity(self) -> str:
@@ -82,6 +85,10 @@ class Recommender(Protocol):
     personal [N, 1 or K, ...], rows [N, K, d] and batch columns [N, K].  With
     ``rank_one = True`` it promises that all its row gradients are `Outer`, whose
     vector is [N, 1, d] wherever the personal values are.
+
+    It may read attributes: ``bound(items, users) -> Recommender`` returns it with what it
+    needs of the two catalogues, and its ``constants``, name -> float32 [I, w], are tables
+    that are on every node, neither trained nor sent.  Inputs of them are `fixed`.
 
     It may score many clients at once too, which deep networks of loops need:
     ``scores(weights, personal, item_vectors, history) -> [b, I]`` with weights
@@ -137,6 +144,18 @@ class Recommender(Protocol):
                 with -1 in front.  Models without sequence ignore it.
         """
         ...
+
+
+def constants(model: Recommender) -> dict[str, NDArray[np.float32]]:
+    """Return the model's own tables, name -> float32 [I, w]; most models have none."""
+    return dict(getattr(model, "constants", {}))
+
+
+def bound(model: Recommender, items: Catalogue, users: Catalogue) -> Recommender:
+    """Return the model with what it needs of the catalogues; most models need nothing."""
+    bind = getattr(model, "bound", None)
+    result: Recommender = model if bind is None else bind(items, users)
+    return result
 
 
 def initial_rows(

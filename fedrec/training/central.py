@@ -154,7 +154,7 @@ def _epochs(setup: Setup) -> Iterator[Epoch]:
     vectors = setup.model.init_personal(users, seed).values
     shared = init_shared(setup)
     tables = {**shared.tables, **{PREFIX + n: vectors[n] for n in setup.model.personal_vectors}}
-    shared = Shared(tables, shared.weights)
+    shared = replace(shared, tables=tables)
     personal, slots = model.init_personal(np.array([0]), seed), None
     for number in range(1, config.central.epochs + 1):
         samples = draw_samples(population, np.array([0]), seed, number, method.sampling)
@@ -163,6 +163,7 @@ def _epochs(setup: Setup) -> Iterator[Epoch]:
         shared = Shared(
             {t: v + update.rows[t] for t, v in shared.tables.items()},
             {n: v + update.weights[n][0] for n, v in shared.weights.items()},
+            shared.fixed,
         )
         yield Epoch(number, float(update.loss[0]), _evaluator(setup, shared, personal, users))
 
@@ -176,7 +177,7 @@ def _evaluator(
 
     def evaluate(part: str, bootstrap: int) -> EvaluationSums:
         scorer = make_scorer(
-            setup.model, Shared(tables, shared.weights), Personal(own), users, setup.population
+            setup.model, replace(shared, tables=tables), Personal(own), users, setup.population
         )
         return evaluate_scorer(setup, scorer, users, part, bootstrap=bootstrap)
 

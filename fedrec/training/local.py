@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from fedrec.data.batches import Samples
 from fedrec.data.tiles import Tiles, lay_out
-from fedrec.models.recommender import Recommender
+from fedrec.models.recommender import Recommender, constants
 from fedrec.params import Personal, Shared
 from fedrec.training.methods import Method, Phase
 from fedrec.training.optimizers import adam_init
@@ -131,7 +131,7 @@ def train_cohort(
             samples that are not split.
     """
     touched = index_tables(model, shared, samples, all_rows=every_row)
-    cohort = _Cohort(model, _received(shared, personal), samples, touched, method.reduction)
+    cohort = _Cohort(model, _received(model, shared, personal), samples, touched, method.reduction)
     nothing = np.zeros(samples.num_clients)
     result = _Result(_unchanged(cohort, shared), (0, {}), nothing, nothing)
     phases = method.phases if len(samples.client) else ()  # nothing to train on: no change
@@ -174,10 +174,11 @@ def _constants(arrays: Mapping[str, NDArray]) -> dict[str, Any]:
     return {name: tf.convert_to_tensor(value) for name, value in arrays.items()}
 
 
-def _received(shared: Shared, personal: Personal) -> State:
+def _received(model: Recommender, shared: Shared, personal: Personal) -> State:
     """Return what the clients start from: tables [I, d], weights [1, ...], personal [C, ...]."""
     weights = {name: value[None] for name, value in shared.weights.items()}
-    values = {"rows": shared.tables, "weights": weights, "personal": personal.values}
+    rows = {**constants(model), **shared.fixed, **shared.tables}
+    values = {"rows": rows, "weights": weights, "personal": personal.values}
     return {group: _constants(arrays) for group, arrays in values.items()}
 
 
@@ -279,7 +280,8 @@ def _kind(cohort: _Cohort, phase: Phase, before: _Result, *, last: bool) -> Kind
     every = set(moving_tables(model, phase.shared, phase.personal)) == set(entities(model))
     plain = phase.optimizer == "sgd" and not proximal
     once = bool(phase.batch) or phase.epochs == 1  # repeated steps would each need factors
-    factored = every and plain and last and once and not before.state["rows"]
+    some = bool(entities(model))
+    factored = some and every and plain and last and once and not before.state["rows"]
     decays = phase.l2 > 0
     rank_one = factored and not decays and bool(getattr(model, "rank_one", False))
     factored = rank_one or (factored and _mostly_distinct(cohort, phase))
@@ -374,7 +376,7 @@ def _factors(
 ) -> dict[str, list[Factors]]:
     """Return the factors of each table's row changes."""
     factors: dict[str, list[Factors]] = {}
-    for r in cohort.model.row_inputs:
+    for r in (r for r in cohort.model.row_inputs if not r.fixed):
         place = cohort.touched[r.entity].places[r.field][tiles.source]
         batch = np.broadcast_to(tiles.batch[:, None], place.shape)
         vector = out[f"vector/{r.name}"].numpy()

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from fedrec.data.interactions import Catalogue
 from fedrec.evaluation.selection import best_round, selection_metric
 from fedrec.evaluation.sums import EvaluationSums, means
-from fedrec.models.recommender import Gradients, Recommender, RowInput, Tensor, Tensors
+from fedrec.models.recommender import Gradients, Recommender, RowInput, Tensor, Tensors, constants
 from fedrec.params import Personal, Shared
 from fedrec.training.central import Trained
 from fedrec.training.device import block_bytes
@@ -32,7 +32,7 @@ from fedrec.training.node import (
     train_block,
     training_blocks,
 )
-from fedrec.training.scoring import Scorer, compile_score, histories
+from fedrec.training.scoring import Scorer, compile_score, fixed_tables, histories
 
 _ONE_ITEM = Catalogue(np.array(["0"], object))
 Marks = dict[int, tuple[EvaluationSums, EvaluationSums, float]]
@@ -66,13 +66,19 @@ class Alone:
         return self.model.row_inputs
 
     @property
+    def constants(self) -> Mapping[str, NDArray[np.float32]]:
+        """As the model."""
+        return constants(self.model)
+
+    @property
     def personal_vectors(self) -> Mapping[str, int]:
         """As the model."""
         return self.model.personal_vectors
 
     def init_shared(self, catalogue: Catalogue, seed: int) -> Shared:
         """The model's tables; its weights are personal."""
-        return Shared(self.model.init_shared(catalogue, seed).tables)
+        shared = self.model.init_shared(catalogue, seed)
+        return Shared(shared.tables, fixed=shared.fixed)
 
     def init_personal(self, clients: NDArray[np.int64], seed: int) -> Personal:
         """The model's personal parameters and a copy of its weights for each client."""
@@ -220,13 +226,15 @@ def _train_block(setup: Setup, clients: NDArray[np.int64]) -> Marks:
     users = personal_users(setup, clients)
     one = init_shared(setup)
     tables = {t: np.tile(v, (len(clients), 1)) for t, v in one.tables.items()}
+    still = {**constants(setup.model), **one.fixed}
+    fixed = {t: np.tile(v, (len(clients), 1)) for t, v in still.items()}
     personal = setup.model.init_personal(users, setup.config.run.seed)
     marks: Marks = {}
     local = setup.config.local
     for number in range(local.every, max(local.epochs, local.every) + 1, local.every):
         update, personal = train_block(
             setup,
-            Shared(tables),
+            Shared(tables, fixed=fixed),
             personal,
             clients,
             number // local.every,
@@ -234,7 +242,7 @@ def _train_block(setup: Setup, clients: NDArray[np.int64]) -> Marks:
         )
         for table, delta in update.rows.items():
             tables[table][update.index[table].ids] += delta
-        scorer = _own_scorer(setup, tables, personal, clients, users)
+        scorer = _own_scorer(setup, one, tables, personal, clients, users)
         marks[number] = (
             evaluate_scorer(setup, scorer, users, "valid", bootstrap=0),
             evaluate_scorer(
@@ -247,6 +255,7 @@ def _train_block(setup: Setup, clients: NDArray[np.int64]) -> Marks:
 
 def _own_scorer(
     setup: Setup,
+    shared: Shared,
     tables: Mapping[str, NDArray[np.float32]],
     personal: Personal,
     clients: NDArray[np.int64],
@@ -269,6 +278,7 @@ def _own_scorer(
                     {},
                     {n: tf.constant(v) for n, v in own.values.items()},
                     {t: tf.constant(v[position[some]]) for t, v in copies.items()},
+                    fixed_tables(setup.model, shared),
                     tf.constant(histories(setup.population, some, setup.model)),
                 ).numpy()
             )

@@ -22,8 +22,10 @@ from fedrec.evaluation.evaluator import rank_users, rate_users
 from fedrec.evaluation.groups import members
 from fedrec.evaluation.reduction import UserValues, sum_up
 from fedrec.evaluation.sums import EvaluationSums
+from fedrec.models.adapted import as_configured
 from fedrec.models.build import build_model
-from fedrec.models.recommender import Recommender
+from fedrec.models.pretrained import begin
+from fedrec.models.recommender import Recommender, bound, constants
 from fedrec.params import PartialSum, Personal, Shared
 from fedrec.privacy.policy import At, build_policy
 from fedrec.robust.client import as_sent
@@ -83,14 +85,16 @@ def prepare(config: Config) -> Setup:
 def _prepare(config: Config) -> Setup:
     ready_device(config)
     population = load_population(config)
-    model = build_model(config)
+    data = population.split.dataset
+    model = bound(as_configured(config, build_model(config)), data.items, data.users)
     method = build_method(config, pairwise=model.pairwise, pooled=config.clients.unit != "user")
     return Setup(config, population, model, method)
 
 
 def init_shared(setup: Setup) -> Shared:
-    """Return the initial shared parameters; the seed of the run decides."""
-    return setup.model.init_shared(setup.population.split.dataset.items, setup.config.run.seed)
+    """Return the initial shared parameters, by the seed of the run or `model.pretrained`."""
+    items = setup.population.split.dataset.items
+    return begin(setup.config, setup.model.init_shared(items, setup.config.run.seed), items)
 
 
 def personal_users(setup: Setup, clients: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -119,8 +123,7 @@ def training_blocks(setup: Setup, clients: NDArray[np.int64]) -> Iterator[NDArra
             yield clients[block]
         return
     counts = sample_counts(setup.population, setup.method.sampling)[clients]
-    tables = setup.model.row_inputs
-    width = sum(_width(setup.model, r.table) for r in tables)
+    width = sum(_width(setup.model, r.table) for r in setup.model.row_inputs)
     width += int(getattr(setup.model, "activations", 0))
     limit = block_bytes(setup.config) // (4 * _COPIES * max(1, width))
     phases = [p for p in setup.method.phases if p.solver == "gradient"]
@@ -134,7 +137,8 @@ def training_blocks(setup: Setup, clients: NDArray[np.int64]) -> Iterator[NDArra
 @lru_cache(maxsize=64)
 def _width(model: Recommender, table: str) -> int:
     one = Catalogue(np.array(["0"], object))
-    return int(model.init_shared(one, 0).tables[table].shape[1])
+    shared = model.init_shared(one, 0)
+    return int({**constants(model), **shared.fixed, **shared.tables}[table].shape[1])
 
 
 def train_node(
@@ -268,7 +272,7 @@ def _train_many_users(
         n: v[first_user(owner, clients)] for n, v in personal.values.items() if n not in vectors
     }
     update = train_cohort(
-        setup.trainee, Shared(tables, shared.weights), Personal(heads), samples, setup.method
+        setup.trainee, replace(shared, tables=tables), Personal(heads), samples, setup.method
     )
     new = {}
     for name, value in vectors.items():

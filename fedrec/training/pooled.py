@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedrec.data.interactions import Catalogue
-from fedrec.models.recommender import Gradients, Recommender, RowInput, Tensor, Tensors
+from fedrec.models.recommender import Gradients, Recommender, RowInput, Tensor, Tensors, constants
 from fedrec.params import Personal, Shared
 
 PREFIX = "personal/"
@@ -33,6 +33,11 @@ class Pooled:
     def personal_vectors(self) -> Mapping[str, int]:
         """None: they are rows here."""
         return {}
+
+    @property
+    def constants(self) -> Mapping[str, NDArray[np.float32]]:
+        """As the model."""
+        return constants(self.model)
 
     @property
     def pairwise(self) -> bool:

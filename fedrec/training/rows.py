@@ -25,8 +25,8 @@ def every_row(num_rows: int, num_clients: int) -> RowIndex:
 
 
 def entities(model: Recommender) -> dict[str, str]:
-    """Return table name -> what its rows number ("item" or "user")."""
-    return {row.table: row.entity for row in model.row_inputs}
+    """Return name of a trained table -> what its rows number ("item" or "user")."""
+    return {row.table: row.entity for row in model.row_inputs if not row.fixed}
 
 
 def index_tables(
@@ -43,7 +43,8 @@ def index_tables(
     found = {}
     of_table = entities(model)
     for entity in sorted(set(of_table.values())):
-        fields = tuple(sorted({r.field for r in model.row_inputs if r.entity == entity}))
+        trained = [r for r in model.row_inputs if r.entity == entity and not r.fixed]
+        fields = tuple(sorted({r.field for r in trained}))
         table = next(t for t, e in of_table.items() if e == entity)
         num_rows = len(shared.tables[table])
         known = samples.touched

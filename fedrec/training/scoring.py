@@ -11,7 +11,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from fedrec.data.population import Population
-from fedrec.models.recommender import WHOLE_HISTORY, Recommender, Tensor, Tensors
+from fedrec.models.recommender import WHOLE_HISTORY, Recommender, Tensor, Tensors, constants
 from fedrec.params import Personal, Shared
 from fedrec.training.compiled import compile_once
 from fedrec.training.scorer import RatingPredictor, Scorer
@@ -19,7 +19,7 @@ from fedrec.training.scorer import RatingPredictor, Scorer
 
 @lru_cache(maxsize=64)
 def compile_score(model: Recommender, own_rows: bool = False) -> Callable[..., Any]:
-    """Return ``(weights, personal [b, ...], tables, history [b, H]) -> [b, I]``.
+    """Return ``(weights, personal [b, ...], tables, fixed, history [b, H]) -> [b, I]``.
 
     Args:
         model: the model, written for one client.
@@ -28,16 +28,20 @@ def compile_score(model: Recommender, own_rows: bool = False) -> Callable[..., A
 
     many = getattr(model, "scores", None)
 
-    def run(weights: Tensors, personal: Tensors, tables: Tensors, history: Tensor) -> Tensor:
+    scored = [r for r in model.row_inputs if r.field == "item"]
+
+    def run(
+        weights: Tensors, personal: Tensors, tables: Tensors, fixed: Tensors, history: Tensor
+    ) -> Tensor:
         if many is not None:
-            inputs = {r.name: tables[r.table] for r in model.row_inputs if r.field == "item"}
+            inputs = {r.name: (fixed if r.fixed else tables)[r.table] for r in scored}
             dense = weights if own_rows else {n: v[None] for n, v in weights.items()}
             return many(dense, personal, inputs, history)
 
         def one_client(one: Mapping[str, Any]) -> Tensor:
             vectors = {name: value[None] for name, value in one["personal"].items()}
             mine, dense = (one["tables"], one["weights"]) if own_rows else (tables, weights)
-            inputs = {r.name: mine[r.table] for r in model.row_inputs if r.field == "item"}
+            inputs = {r.name: (fixed if r.fixed else mine)[r.table] for r in scored}
             return model.score(dense, vectors, inputs, one["history"])
 
         stacked: dict[str, Any] = {"personal": personal, "history": history}
@@ -45,7 +49,13 @@ def compile_score(model: Recommender, own_rows: bool = False) -> Callable[..., A
             stacked |= {"tables": tables, "weights": weights}
         return tf.vectorized_map(one_client, stacked, fallback_to_while_loop=False)
 
-    return compile_once(run, (1 if own_rows else 0, 1, 1, 2))
+    return compile_once(run, (1 if own_rows else 0, 1, 1, 1, 2))
+
+
+def fixed_tables(model: Recommender, shared: Shared) -> dict[str, Tensor]:
+    """Return the tables that are read and never trained, as tensors [I, w]."""
+    values = {**constants(model), **shared.fixed}
+    return {name: tf.constant(value) for name, value in values.items()}
 
 
 def make_scorer(
@@ -70,12 +80,13 @@ def make_scorer(
     run = compile_score(model)
     tables = {name: tf.constant(value) for name, value in shared.tables.items()}
     weights = {name: tf.constant(value) for name, value in shared.weights.items()}
+    fixed = fixed_tables(model, shared)
 
     def score(wanted: NDArray[np.int64]) -> NDArray[np.float32]:
         chosen = personal.take(np.searchsorted(users, wanted))
         values = {name: tf.constant(value) for name, value in chosen.values.items()}
         history = tf.constant(histories(population, wanted, model))
-        result: NDArray[np.float32] = run(weights, values, tables, history).numpy()
+        result: NDArray[np.float32] = run(weights, values, tables, fixed, history).numpy()
         return result
 
     return score

@@ -124,7 +124,8 @@ def compile_phase(kind: Kind) -> Callable[..., Any]:
         "vector", [M, d] with "coefficient" [N, K] if all row gradients are of rank one,
         else [N * K, d].
     """
-    inputs = [r.name for r in kind.model.row_inputs] if kind.factored else []
+    trained = [r.name for r in kind.model.row_inputs if not r.fixed]
+    inputs = trained if kind.factored else []
     parts = ("coefficient", "vector") if kind.rank_one else ("vector",)
     names = ["loss", *(f"{part}/{n}" for n in inputs for part in parts)]
 
@@ -217,7 +218,7 @@ def _gradients(kind: Kind, start: State, state: State, step: _Step, l2: Tensor) 
     model, rows = kind.model, {}
     for r in model.row_inputs:
         values = tf.gather(start["rows"][r.table], tf.reshape(step.ids[r.field], [-1]))
-        if r.field in step.reads:
+        if r.field in step.reads and not r.fixed:
             cell, slot = step.reads[r.field]
             own = tf.gather(state["rows"][r.table], slot)
             values = tf.tensor_scatter_nd_add(values, cell[:, None], own)

@@ -30,7 +30,7 @@ from fedrec.training.node import (
     train_block,
     training_blocks,
 )
-from fedrec.training.scoring import Scorer, compile_score, histories, make_scorer
+from fedrec.training.scoring import Scorer, compile_score, fixed_tables, histories, make_scorer
 
 _TABLE_BYTES = 64 << 20  # tables of their own that are scored at once
 
@@ -146,6 +146,7 @@ def _tuned_scorer(
                     _constants(weights),
                     _constants(new.values),
                     _constants(own_tables(shared, update)),
+                    fixed_tables(setup.model, shared),
                     tf.constant(histories(setup.population, users, setup.model)),
                 ).numpy()
             )

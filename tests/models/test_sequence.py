@@ -200,7 +200,7 @@ def test_a_long_history_is_compiled_and_scored() -> None:
     model = GRU4Rec(D, 60)
     shared = model.init_shared(ITEMS, 0)
     history = np.full((2, 60), 3, np.int32)
-    scores = compile_score(model)(shared.weights, {}, shared.tables, history).numpy()
+    scores = compile_score(model)(shared.weights, {}, shared.tables, {}, history).numpy()
     assert scores.shape == (2, I)
     assert np.isfinite(scores).all()
 

@@ -40,5 +40,5 @@ def test_scores_with_tables_of_ones_own() -> None:
     tables = generator.normal(size=(3, 9, 4)).astype(np.float32)
     vectors = generator.normal(size=(3, 4)).astype(np.float32)
     run = compile_score(MatrixFactorisation(4), own_rows=True)
-    ours = run({}, {"user": vectors}, {"item": tables}, np.zeros((3, 0), np.int32)).numpy()
+    ours = run({}, {"user": vectors}, {"item": tables}, {}, np.zeros((3, 0), np.int32)).numpy()
     assert ours == pytest.approx(np.einsum("cid,cd->ci", tables, vectors), rel=1e-4, abs=1e-5)
