@@ -39,6 +39,20 @@ class ModelSection(Section):
     )
     init: float = Field(0.01, gt=0, description="standard deviation of initial embeddings")
     source: str = Field("", description="keras: package.module:function or file.py:function")
+    pretrained: str = Field(
+        "",
+        description="directory 'model' of an earlier run, whose tables and weights this one begins "
+        "with, matched by item id; the server alone reads it; empty: begin fresh",
+    )
+    freeze: bool = Field(
+        False, description="item tables of model.pretrained are read and never trained"
+    )
+    adapter_rank: int = Field(
+        0,
+        ge=0,
+        description="freeze item tables, and train a low-rank change of each: so many elements a "
+        "row, and a basis; 0: none",
+    )
 
 
 class TrainSection(Section):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from fedrec.config_attacks import NEEDS_SINGLE, OWN
 from fedrec.config_protection import check_privacy, check_secure
 from fedrec.config_sequence import check_sequence
-from fedrec.config_sums import check_sums
+from fedrec.config_sums import SUMMED, check_sums
 from fedrec.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ def check(config: Config) -> None:
     if config.data.name == "file" and not config.data.path:
         raise ConfigError("data.name = 'file' needs data.path, the file to read")
     _check_personalised(config)
+    _check_pretrained(config)
     check_privacy(config)
     check_secure(config)
     _check_compression(config)
@@ -97,6 +98,33 @@ def _check_personalised(config: Config) -> None:
         )
 
 
+def _check_pretrained(config: Config) -> None:
+    """Refuse frozen tables that nobody has trained, or whose method must train them.
+
+    Raises:
+        ConfigError: naming the keys and what to change.
+    """
+    model, method = config.model, config.train.method
+    key = "adapter_rank" if model.adapter_rank else "freeze"
+    frozen = bool(model.adapter_rank) or model.freeze
+    if frozen and not model.pretrained:
+        raise ConfigError(
+            f"model.{key} freezes item tables as they begin: set model.pretrained to the directory "
+            "'model' of an earlier run"
+        )
+    if (model.pretrained and method in SUMMED) or (frozen and method == "fcf"):
+        asked = "pretrained" if method in SUMMED else key
+        raise ConfigError(
+            f"model.{asked} is not for train.method = {method!r}, which solves: use train.method "
+            "= 'alternating', or leave it out"
+        )
+    if model.name != "keras" and model.adapter_rank >= model.dim:
+        raise ConfigError(
+            f"model.adapter_rank = {model.adapter_rank} saves nothing with rows of model.dim = "
+            f"{model.dim} elements: lower it"
+        )
+
+
 def _check_compression(config: Config) -> None:
     """Refuse compression that would have no effect, or spoil a guarantee.
 
@@ -121,6 +149,13 @@ def _check_compression(config: Config) -> None:
         raise ConfigError(
             f"{key} = {rank} saves nothing with rows of model.dim = {config.model.dim} elements: "
             "lower it"
+        )
+    narrow = config.model.name != "keras" and config.model.dim < 3
+    if compress.download_bits < 32 and narrow:
+        raise ConfigError(
+            f"compress.download_bits = {compress.download_bits} saves nothing with rows of "
+            f"model.dim = {config.model.dim} elements, as each row gets a scale and a zero point: "
+            "set it to 32"
         )
     changed = compress.rows or compress.rank or compress.bits < 32
     if changed and config.privacy.mechanism == "local":

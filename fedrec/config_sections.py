@@ -203,7 +203,7 @@ class SecureSection(Section):
 
 
 class CompressSection(Section):
-    """Smaller updates of clients."""
+    """Smaller updates of clients, and a smaller download."""
 
     rows: int = Field(
         0, ge=0, description="rows that a client sends: those it changes most; 0: all it touches"
@@ -220,6 +220,11 @@ class CompressSection(Section):
         le=32,
         description="bits of an element of a table; 32: float32. With secure aggregation see "
         "secure.bits",
+    )
+    download_bits: Literal[32, 8, 4] = Field(
+        32,
+        description="bits of an element of a table that clients receive, train on and are "
+        "evaluated on, with a scale and a zero point for each row; 32: float32",
     )
 
 

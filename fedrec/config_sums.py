@@ -65,6 +65,11 @@ def _check_server(config: Config, asked: str) -> None:
             f"{asked} solves from an exact sum, and compress.rows, compress.rank and compress.bits "
             "change it: set them to 0, 0 and 32"
         )
+    if compress.download_bits < 32:
+        raise ConfigError(
+            f"{asked} promises the result of exact sums, and compress.download_bits = "
+            f"{compress.download_bits} rounds what clients receive: set it to 32"
+        )
     if config.privacy.pseudo_items:
         raise ConfigError(
             f"{asked} counts, and pseudo items falsify counts: set privacy.pseudo_items = 0"

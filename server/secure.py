@@ -22,6 +22,7 @@ from fedrec.privacy.secure_statement import Exposure, secure_entry
 from fedrec.rng import Purpose, draw, keys, uniform
 from fedrec.secure import STAGES, Sums
 from fedrec.secure.graph import choose
+from fedrec.training.download import as_downloaded
 from fedrec.training.exposure import exposure
 from fedrec.training.node import Setup, init_personal
 from fedrec.training.secure_node import Kept, kept_tables, rows_of_round
@@ -146,7 +147,8 @@ class SecureServer:
             if train.round_number != 1:
                 return None
             personal = init_personal(self._setup, clients)
-        return exposure(self._setup, train.shared, clients, train.round_number, kept, personal)
+        received = as_downloaded(train.shared, self._config.compress.download_bits)
+        return exposure(self._setup, received, clients, train.round_number, kept, personal)
 
     def entry(self, privacy: dict[str, Any]) -> dict[str, Any]:
         """Return the privacy entry of the result, completed by what secure aggregation hides.

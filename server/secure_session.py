@@ -14,6 +14,7 @@ from fedrec.config import Config
 from fedrec.errors import ConfigError, ProtocolError, SkippedRound
 from fedrec.params import PartialSum
 from fedrec.secure import STAGES, Coordinator, Sums, Vector
+from fedrec.training.download import download_bytes
 from fedrec.training.secure_node import Kept
 from fedrec.training.secure_update import INDICATORS
 from fedrec.wire import EvaluateRequest, TrainRequest
@@ -149,7 +150,7 @@ class Session:
         """Send a stage's messages to the nodes, and take what comes back."""
         done, first, masks = self._done, stage == "advertise", stage == "mask"
         update = masks and self._vectors != "indicators"
-        each = (len(self._plan) if first else 0) + (self._work.shared.num_bytes if update else 0)
+        each = (len(self._plan) if first else 0) + (self._download() if update else 0)
         done.bytes_down += sum(len(message) + each for message in asked.values())
         requests = []
         for node, hosted in self._roster.hosted.items():
@@ -176,6 +177,10 @@ class Session:
         self.answered = tuple(answered)
         done.lost[stage] = done.lost.get(stage, 0) + len(coordinator.expected)
         return nodes
+
+    def _download(self) -> int:
+        """Return the bytes of the parameters that each client receives."""
+        return download_bytes(self._work.shared, self._config.compress.download_bits)
 
     def _kind(self, vectors: tuple[Vector, ...]) -> str:
         if isinstance(self._work, EvaluateRequest):

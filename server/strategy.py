@@ -26,9 +26,10 @@ from fedrec.errors import CheckpointError, EngineError
 from fedrec.evaluation.selection import better, selection_metric, selection_value
 from fedrec.evaluation.sums import EvaluationSums, means, merge
 from fedrec.output import output_directory
-from fedrec.params import PartialSum
+from fedrec.params import PartialSum, Shared
 from fedrec.robust.checks import check_robust_run, robust_entry
 from fedrec.storage import RunDirectory
+from fedrec.training.download import download_bytes
 from fedrec.training.node import Setup, init_shared
 from fedrec.training.statistics import sums_like
 from fedrec.wire import (
@@ -142,9 +143,10 @@ class FedRecStrategy(Strategy):
 
     def _set_state(self, state: ServerState) -> None:
         self._state = state
-        self._arrays = pack_shared(state.shared)
+        self._arrays = self._packed(state.shared)
 
-    # Training
+    def _packed(self, shared: Shared) -> ArrayRecord:
+        return pack_shared(shared, self._config.compress.download_bits)
 
     def _run_round(self, grid: Grid, server_round: int) -> None:
         clock, valid = Stopwatch(), None
@@ -291,8 +293,6 @@ class FedRecStrategy(Strategy):
         self._failures += failures
         return replies
 
-    # Evaluation
-
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
@@ -343,8 +343,6 @@ class FedRecStrategy(Strategy):
             self._state = replace(self._state, best=best)
         return metrics
 
-    # What stays
-
     def _validates(self, server_round: int) -> bool:
         last = server_round == self._config.train.rounds
         return server_round % self._config.evaluate.every == 0 or last
@@ -362,7 +360,8 @@ class FedRecStrategy(Strategy):
 
     def _line(self, server_round: int, valid: dict[str, float] | None) -> Line:
         total, privacy, sample = self._total, self._state.privacy, self._sample
-        size, trains = self._state.shared.num_bytes, self._setup.method.statistics is None
+        size = download_bytes(self._state.shared, self._config.compress.download_bits)
+        trains = self._setup.method.statistics is None
         line = round_line(server_round, total, sample, size, trains=trains)
         line |= {"failed_nodes": list(self._failures), "skipped": self._skipped, "valid": valid}
         self._failures = ()
@@ -382,7 +381,7 @@ class FedRecStrategy(Strategy):
         state = self._state
         chosen = state.best or Best(state.round_number, float("nan"), state.shared)
         self._roster = update_roster(grid, self._roster, self._setup.population.num_clients)
-        arrays, bootstrap = pack_shared(chosen.shared), self._config.evaluate.bootstrap
+        arrays, bootstrap = self._packed(chosen.shared), self._config.evaluate.bootstrap
         sums = self._evaluate(grid, chosen.round_number, arrays, "test", bootstrap)
         privacy = self._guard.entry(state.privacy, self._stopped)
         if self._secure is not None:
