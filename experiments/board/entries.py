@@ -4,9 +4,10 @@ A file of experiments/leaderboard/ is an ordinary experiment file and, beside it
 
 * `[search]`: dotted configuration key -> list of choices, or ``{low = .., high = ..,
   log = true}``;
-* `[on.<data set>]`: dotted keys that are set on this data set only.
+* `[on.<data set>]`: dotted keys that are set on this data set only;
+* ``twin = "<method>"``: its centralised twin is that of another file, of the same model.
 
-Both are taken out before the rest is read as a configuration.
+All are taken out before the rest is read as a configuration.
 """
 
 from __future__ import annotations
@@ -96,6 +97,7 @@ class Entry:
         on: data set -> dotted keys that it sets there.
         leaky: whether it is trained under the leaky protocol, for comparison with
             published figures; nothing is searched for it.
+        shared_twin: the method whose centralised twin is its own as well; "" for none.
     """
 
     name: str
@@ -104,6 +106,7 @@ class Entry:
     searched: dict[str, Any] = field(default_factory=dict)
     on: dict[str, Keys] = field(default_factory=dict)
     leaky: bool = False
+    shared_twin: str = ""
 
     def keys(self, data: str) -> Keys:
         """Return the keys of a data set: its own, the file's, and the file's for it."""
@@ -141,6 +144,8 @@ class Entry:
         names = names_of(self.config("quick"))
         if "federated" not in names or self.leaky:
             return None
+        if self.shared_twin:
+            return f"{self.shared_twin}.centralised"
         if "centralised" in names:
             return f"{self.name}.centralised"
         method = str(self.settings.get("train.method", ""))
@@ -221,6 +226,10 @@ def size(space: Space) -> float:
     return math.prod(sizes)
 
 
+_BESIDE: dict[str, type] = {"search": dict, "on": dict, "twin": str}
+"""What a file holds beside the experiment -> what it is where it is missing."""
+
+
 def read_entry(file: Path, *, leaky: bool = False) -> Entry:
     """Read a method's file.
 
@@ -232,12 +241,12 @@ def read_entry(file: Path, *, leaky: bool = False) -> Entry:
         tree = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{file}: not valid TOML: {error}") from None
-    searched, on = tree.pop("search", {}), tree.pop("on", {})
+    searched, on, twin = (tree.pop(n, kind()) for n, kind in _BESIDE.items())
     unknown = [name for name in on if name not in DATA]
     if unknown:
         raise ConfigError(f"{file}: [on.{unknown[0]}] is none of {', '.join(DATA)}")
     settings = flatten(tree)
-    return Entry(file.stem, _about(text), settings, searched, on, leaky)
+    return Entry(file.stem, _about(text), settings, searched, on, leaky, twin)
 
 
 def read_entries(folder: Path = FOLDER) -> tuple[Entry, ...]:

@@ -54,6 +54,19 @@ def test_baselines_of_other_files_are_left_to_them(tmp_path):
     assert knn.twin() is None
 
 
+def test_a_twin_may_be_that_of_another_file(tmp_path):
+    text = 'twin = "fedmf"\n[compare]\nsystems = "federated popularity"\n'
+    entry = entry_of(tmp_path, text)
+    assert entry.twin() == "fedmf.centralised"
+    assert entry.systems() == ("federated",)
+
+
+def test_every_twin_is_a_row_of_the_leaderboard():
+    entries = read_entries()
+    rows = {f"{e.name}.{system}" for e in entries if not e.leaky for system in e.systems()}
+    assert {e.twin() for e in entries if e.twin()} <= rows
+
+
 def test_each_system_searches_the_keys_that_it_looks_at(tmp_path):
     entry = entry_of(tmp_path)
     federated = entry.space("quick", "federated")
