@@ -9,6 +9,7 @@ from typing import Any
 
 from experiments.board.entries import DATA, LEAKY, Entry
 from experiments.board.standings import CLOSE, METRIC, Standing, Table, standings
+from experiments.tables_bench import machine_of
 from fedrec.output import write_atomically
 from fedrec.report.plots import systems as systems_figure
 from fedrec.report.view import Cell, Column, Row, SystemsTable
@@ -146,7 +147,9 @@ def figures_of(table: Table) -> list[str]:
     noted = [NOTES[table.data]] if table.data in NOTES else []
     return noted + [
         f"{about['users']:,} users, {about['items']:,} items, {about['interactions']:,} "
-        f"interactions; {about['protocol']} split `{about['split_hash']}`."
+        f"interactions; {about['protocol']} split `{about['split_hash']}`. Measured on "
+        f"{machine_of(about['machine'])}; other work may have run beside, so read seconds "
+        "with care."
     ]
 
 
@@ -192,7 +195,7 @@ def accuracy(table: Table) -> Grid:
         figures[0] = MARKS[row.mark] + figures[0]
         pair = row.against
         gap = "(this)" if pair is None else f"{pair.difference:+.4f}".replace("-", "−")
-        p_value = "" if row.p_value is None else f"{row.p_value:.3f}"
+        p_value = "" if row.p_value is None else f"{row.p_value:.3f}".replace("0.000", "<0.001")
         body.append((row.name, row.kind, *figures, gap, p_value, _ratio(row)))
     return head, body
 
@@ -214,7 +217,7 @@ def _ratio(row: Standing) -> str:
 
 def costs(table: Table) -> Grid:
     """Return the table of bytes, seconds, privacy and settings."""
-    head = (
+    head: tuple[str, ...] = (
         "system",
         "up, KiB a client and round",
         "down, KiB",
@@ -228,7 +231,7 @@ def costs(table: Table) -> Grid:
         "seeds",
         "configurations",
     )
-    body = []
+    body: list[tuple[str, ...]] = []
     for row in table.run:
         found = row.result or {}
         cost, settings = found["cost"], found["settings"]
@@ -264,7 +267,13 @@ def _number(value: float | None, unit: float, digits: int = 1) -> str:
 
 def beside(bad: Table, good: Table) -> Grid:
     """Return leaky and honest figures of the methods published under the leaky protocol."""
-    head = ("method", "NDCG@10, 1+99: leaky", "honest", "HR@10, 1+99: leaky", "honest")
+    head: tuple[str, ...] = (
+        "method",
+        "NDCG@10, 1+99: leaky",
+        "honest",
+        "HR@10, 1+99: leaky",
+        "honest",
+    )
     head += ("HR@10, full: leaky", "honest", "seeds", "configurations")
     honest = {row.row: row for row in good.rows}
     body: list[tuple[str, ...]] = []

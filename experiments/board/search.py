@@ -207,7 +207,8 @@ def _draw(space: Space, rng: np.random.Generator) -> Keys:
             drawn[key] = round(value) if span.whole else value
         else:
             value = rng.uniform(span.low, span.high)
-            drawn[key] = int(rng.integers(span.low, span.high + 1)) if span.whole else value
+            whole = rng.integers(int(span.low), int(span.high) + 1) if span.whole else 0
+            drawn[key] = int(whole) if span.whole else value
     return drawn
 
 

@@ -91,7 +91,7 @@ class Table:
         data: key of the data set.
         rows: the systems.
         reference: row of the best centralised baseline; None if none is run.
-        about: sizes, split hash and protocol, of any result; empty without one.
+        about: sizes, split hash, protocol and machine, of any result; empty without one.
     """
 
     data: str
@@ -116,11 +116,13 @@ def standings(entries: Sequence[Entry], data: str, folder: Path) -> Table:
     Raises:
         ConfigError: if an entry is not usable.
     """
-    rows, about = [], {}
+    rows: list[Standing] = []
+    about: Json = {}
     sums: dict[str, EvaluationSums] = {}
     for entry in entries:
         found = current(entry, data, folder)
-        about = about or (found or {}).get("described", {})
+        if found is not None and not about:
+            about = {**found["described"], "machine": found["machine"]}
         for system in entry.systems():
             row = f"{entry.name}.{system}"
             own = None if found is None else found["systems"][system]
@@ -170,7 +172,8 @@ def _placed(
     sums: Mapping[str, EvaluationSums],
 ) -> Standing:
     twin = row.entry.twin() if row.system == "federated" else None
-    pair = compared(sums[row.row], sums[twin]) if row.row in sums and twin in sums else None
+    known = twin is not None and twin in sums and row.row in sums
+    pair = compared(sums[row.row], sums[str(twin)]) if known else None
     ratio = None if pair is None else row.value / (row.value - pair.difference)
     return Standing(
         row.row,
