@@ -275,6 +275,18 @@ class BaselineSection(Section):
     """Hyper-parameters of the baselines, and of federated methods that equal them."""
 
     ease_l2: float = Field(300.0, gt=0, description="EASE: ridge")
+    ease_window: float = Field(
+        0.0,
+        ge=0,
+        description="EASE: two items that a user met n interactions apart count exp(-n / window) "
+        "as a pair; 0: all pairs count 1",
+    )
+    ease_decay: float = Field(
+        0.0,
+        ge=0,
+        description="EASE: an item met n interactions ago counts exp(-n / decay) in scoring; 0: "
+        "all count 1",
+    )
     ials_dim: int = Field(32, ge=1, description="iALS: number of factors")
     ials_alpha: float = Field(1.0, gt=0, description="iALS: confidence 1 + alpha")
     ials_l2: float = Field(10.0, ge=0, description="iALS: ridge")

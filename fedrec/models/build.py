@@ -42,7 +42,9 @@ def build_model(config: Config) -> Recommender:
         from fedrec.models.item_item import ItemItem
 
         knn = config.train.method == "item-knn"
-        return ItemItem(config.baseline.knn_k if knn else 0, model.recent)
+        if knn:
+            return ItemItem(config.baseline.knn_k, model.recent)
+        return ItemItem(0, model.recent, config.baseline.ease_decay)
     if model.loss == "bpr":
         raise ModelError(f"model.loss = 'bpr' is for model.name = 'mf', not {model.name!r}")
     if model.name == "head":

@@ -27,10 +27,12 @@ class ItemItem:
         neighbours: k: the table holds the numbers and the similarities of k neighbours of
             each item, [I, 2 k]; 0: it holds weights, [I, I].
         recent: latest items of a user that are scored with; 0: all.
+        decay: an item met n interactions ago counts exp(-n / decay); 0: all count 1.
     """
 
     neighbours: int = 0
     recent: int = 0
+    decay: float = 0.0
 
     pairwise = False
 
@@ -78,8 +80,9 @@ class ItemItem:
         size = tf.shape(table)[0]
         # where the history is padded, it counts for an item after the last, which is cut off
         places = tf.where(history < 0, size, history)
-        met = tf.math.unsorted_segment_sum(tf.ones_like(places, table.dtype), places, size + 1)
-        met = met[:-1]
+        age = tf.cast(tf.range(tf.shape(history)[0] - 1, -1, -1), table.dtype)
+        mass = tf.exp(-age / self.decay) if self.decay else tf.ones_like(age)
+        met = tf.math.unsorted_segment_sum(mass, places, size + 1)[:-1]
         if not self.neighbours:
             return tf.linalg.matvec(table, met, transpose_a=True)
         numbers = tf.cast(table[:, : self.neighbours], tf.int32)

@@ -32,8 +32,8 @@ def fit_baseline(name: str, train: sp.csr_matrix, config: Config, seed: int) -> 
 
     Args:
         name: a key of `BASELINES`, or with explicit feedback of `RATING_BASELINES`.
-        train: sparse [U, I], training interactions; the values are ratings, and
-            are not looked at with implicit feedback.
+        train: sparse [U, I], training interactions, those of a user in the order of
+            time; the values are ratings, and are not looked at with implicit feedback.
         config: hyper-parameters in its section `baseline`, and `data.feedback`.
         seed: of the baselines that draw (random, ials).
 
@@ -49,10 +49,13 @@ def fit_baseline(name: str, train: sp.csr_matrix, config: Config, seed: int) -> 
         return _fit_ratings(name, train.tocsr(), config.baseline)
     if name not in BASELINES:
         raise ConfigError(f"unknown baseline {name!r}.{nearest(name, BASELINES)}")
+    options = config.baseline
+    if name == "ease" and (options.ease_window or options.ease_decay):
+        return _near_ease(train.tocsr(), options)
     support = train.astype(np.float32).tocsr(copy=True)
     support.sum_duplicates()
     support.data = np.ones_like(support.data)
-    return BASELINES[name](support, config.baseline, seed)
+    return BASELINES[name](support, options, seed)
 
 
 def _fit_ratings(name: str, train: sp.csr_matrix, options: BaselineSection) -> Scorer:
@@ -91,6 +94,23 @@ def _ease(train: sp.csr_matrix, options: BaselineSection, seed: int) -> Scorer:
 
     weights = ease_weights(gram_matrix(train), options.ease_l2)
     return lambda users: train[users] @ weights
+
+
+def _near_ease(train: sp.csr_matrix, options: BaselineSection) -> Scorer:
+    """EASE in which what was met close together, and what was met of late, counts more."""
+    from scipy.sparse import csr_matrix
+
+    from fedrec.training.ease import ease_weights, gram_matrix, near_gram_matrix
+
+    ones = csr_matrix((np.ones(train.nnz), train.indices, train.indptr), train.shape)
+    window, decay = options.ease_window, options.ease_decay
+    gram = near_gram_matrix(ones, window) if window else gram_matrix(ones)
+    weights = ease_weights(gram, options.ease_l2)
+    counts = np.diff(train.indptr)
+    age = np.repeat(train.indptr[1:], counts) - 1 - np.arange(train.nnz)
+    mass = np.exp(-age / decay) if decay else np.ones(train.nnz)
+    recent = csr_matrix((mass.astype(np.float32), train.indices, train.indptr), train.shape)
+    return lambda users: recent[users] @ weights
 
 
 def _ials(train: sp.csr_matrix, options: BaselineSection, seed: int) -> Scorer:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import scipy.sparse as sp
 
 _MAX_ITEMS = 30_000  # the Gram matrix and its inverse then take 14 GiB
+_USERS = 64  # whose pairs are written out at a time
 _STEP = 512  # rows and columns that are copied at a time
 
 
@@ -24,6 +25,28 @@ def gram_matrix(train: sp.csr_matrix) -> NDArray[np.float64]:
     """Return ``X^T X``, float64 [I, I], of sparse rows of users [U, I]."""
     rows = train.astype(np.float64)
     return np.asarray((rows.T @ rows).todense())
+
+
+def near_gram_matrix(train: sp.csr_matrix, window: float) -> NDArray[np.float64]:
+    """Return ``sum_u X_u^T K_u X_u``, float64 [I, I], with K_ij = exp(-|i - j| / window).
+
+    Args:
+        train: sparse [U, I] whose rows hold their items in the order of time.
+        window: in interactions.
+    """
+    import scipy.sparse as sp
+
+    from fedrec.training.gram import near_pairs
+
+    total = np.zeros((train.shape[1], train.shape[1]))
+    for start in range(0, train.shape[0], _USERS):
+        part = train[start : start + _USERS]  # which keeps the order within a row
+        found = near_pairs(part.indptr.astype(np.int64), np.arange(part.nnz), window)
+        if found is not None:
+            row, other, weight = found
+            cells = (weight.astype(np.float64), (part.indices[row], part.indices[other]))
+            total += sp.csr_matrix(cells, total.shape)
+    return total
 
 
 def ease_weights(gram: NDArray[np.float64], l2: float) -> NDArray[np.float32]:

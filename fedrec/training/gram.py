@@ -11,6 +11,11 @@ row i holds the pairs (i, i + d mod I) for d = 0 .. I // 2, which are all pairs,
 rows alone.)  A client fills the rows of its own items and no others.  With n items the
 folded contribution has n (n + 1) / 2 ones, so its L2 norm is sqrt(n (n + 1) / 2).
 
+What a user met close together may count more: with a window w a pair of items that the user
+met n interactions apart counts exp(-n / w) instead of 1.  This kernel of positions is
+positive definite, so the sum is too, and EASE is solved from it all the same.  Nothing but
+the sum leaves the clients, and a contribution's norm is at most that of ones.
+
 In one round all rows are summed.  For many items the rows can be cut into blocks, one a
 round: a masked vector holds one block at a time.
 """
@@ -91,6 +96,7 @@ class GramSums:
         shrink: item-knn: shrinkage.
         noisy: whether the sum carries noise: it is then made positive semi-definite first.
         block: the block of the round, from 0.
+        window: EASE: two items met n interactions apart count exp(-n / window); 0: all 1.
     """
 
     kind: str
@@ -100,6 +106,7 @@ class GramSums:
     shrink: float = 10.0
     noisy: bool = False
     block: int = 0
+    window: float = 0.0
 
     def at(self, round_number: int) -> GramSums:
         """See `Statistics.at`."""
@@ -124,7 +131,7 @@ class GramSums:
     def contribute(self, shared: Shared, personal: Personal, samples: Samples) -> Contribution:
         """See `Statistics.contribute`: x_u x_u^T, or their sum over the users of a client."""
         size = len(shared.tables[TABLE])
-        index, rows = gram_rows(samples, size, self.rows(size))
+        index, rows = gram_rows(samples, size, self.rows(size), self.window)
         number = np.bincount(index.client, minlength=index.num_clients)
         pairs = np.bincount(index.client, np.diff(rows.indptr), index.num_clients)
         sent = (number * ROW_BYTES + pairs * PAIR_BYTES).astype(np.float64)
@@ -150,7 +157,10 @@ class GramSums:
 
 
 def gram_rows(
-    samples: Samples, num_items: int, wanted: NDArray[np.int64] | None = None
+    samples: Samples,
+    num_items: int,
+    wanted: NDArray[np.int64] | None = None,
+    window: float = 0.0,
 ) -> tuple[RowIndex, sp.csr_matrix]:
     """Return the folded rows of each client's own Gram matrix.
 
@@ -158,6 +168,7 @@ def gram_rows(
         samples: interactions of C clients, with a column "user" if a client has several.
         num_items: I.
         wanted: rows that are returned, ascending; None for all.
+        window: see `GramSums`; a user's samples are in the order of time.
 
     Returns:
         Whose row each one is, and sparse float32 [T, I // 2 + 1].
@@ -167,22 +178,58 @@ def gram_rows(
     column = samples.fields.get("user", samples.client)
     whose, first, user = np.unique(column, return_index=True, return_inverse=True)
     owner = samples.client[first]
-    cell = np.unique(user * num_items + samples.fields["item"])  # an item counts once
+    # an item counts once, where it was met first
+    cell, met_at = np.unique(user * num_items + samples.fields["item"], return_index=True)
     user, item = np.divmod(cell, num_items)
-    ones = np.ones(len(item), np.float32)
-    met = sp.csr_matrix((ones, (user, item)), (len(whose), num_items))
-    if wanted is not None:
-        inside = np.isin(item, wanted)
-        user, item = user[inside], item[inside]
-    key, place = np.unique(owner[user] * num_items + item, return_inverse=True)
+    chosen = np.arange(len(item)) if wanted is None else np.flatnonzero(np.isin(item, wanted))
+    key, place = np.unique(owner[user[chosen]] * num_items + item[chosen], return_inverse=True)
     client, ids = np.divmod(key, num_items)
-    of_user = sp.csr_matrix((ones[: len(user)], (place, user)), (len(key), len(whose)))
-    pairs = (of_user @ met).tocoo()
+    bounds = np.searchsorted(user, np.arange(len(whose) + 1))
+    near = near_pairs(bounds, met_at, window, chosen)
+    if near is None:
+        ones = np.ones(len(item), np.float32)
+        met = sp.csr_matrix((ones, item, bounds), (len(whose), num_items))
+        mine = (ones[chosen], (place, user[chosen]))
+        pairs = (sp.csr_matrix(mine, (len(key), len(whose))) @ met).tocoo()
+    else:
+        row, other, weight = near
+        pairs = sp.coo_matrix((weight, (place[row], item[other])), (len(key), num_items))
     ahead = (pairs.col - ids[pairs.row]) % num_items
     held = _holds(ids[pairs.row], ahead, num_items)
     cells = (pairs.data[held], (pairs.row[held], ahead[held]))
     rows = sp.csr_matrix(cells, (len(ids), folded_width(num_items)))
     return RowIndex(client.astype(np.int32), ids, num_items, samples.num_clients), rows
+
+
+def near_pairs(
+    bounds: NDArray[np.int64], time: NDArray, window: float, rows: NDArray[np.int64] | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]] | None:
+    """Return all pairs of a user's interactions, weighted by how far apart they are.
+
+    Args:
+        bounds: int64 [U+1], the interactions of user u are bounds[u] .. bounds[u + 1] - 1.
+        time: [N], what orders the interactions of a user.
+        window: w of the weight exp(-n / w) of a pair that is n interactions apart.
+        rows: int64 [M], first interactions of the pairs, ascending; None for all.
+
+    Returns:
+        Place among `rows` int64 [P], second interaction int64 [P] and weight float32 [P];
+        None if the window is 0: all weights are 1 then.
+    """
+    if not window:
+        return None
+    count = np.diff(bounds)
+    user = np.repeat(np.arange(len(count)), count)
+    order = np.lexsort((time, user))
+    age = np.empty(len(user), np.int64)
+    age[order] = np.arange(len(user)) - bounds[user[order]]
+    rows = np.arange(len(user)) if rows is None else rows
+    many = count[user[rows]]
+    row = np.repeat(np.arange(len(rows)), many)
+    first = np.repeat(bounds[user[rows]] - (np.cumsum(many) - many), many)
+    other = first + np.arange(len(row))
+    gap = np.abs(age[rows[row]] - age[other])
+    return row, other, np.exp(-gap / window).astype(np.float32)
 
 
 def as_table(alike: sp.csr_matrix, k: int) -> NDArray[np.float32]:

@@ -194,7 +194,8 @@ def _statistics(config: Config) -> Statistics | None:
     if config.train.method not in ITEM_ITEM:
         return None
     rounds, sizes = config.train.rounds, (options.ease_l2, options.knn_k, options.knn_shrink)
-    return GramSums(config.train.method, rounds, *sizes, noisy)
+    window = options.ease_window if config.train.method == "ease" else 0.0
+    return GramSums(config.train.method, rounds, *sizes, noisy, window=window)
 
 
 def build_method(config: Config, *, pairwise: bool = False, pooled: bool = False) -> Method:

@@ -42,6 +42,15 @@ def test_recent_items_alone_can_be_scored_with() -> None:
     assert found.tolist() == [[5, 6, 0], [3, 0, 4], [0, 0, 0], [0, 1, 2]]
 
 
+def test_what_was_met_of_late_counts_more() -> None:
+    """With decay 1 / ln 2 an item counts half for each interaction since."""
+    found = scores(ItemItem(decay=1 / np.log(2)), [[0, 1, 2], [3, 0, 4], [5, 6, 0]])
+    # user 0 met 0, then 2; user 3 met 2, 1 and 0, which count 1/4, 1/2 and 1
+    assert found[0] == pytest.approx([5, 6.5, 1])
+    assert found[1] == pytest.approx([3, 0, 4])
+    assert found[3] == pytest.approx([0.25 * 5 + 0.5 * 3, 0.25 * 6 + 1, 0.5 * 4 + 2])
+
+
 def test_the_whole_history_is_read() -> None:
     assert histories(USERS, EVERYONE, ItemItem()).tolist() == [
         [-1, 0, 2], [-1, -1, 1], [-1, -1, -1], [2, 1, 0],
@@ -61,4 +70,6 @@ def test_nothing_is_received_before_it_is_solved() -> None:
 def test_it_is_built_from_the_configuration() -> None:
     keys = {"model.name": "item-item", "train.rounds": 1, "model.recent": 3, "baseline.knn_k": 9}
     assert build_model(from_flat({**keys, "train.method": "ease"})) == ItemItem(0, 3)
+    recent = {**keys, "train.method": "ease", "baseline.ease_decay": 2.5}
+    assert build_model(from_flat(recent)) == ItemItem(0, 3, 2.5)
     assert build_model(from_flat({**keys, "train.method": "item-knn"})) == ItemItem(9, 3)

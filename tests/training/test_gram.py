@@ -15,7 +15,7 @@ from fedrec.params import Personal, Shared
 from fedrec.privacy.policy import build_policy
 from fedrec.training.aggregate import partial_sum
 from fedrec.training.baselines import fit_baseline
-from fedrec.training.ease import ease_weights, nearest_positive
+from fedrec.training.ease import ease_weights, near_gram_matrix, nearest_positive
 from fedrec.training.gram import GramSums, folded_width, gram_of
 from fedrec.training.local import CohortUpdate
 from fedrec.training.neighbours import similar_items, similarity
@@ -68,6 +68,39 @@ def test_three_users_and_three_items_by_hand() -> None:
     total = folded(GramSums("ease"), samples_of(met), 3)
     assert total.tolist() == [[2, 2], [3, 2], [2, 1]]
     assert gram_of(total).tolist() == [[2, 2, 1], [2, 3, 2], [1, 2, 2]]
+
+
+def test_near_pairs_count_more_by_hand() -> None:
+    """One user who met 2, 0 and 1 in this order; with window 1 / ln 2 a pair halves a step.
+
+    Pairs (2, 0) and (0, 1) count 1/2, (2, 1) counts 1/4.
+    """
+    ones, zeros = np.ones(3, np.float32), np.zeros(3, np.int64)
+    items = {"item": np.array([2, 0, 1])}
+    samples = Samples(zeros, items, ones, ones, zeros.astype(np.uint64), 1)
+    total = folded(GramSums("ease", window=1 / np.log(2)), samples, 3)
+    expected = [[1, 0.5, 0.5], [0.5, 1, 0.25], [0.5, 0.25, 1]]
+    np.testing.assert_allclose(gram_of(total), expected, rtol=1e-6)
+
+
+@given(st.integers(1, 10), st.integers(1, 6), st.integers(1, 3), st.integers(0, 2**32 - 1))
+def test_near_sums_are_positive_and_add_up(items: int, users: int, blocks: int, seed: int) -> None:
+    met = np.random.default_rng(seed).random((users, items)) < 0.6
+    owner = np.arange(users) // 2
+    sums = GramSums("ease", rounds=blocks, window=2.0)
+    samples = samples_of(met, owner)
+    gram = gram_of(np.sum([folded(sums.at(r + 1), samples, items) for r in range(blocks)], 0))
+    direct = near_gram_matrix(sp.csr_matrix(met), 2.0)
+    np.testing.assert_allclose(gram, direct, rtol=1e-6, atol=1e-7)
+    assert np.linalg.eigvalsh(direct).min() > -1e-9
+    assert (direct <= met.T.astype(int) @ met + 1e-9).all()
+
+
+def test_near_sums_do_not_depend_on_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    met = sp.csr_matrix(np.random.default_rng(0).random((9, 7)) < 0.5)
+    whole = near_gram_matrix(met, 2.0)
+    monkeypatch.setattr("fedrec.training.ease._USERS", 2)
+    np.testing.assert_allclose(near_gram_matrix(met, 2.0), whole, rtol=1e-12)
 
 
 @given(st.integers(1, 12), st.integers(1, 9), st.integers(1, 4), st.integers(0, 2**32 - 1))
@@ -134,10 +167,16 @@ def test_sparse_and_written_out_rows_sum_alike() -> None:
     np.testing.assert_array_equal(total(told.rows), total({"item": told.rows["item"]}))
 
 
-@pytest.mark.parametrize("method", ["ease", "item-knn"])
-def test_federated_scores_are_the_centralised_ones(method: str) -> None:
+NEAR = {"baseline__ease_window": 3.0, "baseline__ease_decay": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("method", "keys"),
+    [("ease", {}), ("item-knn", {}), ("ease", NEAR), ("ease", {"baseline__ease_decay": 2.0})],
+)
+def test_federated_scores_are_the_centralised_ones(method: str, keys: dict) -> None:
     population = random_population((1, 12, 7, 3, 9, 0, 4), 30)
-    setup = setup_of(population, **KEYS, train__method=method, baseline__ease_l2=2.0)
+    setup = setup_of(population, **KEYS, **keys, train__method=method, baseline__ease_l2=2.0)
     statistics, clients = setup.method.statistics, np.arange(7)
     assert statistics is not None
     start = setup.model.init_shared(population.split.dataset.items, 0)
