@@ -92,6 +92,18 @@ class TrainSection(Section):
         0.5, gt=0, lt=1, description="fedrecon: share of interactions to reconstruct from"
     )
     reduction: Literal["mean", "sum"] = Field("sum", description="loss of a batch")
+    propensity: float = Field(
+        0.0,
+        ge=0,
+        le=2,
+        description="weight of an interaction by its item's training count to the power of minus "
+        "this, against popularity bias; the counts are published to all clients; 0: alike",
+    )
+    propensity_clip: float = Field(
+        10.0,
+        ge=1,
+        description="propensity: largest weight, in units of the most popular item's",
+    )
     l2: float = Field(0.01, ge=0, description="weight of the squared norm of rows and vectors used")
     prox_mu: float = Field(0.01, ge=0, description="fedprox: pull towards the server's parameters")
     alpha: float = Field(4.0, ge=0, description="fcf, ials: confidence 1 + alpha of an interaction")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from fedrec.config_attacks import NEEDS_SINGLE, OWN
 from fedrec.config_protection import check_privacy, check_secure
-from fedrec.config_sequence import check_sequence
+from fedrec.config_sequence import SEQUENCE_MODELS, check_sequence
 from fedrec.config_sums import SUMMED, check_sums
 from fedrec.errors import ConfigError, nearest
 
@@ -65,10 +65,16 @@ def check(config: Config) -> None:
             "train.precision = 'mixed' is for the Dense layers of model.name = 'ncf' or 'keras': "
             "matrix factorisation has none. Set train.precision = 'float32'"
         )
+    if config.evaluate.item_group and explicit:
+        raise ConfigError(
+            f"evaluate.item_group = {config.evaluate.item_group!r} measures lists, and "
+            "data.feedback = 'explicit' predicts ratings: leave it out"
+        )
     if config.data.name == "file" and not config.data.path:
         raise ConfigError("data.name = 'file' needs data.path, the file to read")
     _check_personalised(config)
     _check_pretrained(config)
+    _check_propensity(config)
     check_privacy(config)
     check_secure(config)
     _check_compression(config)
@@ -95,6 +101,37 @@ def _check_personalised(config: Config) -> None:
             "evaluate.table = 'personalised' scores with what local training makes of the table: "
             f"it needs clients.unit = 'user' and train.method = {' or '.join(map(repr, tuning))}, "
             f"not {unit!r} and {method!r}"
+        )
+
+
+def _check_propensity(config: Config) -> None:
+    """Refuse weights of interactions where they are not used, or publish what is private.
+
+    Raises:
+        ConfigError: naming the keys and what to change.
+    """
+    method, asked = config.train.method, f"train.propensity = {config.train.propensity:g}"
+    if not config.train.propensity:
+        return
+    if method in (*SUMMED, "fcf"):
+        raise ConfigError(
+            f"{asked} weights samples, and train.method = {method!r} solves without: use "
+            "train.method = 'alternating'"
+        )
+    if config.model.name in SEQUENCE_MODELS:
+        raise ConfigError(
+            f"{asked} is not for model.name = {config.model.name!r}, which learns from places of "
+            "sequences: set train.propensity = 0"
+        )
+    if config.privacy.mechanism != "off":
+        raise ConfigError(
+            f"{asked} publishes the training counts of items, and privacy.mechanism = "
+            f"{config.privacy.mechanism!r} promises that nothing exact is published: set it to 0"
+        )
+    if config.server.weighting == "samples":
+        raise ConfigError(
+            f"{asked} makes weights of samples, and server.weighting = 'samples' counts them: set "
+            "server.weighting = 'equal'"
         )
 
 
@@ -203,6 +240,11 @@ def _check_robust(config: Config) -> None:
             f"{asked} with privacy.mechanism = {mechanism!r} is not offered: noise is added to "
             f"the sum of a node, and there is none. Use robust.defence = {works}, or "
             "privacy.mechanism = 'off'"
+        )
+    if config.server.fairness:
+        raise ConfigError(
+            f"{asked} compares updates, and server.fairness = {config.server.fairness:g} makes "
+            f"them unlike: use robust.defence = {works}, or server.fairness = 0"
         )
     if config.server.weighting != "equal":
         raise ConfigError(

@@ -110,6 +110,16 @@ class ServerSection(Section):
     weight_optimizer: OptimizerName = Field("adam", description="Keras optimiser of the weights")
     weight_lr: float = Field(0.01, gt=0, description="its learning rate")
     l2: float = Field(0.0, ge=0, description="weight decay: l2 * table is added to the gradient")
+    fairness: float = Field(
+        0.0,
+        ge=0,
+        le=10,
+        description="q of q-FFL: a client's update counts times its loss to the power of q; 0: "
+        "alike",
+    )
+    fair_loss: float = Field(
+        1.0, gt=0, description="fairness: mean loss of a client from which it counts in full"
+    )
     lazy_rows: bool = Field(
         False,
         description="work only on the rows of a round's update: the others keep their moments "
@@ -269,6 +279,11 @@ class EvaluateSection(Section):
     )
     bootstrap: int = Field(1000, ge=0, description="bootstrap replicates; 0: no intervals")
     group: str = Field("", description="user attribute whose groups are compared; empty: none")
+    item_group: str = Field(
+        "",
+        description="item attribute whose groups' exposure in lists is measured on the test, or "
+        "popularity for head, middle and tail; empty: none",
+    )
 
 
 class BaselineSection(Section):

@@ -70,6 +70,11 @@ def _check_server(config: Config, asked: str) -> None:
             f"{asked} promises the result of exact sums, and compress.download_bits = "
             f"{compress.download_bits} rounds what clients receive: set it to 32"
         )
+    if config.server.fairness:
+        raise ConfigError(
+            f"{asked} solves from plain sums, in which all clients count alike: set "
+            "server.fairness = 0"
+        )
     if config.privacy.pseudo_items:
         raise ConfigError(
             f"{asked} counts, and pseudo items falsify counts: set privacy.pseudo_items = 0"

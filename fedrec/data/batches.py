@@ -39,6 +39,8 @@ class Sampling:
         ahead: A, the target of a place is drawn from the next A items.
         support: share of a client's interactions that are support, the others are query
             (see `fedrec.data.support`); 0: they are not split.
+        propensity: exponent and clip of the weights of interactions (`propensity_weights`);
+            None: all weigh the same.
     """
 
     negatives: int = 4
@@ -51,6 +53,7 @@ class Sampling:
     window: int = 0
     ahead: int = 1
     support: float = 0.0
+    propensity: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,13 +207,15 @@ def make_samples(
     items = population.items[at].astype(np.int64)[:, None]
     label = population.labels[at][:, None]
     weight = np.ones_like(label)
+    if spec.propensity:
+        weight = propensity_weights(population.item_counts, *spec.propensity)[items]
     fields = {"item": items}
     if spec.negatives:
         negatives, possible = draw_negatives(population, users, seed, round_number, spec)
         usable = np.repeat(possible[:, None], spec.negatives, 1).astype(np.float32)
         if spec.pairwise:
             fields = {"item": np.repeat(items, spec.negatives, 1), "negative": negatives}
-            label, weight = np.ones_like(usable), usable
+            label, weight = np.ones_like(usable), usable * weight
         else:
             fields = {"item": np.concatenate([items, negatives], 1)}
             label = np.concatenate([label, np.zeros_like(usable)], 1)
@@ -242,6 +247,27 @@ def shuffling_words(
     """
     key = np.repeat(keys(seed, round_number, users, Purpose.SHUFFLE), counts)
     return draw(key, np.arange(len(key)) - np.repeat(np.cumsum(counts) - counts, counts))
+
+
+def propensity_weights(
+    counts: NDArray[np.int64], exponent: float, clip: float
+) -> NDArray[np.float32]:
+    """Return the weights of items against popularity bias.
+
+    An item is met with a propensity taken as (n_i / max n)**exponent, and an interaction
+    weighs the inverse (Schnabel et al., ICML 2016; Saito et al., WSDM 2020, who take the
+    exponent 0.5), at most `clip`.  Weights are then scaled so that those of all training
+    interactions have the mean 1, which keeps learning rates what they were.
+
+    Args:
+        counts: int64 [I], training interactions of each item; a sum over clients.
+        exponent: above 0.
+        clip: largest inverse propensity.
+    """
+    share = np.maximum(counts, 1) / max(int(counts.max(initial=1)), 1)
+    weights = np.minimum(share**-exponent, clip)
+    mean = float(counts @ weights) / max(int(counts.sum()), 1)
+    return (weights / (mean or 1.0)).astype(np.float32)
 
 
 def _all_items(population: Population, users: NDArray[np.int64], spec: Sampling) -> Samples:

@@ -61,6 +61,7 @@ class Gap:
         metric: name of the metric, as in `means`.
         best: group with the highest mean.
         worst: group with the lowest mean.
+        low: lowest mean.
         gap: highest minus lowest mean.
         ratio: lowest over highest mean, 1 if all are 0.
         too_small: groups left out for having too few users.
@@ -69,6 +70,7 @@ class Gap:
     metric: str
     best: str
     worst: str
+    low: float
     gap: float
     ratio: float
     too_small: tuple[str, ...]
@@ -106,5 +108,7 @@ def group_gaps(sums: EvaluationSums, metric: str, min_users: int = 20) -> dict[s
             worst = min(values, key=lambda group: values[group])
             high, low = values[best], values[worst]
             ratio = low / high if high > 0 else 1.0
-            gaps[attribute] = Gap(metric, best, worst, high - low, ratio, tuple(small[attribute]))
+            gaps[attribute] = Gap(
+                metric, best, worst, low, high - low, ratio, tuple(small[attribute])
+            )
     return gaps

@@ -11,6 +11,7 @@ from fedrec.data.population import Population
 from fedrec.evaluation.beyond import beyond
 from fedrec.evaluation.evaluator import list_length
 from fedrec.evaluation.groups import group_gaps
+from fedrec.evaluation.providers import disparity
 from fedrec.evaluation.sums import EvaluationSums, group_means, intervals, means
 
 Nested = dict[str, Any]
@@ -66,8 +67,10 @@ def summarise(
     Returns:
         protocol -> metric -> mean over users, with "beyond" and "groups" where they
         were measured; and "test.full.hr@10" -> [low, high].  "gender-gap@10" is the
-        difference of NDCG@10 between the best and the worst served group, and
-        "gender-ratio@10" the worst over the best (`group_gaps`).
+        difference of NDCG@10 between the best and the worst served group,
+        "gender-ratio@10" the worst over the best, and "gender-worst@10" that of the worst
+        (`group_gaps`).  With `evaluate.item_group` "exposure" holds the share of each group
+        of items in lists, and "beyond" how unequal they are (`disparity`).
     """
     metrics = nest(means(sums))
     if sums.recommended.sum() > 0:
@@ -77,6 +80,9 @@ def summarise(
         for attribute, gap in group_gaps(sums, f"full.ndcg@{k}").items():
             metrics["beyond"][f"{attribute}-gap@{k}"] = gap.gap
             metrics["beyond"][f"{attribute}-ratio@{k}"] = gap.ratio
+            metrics["beyond"][f"{attribute}-worst@{k}"] = gap.low
+        if config.evaluate.item_group:
+            metrics["beyond"] |= disparity(config, population, means(sums))
     groups = group_means(sums)
     if groups:
         metrics["groups"] = groups

@@ -85,6 +85,7 @@ SOLVABLE = (
     ", but the bootstrap sums of the test have weights that the server knows ({replicates} of "
     "{clients} clients): from as many as there are clients it can compute the test figures of each"
 )
+COUNTED = "; how many clients have each item in training is published to all of them"
 GROUPED = "; a group of users with a single member shows the figures of that member"
 UNCOVERED = (
     ". Not covered: clients that send wrong input, and a server that asks for the same sum with "
@@ -136,6 +137,8 @@ def _evaluated(config: Config, num_clients: int) -> str:
         text += MOMENTS
     elif replicates:
         text += SOLVABLE.format(replicates=replicates, clients=num_clients)
+    by_counts = config.train.propensity or config.evaluate.item_group == "popularity"
+    text += COUNTED if by_counts else ""
     return text + (GROUPED if config.evaluate.group else "")
 
 

@@ -223,6 +223,7 @@ def build_method(config: Config, *, pairwise: bool = False, pooled: bool = False
         window=config.model.history if config.model.name in SEQUENCE_MODELS else 0,
         ahead=config.model.ahead if config.model.name in SEQUENCE_MODELS else 1,
         support=train.support if train.method == "fedrecon" else 0.0,
+        propensity=(train.propensity, train.propensity_clip) if train.propensity else None,
     )
     reduction = "sum" if fcf else train.reduction
     phases, statistics = METHODS[train.method](config), _statistics(config)

@@ -20,6 +20,7 @@ from fedrec.data.population import Population
 from fedrec.data.populations import load_population as load_population
 from fedrec.evaluation.evaluator import rank_users, rate_users
 from fedrec.evaluation.groups import members
+from fedrec.evaluation.providers import with_exposure
 from fedrec.evaluation.reduction import UserValues, sum_up
 from fedrec.evaluation.sums import EvaluationSums
 from fedrec.models.adapted import as_configured
@@ -34,6 +35,7 @@ from fedrec.training.aggregate import partial_sum
 from fedrec.training.closed_form import solve_users
 from fedrec.training.compress import as_received, top_rows
 from fedrec.training.device import block_bytes, ready_device, train_in_parts
+from fedrec.training.fairness import fairly_weighted
 from fedrec.training.local import CohortUpdate, train_cohort
 from fedrec.training.methods import Method, build_method
 from fedrec.training.pooled import PREFIX, Pooled, first_user
@@ -187,7 +189,6 @@ def client_updates(
     users = personal_users(setup, clients)
     values = {name: value.copy() for name, value in personal.values.items()}
     now = Personal(values)
-
     ahead = Ahead(lambda b: block_samples(setup, b, round_number), on=setup.config.train.prefetch)
 
     def train(block: NDArray[np.int64]) -> tuple[CohortUpdate, Personal]:
@@ -196,6 +197,7 @@ def client_updates(
 
     def sent(block: NDArray[np.int64], update: CohortUpdate) -> CohortUpdate:
         update = as_sent(setup.config, setup.population, shared, update, block, round_number)
+        update = fairly_weighted(setup.config, update)
         update = policy.on_update(top_rows(update, setup.config.compress.rows), block, at)
         if setup.config.secure.mode == "off":
             update = as_received(setup.config, update, shared, block, round_number)
@@ -378,7 +380,8 @@ def measure(setup: Setup, scorer: Scorer, users: NDArray[np.int64], part: str) -
         seed=config.run.seed,
         part=part,
     )
-    return with_robust(config, population, scorer, values)
+    values = with_robust(config, population, scorer, values)
+    return with_exposure(config, population, scorer, values, part)
 
 
 def user_groups(setup: Setup) -> dict[str, NDArray[np.int32]]:

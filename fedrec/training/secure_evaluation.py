@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedrec.config import integers
+from fedrec.evaluation import providers
 from fedrec.evaluation.encoding import Encoded, Sizes, SumsLayout, encode_clients
+from fedrec.evaluation.providers import EXPOSURE
 from fedrec.evaluation.ranking import METRICS
 from fedrec.params import Personal, Shared
 from fedrec.robust.exposed import names
@@ -34,9 +36,10 @@ def evaluation_layout(setup: Setup, part: str, num_clients: int) -> SumsLayout:
     explicit, test = config.data.feedback == "explicit", part == "test"
     replicates = config.evaluate.bootstrap if test else 0
     exact = config.secure.intervals == "bootstrap"
+    shown = providers.names(config, setup.population, part)
     return SumsLayout(
-        metrics=(*_metrics(setup), *names(config)[0]),
-        protocols=(*_protocols(setup), *names(config)[1]),
+        metrics=(*_metrics(setup), *names(config)[0], *shown),
+        protocols=(*_protocols(setup), *names(config)[1], *[EXPOSURE] * bool(shown)),
         groups=tuple(user_groups(setup)) if test else (),
         num_items=setup.population.num_items if test and not explicit else 0,
         moments=bool(replicates) and not exact,

@@ -31,10 +31,12 @@ def test_all_metrics_of_a_part() -> None:
     metrics, ci95 = summarise(config, people, sums, "test")  # type: ignore[arg-type]
     assert set(metrics) == {"full", "sampled9", "beyond", "groups"}
     assert set(metrics["beyond"]) == {
-        "coverage@10", "novelty@10", "popularity@10", "gini@10", "g-gap@10", "g-ratio@10"
+        "coverage@10", "novelty@10", "popularity@10", "gini@10", "g-gap@10", "g-ratio@10",
+        "g-worst@10"
     }  # fmt: skip
     groups = [metrics["groups"][f"g={x}"]["full.ndcg@10"] for x in "ab"]
     assert metrics["beyond"]["g-gap@10"] == pytest.approx(abs(groups[0] - groups[1]))
+    assert metrics["beyond"]["g-worst@10"] == pytest.approx(min(groups))
     low, high = ci95["test.full.ndcg@10"]
     assert low < metrics["full"]["ndcg@10"] < high
 
