@@ -63,6 +63,11 @@ OPTIONS: dict[str, Keys] = {
     "malicious server": {"secure.mode": "malicious-server"},
     "central noise": {"privacy.mechanism": "central", **_NOISE},
     "central noise, secure": {"privacy.mechanism": "central", **_NOISE, **_SECURE},
+    "adaptive clip": {
+        "privacy.mechanism": "central",
+        **_NOISE,
+        "privacy.clip_mode": "adaptive",
+    },
     "local noise": {"privacy.mechanism": "local", **_NOISE},
     "distributed noise": {
         "privacy.mechanism": "distributed",
@@ -74,6 +79,7 @@ OPTIONS: dict[str, Keys] = {
     "largest rows": {"compress.rows": 5},
     "subspace": {"compress.rank": 4},
     "8 bits": {"compress.bits": 8},
+    "8-bit download, secure": {"compress.download_bits": 8, **_SECURE},
     "norm bound": {"robust.defence": "norm-bound", "robust.norm": 1.0},
     "row clip, secure": {"robust.defence": "row-clip", "robust.norm": 1.0, **_SECURE},
     "median": {"robust.defence": "median"},
