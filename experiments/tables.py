@@ -10,6 +10,7 @@ No figure in these files is typed by hand.  Each comes from experiments/results/
 * `audit*.json`, the audit.json of ``fedrec audit experiments/audit*.toml``;
 * `robust.json`, from ``python experiments/robust.py --json experiments/results/robust.json``;
 * `engines.json`, from ``python experiments/engines.py --json experiments/results/engines.json``;
+* `efficient.json` and `fair.json`, from the scripts of these names with --json;
 * `secure/round.json`, from ``python experiments/secure_round.py --json`` with its name;
 * `secure/rows.json`, from ``python experiments/secure_rows.py --json`` with its name;
 * `bench/peers.json`, from ``python experiments/peers/compare.py --json`` with its name;
@@ -40,6 +41,7 @@ from experiments.tables_bench import (
     secure_speed_table,
     speed_table,
 )
+from experiments.tables_efficient import efficient_table, fair_table
 from experiments.tables_gpu import gpu_table
 from fedrec.report.audit import markdown_audit, markdown_membership
 from fedrec.report.headline import headline
@@ -48,7 +50,7 @@ from fedrec.results import Result, load_result
 
 HERE = Path("experiments")
 AUDITS = ("audit", "audit_marketplace", "audit_membership", "audit_merchants")
-MEASUREMENTS = (*AUDITS, "engines", "privacy_utility", "robust", "speed")
+MEASUREMENTS = (*AUDITS, "efficient", "engines", "fair", "privacy_utility", "robust", "speed")
 FIRST = "quickstart"
 
 
@@ -268,6 +270,8 @@ PARTS: dict[Path, dict[str, Callable[[Path], str]]] = {
         "secure-speed": secure_speed_table,
         "secure-round": secure_round_table,
         "secure-rows": secure_rows_table,
+        "efficient": efficient_table,
+        "fair": fair_table,
         "engines": engines_table,
         **{name.replace("_", "-"): partial(audit_table, name) for name in AUDITS},
         "robust": robust_table,
