@@ -19,6 +19,7 @@ from fedrec.audit.poisoning import audit_robustness, names_of
 from fedrec.audit.rounds import State, begin, play
 from fedrec.audit.structure import audit_masks
 from fedrec.config import Config, integers, positive_numbers
+from fedrec.config_personal import GRAPHS
 from fedrec.config_sums import SUMMED
 from fedrec.engine.server_side import AppServer
 from fedrec.errors import ConfigError
@@ -136,6 +137,12 @@ def check(config: Config) -> Setup:
                 f"robust.{key} is of a run: fedrec audit puts every attack of robust.attacks "
                 f"against every defence of robust.defences. Set robust.{key} = 'off'"
             )
+    if config.train.method in GRAPHS:
+        raise ConfigError(
+            f"fedrec audit compares protections, and train.method = {config.train.method!r} works "
+            "with none of them: its server sees every client's update. Audit train.method = "
+            "'pfedrec'"
+        )
     if config.train.method in SUMMED:
         raise ConfigError(
             f"fedrec audit attacks changes of a model, and train.method = {config.train.method!r} "

@@ -14,8 +14,8 @@ class ModelSection(Section):
 
     name: str = Field(
         "mf",
-        description="mf, ncf, head, gru4rec, sasrec, nextitnet, item-item (train.method = ease or "
-        "item-knn), or keras for a model of your own",
+        description="mf, ncf, head, additive (train.method = fedrap), gru4rec, sasrec, nextitnet, "
+        "item-item (train.method = ease or item-knn), or keras for a model of your own",
     )
     dim: int = Field(32, ge=1, description="embedding size d")
     loss: Literal["logistic", "bpr", "squared", "softmax"] = Field(
@@ -65,6 +65,8 @@ class TrainSection(Section):
         "fcf",
         "pfedrec",
         "fedrecon",
+        "gpfedrec",
+        "fedrap",
         "ease",
         "item-knn",
         "ials",
@@ -105,7 +107,25 @@ class TrainSection(Section):
         description="propensity: largest weight, in units of the most popular item's",
     )
     l2: float = Field(0.01, ge=0, description="weight of the squared norm of rows and vectors used")
-    prox_mu: float = Field(0.01, ge=0, description="fedprox: pull towards the server's parameters")
+    prox_mu: float = Field(
+        0.01,
+        ge=0,
+        description="fedprox: pull towards the server's parameters; gpfedrec: towards the mean "
+        "table of a client's neighbours",
+    )
+    neighbour_factor: float = Field(
+        1.0, gt=0, description="gpfedrec: neighbours are more similar than the mean times this"
+    )
+    apart: float = Field(
+        0.1, ge=0, description="fedrap: weight of the difference of own and shared rows"
+    )
+    l1: float = Field(0.001, ge=0, description="fedrap: l1 penalty of shared rows")
+    ramp: float = Field(
+        10.0, ge=0, description="fedrap: apart and l1 grow as tanh(round / ramp); 0: constant"
+    )
+    decay: float = Field(
+        0.97, gt=0, le=1, description="fedrap: learning rates are multiplied by it each round"
+    )
     alpha: float = Field(4.0, ge=0, description="fcf, ials: confidence 1 + alpha of an interaction")
     ridge: float = Field(10.0, gt=0, description="fcf, ials: ridge of vectors in closed form")
     device: Literal["auto", "cpu", "gpu"] = Field(

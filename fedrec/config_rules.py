@@ -9,6 +9,7 @@ import math
 from typing import TYPE_CHECKING
 
 from fedrec.config_attacks import NEEDS_SINGLE, OWN
+from fedrec.config_personal import check_personal
 from fedrec.config_protection import check_privacy, check_secure
 from fedrec.config_sequence import SEQUENCE_MODELS, check_sequence
 from fedrec.config_sums import SUMMED, check_sums
@@ -72,36 +73,13 @@ def check(config: Config) -> None:
         )
     if config.data.name == "file" and not config.data.path:
         raise ConfigError("data.name = 'file' needs data.path, the file to read")
-    _check_personalised(config)
+    check_personal(config)
     _check_pretrained(config)
     _check_propensity(config)
     check_privacy(config)
     check_secure(config)
     _check_compression(config)
     _check_robust(config)
-
-
-def _check_personalised(config: Config) -> None:
-    """Refuse heads and tables of one's own where they would mean something else.
-
-    Raises:
-        ConfigError: naming the keys and what to change.
-    """
-    unit, method = config.clients.unit, config.train.method
-    if method == "pfedrec" and unit != "user":
-        raise ConfigError(
-            f"train.method = 'pfedrec' is for clients.unit = 'user', not {unit!r}: a client has "
-            "one head. Use train.method = 'fedavg'"
-        )
-    if config.evaluate.table != "personalised":
-        return
-    tuning = ("fedavg", "fedprox", "pfedrec")
-    if method not in tuning or unit != "user":
-        raise ConfigError(
-            "evaluate.table = 'personalised' scores with what local training makes of the table: "
-            f"it needs clients.unit = 'user' and train.method = {' or '.join(map(repr, tuning))}, "
-            f"not {unit!r} and {method!r}"
-        )
 
 
 def _check_propensity(config: Config) -> None:

@@ -17,6 +17,62 @@ Arrays = Mapping[str, NDArray]
 
 
 @dataclass(frozen=True, eq=False)
+class Guides:
+    """Rows that the server made for single clients; each client is sent its own alone.
+
+    Attributes:
+        clients: int64 [C], ascending.
+        client: int64 [T], position of the client of each row, ascending.
+        ids: int64 [T], row of the tables, ascending within a client.
+        rows: table name -> float32 [T, d].
+    """
+
+    clients: NDArray[np.int64]
+    client: NDArray[np.int64]
+    ids: NDArray[np.int64]
+    rows: dict[str, Array]
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of all rows and their ids (4 bytes each)."""
+        return sum(a.nbytes for a in self.rows.values()) + 4 * len(self.ids)
+
+    def take(self, clients: NDArray[np.int64]) -> Guides:
+        """Return the rows of some clients (int64, ascending), who may have none."""
+        place = np.searchsorted(clients, self.clients)
+        known = np.zeros(len(self.clients), bool)
+        known[place < len(clients)] = True
+        known[known] = clients[place[known]] == self.clients[known]
+        kept = known[self.client]
+        rows = {name: value[kept] for name, value in self.rows.items()}
+        return Guides(clients, place[self.client[kept]], self.ids[kept], rows)
+
+    def updated(self, new: Guides) -> Guides:
+        """Return these rows, with all rows of the clients of `new` replaced by its own."""
+        clients = np.union1d(self.clients, new.clients)
+        old = self.take(np.setdiff1d(self.clients, new.clients, assume_unique=True))
+        parts = [np.searchsorted(clients, g.clients)[g.client] for g in (old, new)]
+        owner = np.concatenate(parts)
+        order = np.argsort(owner, kind="stable")
+        rows = {n: np.concatenate([old.rows[n], v])[order] for n, v in new.rows.items()}
+        return Guides(clients, owner[order], np.concatenate([old.ids, new.ids])[order], rows)
+
+    def arrays(self) -> dict[str, NDArray]:
+        """Return everything as named arrays, for messages and files."""
+        lengths = np.bincount(self.client, minlength=len(self.clients)).astype(np.int64)
+        named = {"clients": self.clients, "lengths": lengths, "ids": self.ids}
+        return named | {f"rows.{name}": value for name, value in self.rows.items()}
+
+    @staticmethod
+    def from_arrays(arrays: Arrays) -> Guides:
+        """Rebuild what `arrays` returned."""
+        clients, lengths = arrays["clients"].astype(np.int64), arrays["lengths"]
+        rows = {n.removeprefix("rows."): a for n, a in arrays.items() if n.startswith("rows.")}
+        owner = np.repeat(np.arange(len(clients)), lengths)
+        return Guides(clients, owner, arrays["ids"].astype(np.int64), rows)
+
+
+@dataclass(frozen=True, eq=False)
 class Shared:
     """What the server owns.
 
@@ -25,22 +81,25 @@ class Shared:
         weights: name -> float32, any shape: a client touches all of them.
         fixed: name -> float32 [I, d], tables that clients read and never change; the
             server alone may, between rounds.
+        guides: rows for single clients, towards which they are pulled; None without.
     """
 
     tables: dict[str, Array]
     weights: dict[str, Array] = field(default_factory=dict)
     fixed: dict[str, Array] = field(default_factory=dict)
+    guides: Guides | None = None
 
     @property
     def num_bytes(self) -> int:
-        """Bytes of all parameters, as a download would carry them."""
+        """Bytes of all parameters that every client is sent."""
         groups = (self.tables, self.weights, self.fixed)
         return sum(a.nbytes for group in groups for a in group.values())
 
     def copy(self) -> Shared:
         """Return the same values in arrays of their own."""
         groups = (self.tables, self.weights, self.fixed)
-        return Shared(*({name: value.copy() for name, value in g.items()} for g in groups))
+        tables, weights, fixed = ({n: value.copy() for n, value in g.items()} for g in groups)
+        return Shared(tables, weights, fixed, self.guides)  # guides are replaced, never changed
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from fedrec.config import Config
+from fedrec.config_personal import OWN_TABLES
 from fedrec.config_sums import SUMMED
 from fedrec.errors import ConfigError, nearest
 from fedrec.evaluation.summary import TRAINED, nest, summarise, system_name
@@ -68,6 +69,13 @@ def check_systems(names: list[str], config: Config) -> None:
             f"train.method = {method!r} has no training to centralise or to do alone: its "
             f"centralised twin is the baseline {method!r}. Set compare.systems = 'federated "
             f"{method}'"
+        )
+    model, pooled = config.model.name, {"centralised", "local-only"} & set(names)
+    if model in OWN_TABLES and pooled:
+        raise ConfigError(
+            f"model.name = {model!r} gives each client a table of its own beside the shared one: "
+            "with all data in one place, or with none but its own, there is nothing to tell the "
+            f"two apart. Leave {' and '.join(sorted(pooled))} out, or set model.name = 'head'"
         )
     if not names:
         raise ConfigError(f"compare.systems is empty; choose from: {', '.join(fitting)}")

@@ -9,17 +9,20 @@ sent as float32 again.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
-from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from numpy.typing import NDArray
 
 from fedrec.errors import EngineError
 from fedrec.evaluation.sums import EvaluationSums, from_arrays, to_arrays
-from fedrec.params import PartialSum, Personal, Shared, SparseRows
+from fedrec.params import Guides, PartialSum, Personal, Shared, SparseRows
 from fedrec.training.download import WHOLE, pack_tables, unpack_tables
+from fedrec.wire_arrays import narrow as narrow
+from fedrec.wire_arrays import pack_arrays as pack_arrays
+from fedrec.wire_arrays import unpack_arrays as unpack_arrays
 
 VERSION = 1
 """Version of the messages; both ends must speak the same."""
@@ -43,32 +46,12 @@ def flatten_shared(shared: Shared) -> dict[str, NDArray]:
 
 def restore_shared(arrays: Arrays) -> Shared:
     """Rebuild what `flatten_shared` returned."""
-    return Shared(*(_with_prefix(arrays, f"{kind}.") for kind in ("table", "weight", "fixed")))
+    tables, weights = _with_prefix(arrays, "table."), _with_prefix(arrays, "weight.")
+    return Shared(tables, weights, _with_prefix(arrays, "fixed."))
 
 
 def _with_prefix(arrays: Arrays, prefix: str) -> dict[str, NDArray]:
     return {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
-
-
-def narrow(array: NDArray) -> NDArray:
-    """Return the array in half its width if that keeps every value, otherwise as it is."""
-    half = {np.dtype(np.float64): np.float32, np.dtype(np.int64): np.int32}.get(array.dtype)
-    if half is None:
-        return array
-    with np.errstate(over="ignore", invalid="ignore"):
-        narrower = array.astype(half)
-        same = np.array_equal(narrower.astype(array.dtype), array, equal_nan=half is np.float32)
-    return narrower if same else array
-
-
-def pack_arrays(arrays: Arrays) -> ArrayRecord:
-    """Return arrays as a record of a message."""
-    return ArrayRecord({name: Array(np.asarray(a, order="C")) for name, a in arrays.items()})
-
-
-def unpack_arrays(record: ArrayRecord) -> dict[str, NDArray]:
-    """Return what `pack_arrays` has packed."""
-    return {name: array.numpy() for name, array in record.items()}
 
 
 def seal_record(kind: str, head: Mapping[str, Any], records: Mapping[str, Any]) -> RecordDict:
@@ -199,6 +182,7 @@ class TrainRequest:
             "shared": pack_shared(self.shared) if shared is None else shared,
             "clients": pack_arrays({"ids": narrow(self.clients)}),
         }
+        records |= _pack_guides(self.shared.guides, self.clients)
         head = {"round": self.round_number, "clip": self.clip, "single": self.single}
         head |= self.moment.head()
         return seal_record(self.KIND, head, records)
@@ -209,7 +193,7 @@ class TrainRequest:
         head, shared, clients = open_record(content, cls.KIND, "shared", "clients")
         ids = unpack_arrays(clients)["ids"].astype(np.int64)
         moment, clip = Moment.from_head(head), float(head["clip"])
-        parameters, single = unpack_shared(shared), bool(head["single"])
+        parameters, single = _with_guides(shared, content), bool(head["single"])
         return cls(parameters, int(head["round"]), ids, moment, clip, single)
 
 
@@ -226,6 +210,19 @@ def pack_shared(shared: Shared, bits: int = WHOLE) -> ArrayRecord:
 def unpack_shared(record: ArrayRecord) -> Shared:
     """Return what `pack_shared` has packed, as a client reads it."""
     return restore_shared(unpack_tables(unpack_arrays(record)))
+
+
+def _pack_guides(guides: Guides | None, clients: NDArray[np.int64]) -> dict[str, ArrayRecord]:
+    """Return the rows that were made for some clients, and for no others."""
+    arrays = {} if guides is None else guides.take(clients).arrays()
+    return {"guides": pack_arrays({n: narrow(a) for n, a in arrays.items()})} if arrays else {}
+
+
+def _with_guides(shared: ArrayRecord, content: RecordDict) -> Shared:
+    """Return what was sent to all, with the rows for single clients if there are any."""
+    given = content.array_records.get("guides")
+    guides = None if given is None else Guides.from_arrays(unpack_arrays(given))
+    return replace(unpack_shared(shared), guides=guides)
 
 
 @dataclass(frozen=True, eq=False)
@@ -327,6 +324,7 @@ class EvaluateRequest:
         records = {"shared": pack_shared(self.shared) if shared is None else shared}
         if self.clients is not None:
             records["clients"] = pack_arrays({"ids": narrow(self.clients)})
+            records |= _pack_guides(self.shared.guides, self.clients)
         head = {"part": self.part, "bootstrap": self.bootstrap, **self.moment.head()}
         return seal_record(self.KIND, head, records)
 
@@ -334,7 +332,7 @@ class EvaluateRequest:
     def unpack(cls, content: RecordDict) -> EvaluateRequest:
         """Rebuild the request."""
         head, shared = open_record(content, cls.KIND, "shared")
-        parameters = unpack_shared(shared)
+        parameters = _with_guides(shared, content)
         clients = None
         if "clients" in content:
             clients = unpack_arrays(content.array_records["clients"])["ids"].astype(np.int64)

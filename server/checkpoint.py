@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
 from fedrec.errors import CheckpointError
-from fedrec.params import Shared
+from fedrec.params import Guides, Shared
 from fedrec.storage import read_arrays, write_arrays
 from fedrec.wire import NO_ROUND, flatten_shared, restore_shared
 from server.privacy import PrivacyState
@@ -80,10 +80,10 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, config_hash: str) -> Non
         OutputError: if the directory cannot be written.
     """
     state, best = checkpoint.state, checkpoint.state.best
-    arrays = _prefixed("shared", flatten_shared(state.shared))
+    arrays = _prefixed("shared", _all_of(state.shared))
     arrays |= _prefixed("optimizer", checkpoint.optimizer)
     if best is not None:
-        arrays |= _prefixed("best", flatten_shared(best.shared))
+        arrays |= _prefixed("best", _all_of(best.shared))
     meta = {
         "config_hash": config_hash,
         "round": state.round_number,
@@ -113,16 +113,28 @@ def load_checkpoint(path: Path, config_hash: str) -> Checkpoint:
     best = None
     if meta["best"] is not None:
         best_round, value = meta["best"]
-        best = Best(best_round, value, restore_shared(_under("best", arrays)))
+        best = Best(best_round, value, _shared(_under("best", arrays)))
     state = ServerState(
         int(meta["round"]),
-        restore_shared(_under("shared", arrays)),
+        _shared(_under("shared", arrays)),
         best,
         meta["session"],
         meta["hosting"],
         PrivacyState.from_json(meta["privacy"]) if "privacy" in meta else None,
     )
     return Checkpoint(state, _under("optimizer", arrays), meta["line"])
+
+
+def _all_of(shared: Shared) -> dict[str, NDArray]:
+    """Return shared parameters, and the rows that were made for single clients."""
+    guides = {} if shared.guides is None else shared.guides.arrays()
+    return flatten_shared(shared) | _prefixed("guides", guides)
+
+
+def _shared(arrays: Mapping[str, NDArray]) -> Shared:
+    """Rebuild what `_all_of` returned."""
+    guides, shared = _under("guides", arrays), restore_shared(arrays)
+    return replace(shared, guides=Guides.from_arrays(guides)) if guides else shared
 
 
 def _prefixed(prefix: str, arrays: Mapping[str, NDArray]) -> dict[str, NDArray]:

@@ -10,6 +10,7 @@ dense weights.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -71,7 +72,7 @@ class ServerOptimizer:
         dense = {n: (-update.weights[n]).astype(np.float32) for n in shared.weights}
         tables = self._tables.step(shared.tables, update.tables, in_place=in_place)
         weights = self._weights.step(shared.weights, dense)
-        return Shared(tables, weights, shared.fixed)
+        return replace(shared, tables=tables, weights=weights)
 
     def state(self) -> Arrays:
         """Return the optimisers' variables: moments, step counts, learning rates."""

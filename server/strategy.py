@@ -21,7 +21,6 @@ from flwr.serverapp.strategy import Result, Strategy
 from numpy.typing import NDArray
 
 from fedrec.config import Config
-from fedrec.config_attacks import NEEDS_SINGLE
 from fedrec.errors import CheckpointError, EngineError
 from fedrec.evaluation.selection import better, selection_metric, selection_value
 from fedrec.evaluation.sums import EvaluationSums, means, merge
@@ -48,13 +47,14 @@ from server.checkpoint import Best, Checkpoint, ServerState, load_checkpoint, sa
 from server.journal import Journal, Line, Stopwatch, round_line
 from server.outcome import write_outcome
 from server.privacy import PrivacyGuard, PrivacyState
-from server.robust import RobustRound, robust_sum
+from server.robust import RobustRound
 from server.roster import Roster, call_roll, failures_of, update_roster
 from server.sampling import Sample, evaluation_clients, sample_clients
 from server.secure import SecureServer
 from server.secure_session import SecureRound
 from server.solver import build_optimizer, refuse_gap
 from server.traffic import Traffic
+from server.user_graph import needs_single, single_sum
 
 
 class FedRecStrategy(Strategy):
@@ -79,7 +79,7 @@ class FedRecStrategy(Strategy):
         self._roster = Roster({})
         check_robust_run(config, setup.population)
         self._guard = PrivacyGuard(config, setup.population.num_clients)
-        self._single = config.robust.defence in NEEDS_SINGLE
+        self._single = needs_single(config)
         self._robust: RobustRound | None = None
         self._secure: SecureServer | None = None
         self._session: SecureRound | None = None
@@ -245,8 +245,7 @@ class FedRecStrategy(Strategy):
         """
         good = self._roster.good(replies)
         if self._single:
-            section, shared = self._config.robust, self._state.shared
-            done = robust_sum(section, shared, self._roster, self._sample, good)
+            done = single_sum(self._config, self._state.shared, self._roster, self._sample, good)
             self._robust, self._failures = done, self._failures + done.failures
             self._apply(server_round, done.total, done.skipped)
         else:
@@ -276,6 +275,7 @@ class FedRecStrategy(Strategy):
             released, privacy = self._guard.release(total, privacy, like, server_round)
             mean = mean_update(released, self._config.server.rows)
             shared = self._optimizer.apply(shared, mean, in_place=True)  # nobody else holds them
+            shared = replace(shared, guides=self._robust.guides if self._robust else None)
         state = replace(self._state, round_number=server_round, shared=shared, privacy=privacy)
         self._set_state(state)
 
@@ -368,8 +368,7 @@ class FedRecStrategy(Strategy):
         line |= self._traffic.line()
         if privacy is not None:
             line |= self._guard.line(privacy, total, costly=bool(valid))
-        if self._robust is not None:
-            line |= self._robust.line()
+        line |= {} if self._robust is None else self._robust.line()
         if self._secure is None or self._session is None:
             return line
         line["dropped"] = len(sample.training) + len(sample.dropped) - line["clients"]
@@ -382,6 +381,7 @@ class FedRecStrategy(Strategy):
         chosen = state.best or Best(state.round_number, float("nan"), state.shared)
         self._roster = update_roster(grid, self._roster, self._setup.population.num_clients)
         arrays, bootstrap = self._packed(chosen.shared), self._config.evaluate.bootstrap
+        self._state = replace(state, shared=chosen.shared)
         sums = self._evaluate(grid, chosen.round_number, arrays, "test", bootstrap)
         privacy = self._guard.entry(state.privacy, self._stopped)
         if self._secure is not None:

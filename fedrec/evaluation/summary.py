@@ -19,6 +19,10 @@ TRAINED = ("federated", "centralised", "local-only")
 """Systems that train the configured model; all others are baselines."""
 
 
+OWN_NAMES = ("pfedrec", "fedrecon", "gpfedrec", "fedrap")
+"""Methods after which a federated system is called, as its model says too little."""
+
+
 def system_name(config: Config, system: str = "federated") -> str:
     """Return the name of a system in results, events and reports.
 
@@ -36,7 +40,7 @@ def system_name(config: Config, system: str = "federated") -> str:
         return system
     if system == "federated" and config.train.method in ("fcf", *SUMMED):
         return f"federated-{config.train.method}"  # these draw no negatives
-    own = system == "federated" and config.train.method in ("pfedrec", "fedrecon")
+    own = system == "federated" and config.train.method in OWN_NAMES
     name = f"{system}-{config.train.method if own else config.model.name}"
     if system == "federated" and config.evaluate.table == "personalised":
         name += "-personalised"

@@ -16,7 +16,7 @@ from fedrec.config_sequence import SEQUENCE_MODELS
 from fedrec.errors import ModelError, nearest
 from fedrec.models.recommender import Recommender
 
-MODELS = ("mf", "ncf", "head", "item-item", "keras", *SEQUENCE_MODELS)
+MODELS = ("mf", "ncf", "head", "additive", "item-item", "keras", *SEQUENCE_MODELS)
 
 
 def build_model(config: Config) -> Recommender:
@@ -47,15 +47,8 @@ def build_model(config: Config) -> Recommender:
         return ItemItem(0, model.recent, config.baseline.ease_decay)
     if model.loss == "bpr":
         raise ModelError(f"model.loss = 'bpr' is for model.name = 'mf', not {model.name!r}")
-    if model.name == "head":
-        from fedrec.models.head import ScoreHead
-
-        if model.loss != "logistic":
-            raise ModelError(
-                f"model.name = 'head' needs model.loss = 'logistic', not {model.loss!r}: it learns "
-                "from implicit feedback"
-            )
-        return ScoreHead(model.dim, model.init)
+    if model.name in ("head", "additive"):
+        return _headed(config)
     if model.name == "ncf":
         from fedrec.models.ncf import build_ncf
 
@@ -65,6 +58,20 @@ def build_model(config: Config) -> Recommender:
     builder = _from_source(model.source)
     with _seeded(config.run.seed):
         return _in_precision(_checked(builder(config), config), config)
+
+
+def _headed(config: Config) -> Recommender:
+    """Return the model with a local head that `config.model` names."""
+    from fedrec.models.additive import Additive
+    from fedrec.models.head import ScoreHead
+
+    model = config.model
+    if model.loss != "logistic":
+        raise ModelError(
+            f"model.name = {model.name!r} needs model.loss = 'logistic', not {model.loss!r}: it "
+            "learns from implicit feedback"
+        )
+    return {"head": ScoreHead, "additive": Additive}[model.name](model.dim, model.init)
 
 
 def _sequence(config: Config) -> Recommender:

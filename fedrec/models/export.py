@@ -71,12 +71,11 @@ def load_model(directory: Path) -> ExportedModel:
         CheckpointError: if a file is missing or corrupted.
     """
     arrays, _ = read_arrays(directory / "shared.ckpt")
-    shared = Shared(
-        *(
-            {n.removeprefix(kind): a for n, a in arrays.items() if n.startswith(kind)}
-            for kind in (_TABLE, _WEIGHT, _FIXED)
-        )
+    tables, weights, fixed = (
+        {n.removeprefix(kind): a for n, a in arrays.items() if n.startswith(kind)}
+        for kind in (_TABLE, _WEIGHT, _FIXED)
     )
+    shared = Shared(tables, weights, fixed)
     try:
         lines = (directory / "items.jsonl").read_text(encoding="utf-8").splitlines()
         items = np.array([json.loads(line) for line in lines], dtype=object)

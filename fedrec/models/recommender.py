@@ -31,12 +31,15 @@ class RowInput:
             (pooled training only).
         fixed: the table is read and never trained: it is among `Shared.fixed`, or among
             the model's own `constants`.
+        own: each client has a table of its own, that stays with it: the personal value of
+            this name, float32 [C, I, d]; its rows are trained like those of a shared table.
     """
 
     name: str
     table: str
     field: str = "item"
     fixed: bool = False
+    own: bool = False
 
     @property
     def entity(self) -> str:

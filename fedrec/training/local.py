@@ -20,8 +20,10 @@ from fedrec.data.batches import Samples
 from fedrec.data.tiles import Tiles, lay_out
 from fedrec.models.recommender import Recommender, constants
 from fedrec.params import Personal, Shared
+from fedrec.training.kinds import Kind, moving_tables
 from fedrec.training.methods import Method, Phase
 from fedrec.training.optimizers import adam_init
+from fedrec.training.own import aims, no_rows, own_rows, vectors_of, with_own_rows
 from fedrec.training.parts import part_of, rows_of_query
 from fedrec.training.rows import (
     FactoredRows,
@@ -30,10 +32,12 @@ from fedrec.training.rows import (
     Touched,
     Traffic,
     entities,
+    factors_of,
     index_tables,
     plan_traffic,
+    trained_tables,
 )
-from fedrec.training.steps import Kind, Moments, State, compile_phase, moving_tables
+from fedrec.training.steps import Moments, State, compile_phase
 
 Slots = tuple[int, Moments]  # steps taken, moments
 
@@ -131,9 +135,10 @@ def train_cohort(
             samples that are not split.
     """
     touched = index_tables(model, shared, samples, all_rows=every_row)
-    cohort = _Cohort(model, _received(model, shared, personal), samples, touched, method.reduction)
+    start = _received(model, shared, personal, touched)
+    cohort = _Cohort(model, start, samples, touched, method.reduction)
     nothing = np.zeros(samples.num_clients)
-    result = _Result(_unchanged(cohort, shared), (0, {}), nothing, nothing)
+    result = _Result(_unchanged(cohort, shared, personal), (0, {}), nothing, nothing)
     phases = method.phases if len(samples.client) else ()  # nothing to train on: no change
     for number, phase in enumerate(phases):
         if phase.solver == "statistics":
@@ -151,7 +156,7 @@ def train_cohort(
         own, places = part_of(samples, touched, phase.part)
         part = replace(cohort, samples=own, touched=places)
         result = _run_phase(part, phase, result, slots if last else None, last=last)
-    update = _update(cohort, result)
+    update = _update(cohort, result, personal)
     if method.splits and len(samples.client):
         return rows_of_query(update, part_of(samples, touched, "query")[1], entities(model))
     return update
@@ -174,25 +179,34 @@ def _constants(arrays: Mapping[str, NDArray]) -> dict[str, Any]:
     return {name: tf.convert_to_tensor(value) for name, value in arrays.items()}
 
 
-def _received(model: Recommender, shared: Shared, personal: Personal) -> State:
-    """Return what the clients start from: tables [I, d], weights [1, ...], personal [C, ...]."""
-    weights = {name: value[None] for name, value in shared.weights.items()}
-    rows = {**constants(model), **shared.fixed, **shared.tables}
-    values = {"rows": rows, "weights": weights, "personal": personal.values}
-    return {group: _constants(arrays) for group, arrays in values.items()}
+def _received(
+    model: Recommender, shared: Shared, personal: Personal, touched: Mapping[str, Touched]
+) -> State:
+    """Return what clients start from: tables [I, d], weights [1, ...], personal [C, ...], aims."""
+    index = {t: touched[e].index for t, e in entities(model).items()}
+    groups = {
+        "rows": {**constants(model), **shared.fixed, **shared.tables, **no_rows(model, personal)},
+        "weights": {name: value[None] for name, value in shared.weights.items()},
+        "personal": vectors_of(model, personal),
+        "aims": aims(shared, index),
+    }
+    return {group: _constants(arrays) for group, arrays in groups.items()}
 
 
-def _unchanged(cohort: _Cohort, shared: Shared) -> State:
-    """Return changes of zero; those of rows are made where a phase moves them."""
+def _unchanged(cohort: _Cohort, shared: Shared, personal: Personal) -> State:
+    """Return changes of zero; those of rows are made where a phase moves them.
+
+    Rows of the clients' own tables stand there whole, as changes of nothing.
+    """
     count = cohort.samples.num_clients
     return {
-        "rows": {},
+        "rows": _constants(own_rows(cohort.model, personal, cohort.touched)),
         "weights": {n: tf.zeros((count, *v.shape)) for n, v in shared.weights.items()},
         "personal": {n: tf.zeros_like(v) for n, v in cohort.start["personal"].items()},
     }
 
 
-def _update(cohort: _Cohort, result: _Result) -> CohortUpdate:
+def _update(cohort: _Cohort, result: _Result, personal: Personal) -> CohortUpdate:
     """Return what has changed since the clients received their parameters."""
     index = {t: cohort.touched[e].index for t, e in entities(cohort.model).items()}
     rows: Mapping[str, NDArray[np.float32]]
@@ -201,11 +215,12 @@ def _update(cohort: _Cohort, result: _Result) -> CohortUpdate:
     else:
         rows = {t: _rows(cohort, result.state, t).numpy() for t in index}
     start, state = cohort.start["personal"], result.state["personal"]
+    tables = with_own_rows(cohort.model, personal, cohort.touched, result.state["rows"])
     return CohortUpdate(
         rows,
         index,
         {n: v.numpy() for n, v in result.state["weights"].items()},
-        Personal({n: (start[n] + v).numpy() for n, v in state.items()}),
+        Personal({**{n: (start[n] + v).numpy() for n, v in state.items()}, **tables}),
         result.samples,
         result.loss,
         result.slots,
@@ -269,7 +284,9 @@ def _run_phase(
     total = np.bincount(np.tile(tiles.client, repeats), losses, count)
     loss = total / np.maximum(samples * phase.epochs, 1e-12)
     kept = {t: v for t, v in state["rows"].items() if t in before.state["rows"] or t in kind.tables}
-    factors = _factors(cohort, kind, tiles, out) if kind.factored else None
+    factors = None
+    if kind.factored:
+        factors = factors_of(model, cohort.touched, tiles, out, rank_one=kind.rank_one)
     return _Result({**state, "rows": kept}, after, samples, loss, factors)
 
 
@@ -282,12 +299,14 @@ def _kind(cohort: _Cohort, phase: Phase, before: _Result, *, last: bool) -> Kind
     once = bool(phase.batch) or phase.epochs == 1  # repeated steps would each need factors
     some = bool(entities(model))
     factored = some and every and plain and last and once and not before.state["rows"]
+    penalties = (phase.l1 > 0, phase.apart > 0)
     decays = phase.l2 > 0
-    rank_one = factored and not decays and bool(getattr(model, "rank_one", False))
+    bare = not (decays or any(penalties))
+    rank_one = factored and bare and bool(getattr(model, "rank_one", False))
     factored = rank_one or (factored and _mostly_distinct(cohort, phase))
     moves = (phase.shared, phase.personal, phase.optimizer)
     order = phase.personal_first and phase.shared and phase.personal
-    return Kind(model, *moves, proximal, decays, factored, rank_one, order)
+    return Kind(model, *moves, proximal, decays, factored, rank_one, order, *penalties)
 
 
 def _mostly_distinct(cohort: _Cohort, phase: Phase) -> bool:
@@ -301,7 +320,7 @@ def _changes(
 ) -> dict[str, Any]:
     """Return the changes of rows that the steps read and write: [T, d], or those slots used."""
     out = {}
-    for table, entity in entities(cohort.model).items():
+    for table, entity in trained_tables(cohort.model).items():
         if table in state["rows"]:
             out[table] = state["rows"][table]
         elif table in kind.tables and not kind.factored:
@@ -337,9 +356,8 @@ def _plan(
         for out, visits in ((reads, one.reads), (writes, one.writes)):
             out |= {name: (v.cell, v.slot, v.start) for name, v in visits.items()}
     fields = {r.field for r in model.row_inputs}
-    rates = {
-        name: np.float32(getattr(phase, name)) for name in ("lr", "personal_lr", "l2", "prox_mu")
-    }
+    names = ("lr", "personal_lr", "l2", "prox_mu", "l1", "apart")
+    rates = {name: np.float32(getattr(phase, name)) for name in names}
     rates["row_lr"] = np.float32(phase.row_lr or phase.lr)
     return {
         "ids": {name: samples.fields[name].astype(np.int32)[tiles.source] for name in fields},
@@ -368,23 +386,4 @@ def _first_tiles(tiles: Tiles) -> NDArray[np.int32]:
 
 
 def _owners(cohort: _Cohort) -> dict[str, NDArray[np.int32]]:
-    return {t: cohort.touched[e].index.client for t, e in entities(cohort.model).items()}
-
-
-def _factors(
-    cohort: _Cohort, kind: Kind, tiles: Tiles, out: Mapping[str, Any]
-) -> dict[str, list[Factors]]:
-    """Return the factors of each table's row changes."""
-    factors: dict[str, list[Factors]] = {}
-    for r in (r for r in cohort.model.row_inputs if not r.fixed):
-        place = cohort.touched[r.entity].places[r.field][tiles.source]
-        batch = np.broadcast_to(tiles.batch[:, None], place.shape)
-        vector = out[f"vector/{r.name}"].numpy()
-        if kind.rank_one:
-            coefficient = out[f"coefficient/{r.name}"].numpy().ravel()
-            found = Factors(place.ravel(), batch.ravel(), coefficient, tiles.client, vector)
-        else:
-            each, ones = np.arange(place.size), np.ones(place.size, np.float32)
-            found = Factors(place.ravel(), each, ones, tiles.client[batch.ravel()], vector)
-        factors.setdefault(r.table, []).append(found)
-    return factors
+    return {t: cohort.touched[e].index.client for t, e in trained_tables(cohort.model).items()}

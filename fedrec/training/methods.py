@@ -6,6 +6,7 @@ the same samples of a round.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from fedrec.config import Config
@@ -37,7 +38,12 @@ class Phase:
         part: of the samples that it sees: "all", "support" or "query".
         l2: gradient ``l2 * value`` is added for the rows of a batch (once for each
             sample) and for personal vectors (once for each sample).
-        prox_mu: gradient ``prox_mu * (value - received)`` is added to rows and weights.
+        prox_mu: gradient ``prox_mu * (value - received)`` is added to rows and weights;
+            for a row of which the client was sent a guide, ``prox_mu * (row - guide)``.
+        l1: gradient ``l1 * sign(value) / d`` is added for the shared rows of a batch (once
+            for each sample).
+        apart: weight of the mean squared difference of a client's own rows from the shared
+            rows of the same items, which is to grow (once for each sample).
     """
 
     shared: bool = True
@@ -53,6 +59,28 @@ class Phase:
     part: str = "all"
     l2: float = 0.0
     prox_mu: float = 0.0
+    l1: float = 0.0
+    apart: float = 0.0
+
+    def at(self, round_number: int, ramp: float, decay: float) -> Phase:
+        """Return the phase of a round: l1 and apart have grown, learning rates have fallen.
+
+        Args:
+            round_number: the round, from 1.
+            ramp: l1 and apart are multiplied by tanh((round - 1) / ramp); 0: by 1.
+            decay: rates are multiplied by its power of (round - 1).
+        """
+        before = max(0, round_number - 1)
+        grown = math.tanh(before / ramp) if ramp else 1.0
+        fallen = decay**before
+        return replace(
+            self,
+            l1=self.l1 * grown,
+            apart=self.apart * grown,
+            lr=self.lr * fallen,
+            row_lr=self.row_lr * fallen,
+            personal_lr=self.personal_lr * fallen,
+        )
 
 
 @dataclass(frozen=True)
@@ -69,6 +97,8 @@ class Method:
         fresh: personal parameters start anew in each round.
         before_scoring: phases that a client runs on its training interactions before it
             scores; of what they leave only personal parameters are used.
+        ramp: rounds in which l1 and apart grow (see `Phase.at`); 0: they stay as they are.
+        decay: learning rates of a round over those of the round before.
     """
 
     name: str
@@ -79,6 +109,8 @@ class Method:
     statistics: Statistics | None = None
     fresh: bool = False
     before_scoring: tuple[Phase, ...] = ()
+    ramp: float = 0.0
+    decay: float = 1.0
 
     @property
     def splits(self) -> bool:
@@ -96,9 +128,12 @@ class Method:
         return self.fresh or self.personal_is_solved
 
     def at(self, round_number: int) -> Method:
-        """Return the method of a round: sums may go block by block."""
+        """Return the method of a round: sums may go block by block, rates may change."""
         if self.statistics is None:
-            return self
+            if self.ramp == 0 and self.decay == 1:
+                return self
+            phases = tuple(p.at(round_number, self.ramp, self.decay) for p in self.phases)
+            return replace(self, phases=phases)
         return replace(self, statistics=self.statistics.at(round_number))
 
 
@@ -150,6 +185,25 @@ def _pfedrec(config: Config) -> tuple[Phase, ...]:
     return (replace(_minibatch(config), personal_first=True),)
 
 
+def _gpfedrec(config: Config) -> tuple[Phase, ...]:
+    """GPFedRec (Zhang et al., KDD 2024): PFedRec with a pull to the mean of neighbours' tables.
+
+    The paper's weight of the mean squared distance of all I rows, reg, is prox_mu =
+    2 reg / (I d).  Here a client is pulled in the rows that it touches, to the guides
+    that it was sent: see `fedrec.training.user_graph`.
+    """
+    return (replace(_pfedrec(config)[0], prox_mu=config.train.prox_mu),)
+
+
+def _fedrap(config: Config) -> tuple[Phase, ...]:
+    """FedRAP (Li et al., ICLR 2024): a table of one's own added to the shared one.
+
+    Everything moves at once.  The shared table gets an l1 penalty, and the two are
+    driven apart; both weights grow with the rounds (`Method.ramp`).
+    """
+    return (replace(_minibatch(config), l1=config.train.l1, apart=config.train.apart),)
+
+
 def _summed(config: Config) -> tuple[Phase, ...]:
     """EASE (Steck, WWW 2019) and item neighbours (Sarwar et al. 2001) from one secure sum."""
     return (Phase(personal=False, solver="statistics"),)
@@ -180,6 +234,8 @@ METHODS = {
     "fcf": _fcf,
     "pfedrec": _pfedrec,
     "fedrecon": _fedrecon,
+    "gpfedrec": _gpfedrec,
+    "fedrap": _fedrap,
     "ease": _summed,
     "item-knn": _summed,
     "ials": _ials,
@@ -229,4 +285,6 @@ def build_method(config: Config, *, pairwise: bool = False, pooled: bool = False
     phases, statistics = METHODS[train.method](config), _statistics(config)
     fresh = train.method == "fedrecon"
     before = (replace(phases[0], part="all"),) if fresh else ()
-    return Method(train.method, phases, sampling, reduction, train.ridge, statistics, fresh, before)
+    ramp, decay = (train.ramp, train.decay) if train.method == "fedrap" else (0.0, 1.0)
+    given = (train.method, phases, sampling, reduction, train.ridge, statistics, fresh, before)
+    return Method(*given, ramp=ramp, decay=decay)

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from fedrec.config import Config, Scalar, integers
 from fedrec.data.batches import Samples, draw_samples, make_blocks, sample_counts
-from fedrec.data.interactions import Catalogue
 from fedrec.data.population import Population
 from fedrec.data.populations import load_population as load_population
 from fedrec.evaluation.evaluator import rank_users, rate_users
@@ -26,7 +25,7 @@ from fedrec.evaluation.sums import EvaluationSums
 from fedrec.models.adapted import as_configured
 from fedrec.models.build import build_model
 from fedrec.models.pretrained import begin
-from fedrec.models.recommender import Recommender, bound, constants
+from fedrec.models.recommender import Recommender, bound
 from fedrec.params import PartialSum, Personal, Shared
 from fedrec.privacy.policy import At, build_policy
 from fedrec.robust.client import as_sent
@@ -42,6 +41,7 @@ from fedrec.training.pooled import PREFIX, Pooled, first_user
 from fedrec.training.prefetch import Ahead
 from fedrec.training.scoring import Scorer, rating_predictor
 from fedrec.training.statistics import sums_like
+from fedrec.training.widths import clients_at_once, row_width
 
 _COPIES = 6  # float32 copies of a sample's rows that a training step holds at once
 
@@ -125,22 +125,17 @@ def training_blocks(setup: Setup, clients: NDArray[np.int64]) -> Iterator[NDArra
             yield clients[block]
         return
     counts = sample_counts(setup.population, setup.method.sampling)[clients]
-    width = sum(_width(setup.model, r.table) for r in setup.model.row_inputs)
+    width = sum(row_width(setup.model, r) for r in setup.model.row_inputs)
     width += int(getattr(setup.model, "activations", 0))
     limit = block_bytes(setup.config) // (4 * _COPIES * max(1, width))
     phases = [p for p in setup.method.phases if p.solver == "gradient"]
     batch = min(p.batch for p in phases)
     epochs = max(p.epochs for p in phases if p.batch == batch)
     dense = any(p.prox_mu > 0 or p.optimizer != "sgd" for p in phases)
+    most = clients_at_once(setup.model, block_bytes(setup.config) // _COPIES)
     for block in make_blocks(counts, batch, epochs, limit, alike=dense):
-        yield clients[block]
-
-
-@lru_cache(maxsize=64)
-def _width(model: Recommender, table: str) -> int:
-    one = Catalogue(np.array(["0"], object))
-    shared = model.init_shared(one, 0)
-    return int({**constants(model), **shared.fixed, **shared.tables}[table].shape[1])
+        for at in range(0, len(block), most):
+            yield clients[block[at : at + most]]
 
 
 def train_node(
@@ -249,6 +244,8 @@ def train_block(
         samples = block_samples(setup, clients, round_number)
     if setup.method.fresh:  # nothing is carried over from earlier rounds
         personal = init_personal(setup, clients)
+    if shared.guides is not None:
+        shared = replace(shared, guides=shared.guides.take(clients))
     if copies is not None:
         shift = copies[samples.client] * setup.population.num_items
         fields = {n: v if n == "user" else v + shift for n, v in samples.fields.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +26,19 @@ def every_row(num_rows: int, num_clients: int) -> RowIndex:
 
 
 def entities(model: Recommender) -> dict[str, str]:
-    """Return name of a trained table -> what its rows number ("item" or "user")."""
-    return {row.table: row.entity for row in model.row_inputs if not row.fixed}
+    """Return name of a trained shared table -> what its rows number ("item" or "user")."""
+    shared = (row for row in model.row_inputs if not (row.fixed or row.own))
+    return {row.table: row.entity for row in shared}
+
+
+def personal_tables(model: Recommender) -> dict[str, str]:
+    """Return the same of tables of which each client has one of its own."""
+    return {row.table: row.entity for row in model.row_inputs if row.own}
+
+
+def trained_tables(model: Recommender) -> dict[str, str]:
+    """Return the same of all trained tables, shared and own."""
+    return {**entities(model), **personal_tables(model)}
 
 
 def index_tables(
@@ -196,6 +208,38 @@ class Factors:
             csr_matrix((self.coefficient, (self.place, self.batch)), shape) @ self.vector
         )
         return result
+
+
+def factors_of(
+    model: Recommender,
+    touched: Mapping[str, Touched],
+    tiles: Tiles,
+    out: Mapping[str, Any],
+    *,
+    rank_one: bool,
+) -> dict[str, list[Factors]]:
+    """Return the factors of each table's row changes.
+
+    Args:
+        model: names its row inputs.
+        touched: entity -> the touched rows, and the places of the samples.
+        tiles: the batches.
+        out: what the compiled loop gave: "vector/NAME" and, of rank one, "coefficient/NAME".
+        rank_one: whether a sample's change is a number times its batch's vector.
+    """
+    factors: dict[str, list[Factors]] = {}
+    for r in (r for r in model.row_inputs if not r.fixed):
+        place = touched[r.entity].places[r.field][tiles.source]
+        batch = np.broadcast_to(tiles.batch[:, None], place.shape)
+        vector = out[f"vector/{r.name}"].numpy()
+        if rank_one:
+            coefficient = out[f"coefficient/{r.name}"].numpy().ravel()
+            found = Factors(place.ravel(), batch.ravel(), coefficient, tiles.client, vector)
+        else:
+            each, ones = np.arange(place.size), np.ones(place.size, np.float32)
+            found = Factors(place.ravel(), each, ones, tiles.client[batch.ravel()], vector)
+        factors.setdefault(r.table, []).append(found)
+    return factors
 
 
 class FactoredRows(Mapping[str, NDArray]):

@@ -28,7 +28,7 @@ def compile_score(model: Recommender, own_rows: bool = False) -> Callable[..., A
 
     many = getattr(model, "scores", None)
 
-    scored = [r for r in model.row_inputs if r.field == "item"]
+    scored = [r for r in model.row_inputs if r.field == "item" and not r.own]
 
     def run(
         weights: Tensors, personal: Tensors, tables: Tensors, fixed: Tensors, history: Tensor

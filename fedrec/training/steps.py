@@ -9,16 +9,17 @@ step stand in tiles [n, K] of one client each (see `fedrec.data.tiles`).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import tensorflow as tf
 
-from fedrec.models.recommender import Gradients, Outer, Recommender, Tensor
+from fedrec.models.recommender import Gradients, Outer, Tensor
 from fedrec.training.compiled import compile_once
+from fedrec.training.kinds import Kind
 from fedrec.training.optimizers import adam_step
-from fedrec.training.rows import entities
+from fedrec.training.penalties import with_penalties, written_out
 
 State = dict[str, dict[str, Tensor]]  # {"rows": ..., "weights": ..., "personal": ...}
 Moments = dict[str, dict[str, tuple[Tensor, Tensor]]]  # group -> name -> Adam's two moments
@@ -27,55 +28,7 @@ Plan = Mapping[str, Any]
 step) and "tile_client" [N]; "client", "mass" and "first_tile" (within the step) [M]; the
 starts of `Tiles`; "num_clients"; "reads", "writes": entity -> field ->
 (cell, slot, start); "owner": table -> int32 [T]; "lr", "row_lr", "personal_lr", "l2",
-"prox_mu"."""
-
-
-@dataclass(frozen=True)
-class Kind:
-    """What is fixed when a phase is compiled.
-
-    Attributes:
-        model: the model.
-        shared: whether rows and weights move.
-        personal: whether personal parameters (and users' rows) move.
-        optimizer: "sgd" or "adam".
-        proximal: whether the FedProx pull is added to shared parameters.
-        decays: whether there is an l2 penalty.
-        factored: row changes are returned as factors; only those that a later step
-            reads are also kept as rows.
-        rank_one: factors are one number a sample and one vector a batch; otherwise one
-            vector a sample.
-        personal_first: in a step personal parameters move first, the rest after them.
-    """
-
-    model: Recommender
-    shared: bool
-    personal: bool
-    optimizer: str
-    proximal: bool
-    decays: bool
-    factored: bool
-    rank_one: bool
-    personal_first: bool = False
-
-    @property
-    def turns(self) -> tuple[Kind, ...]:
-        """What moves in a step, one after the other, each along a gradient of its own."""
-        if not self.personal_first:
-            return (self,)
-        return (replace(self, shared=False), replace(self, personal=False))
-
-    @property
-    def tables(self) -> tuple[str, ...]:
-        """The tables whose rows move."""
-        return moving_tables(self.model, self.shared, self.personal)
-
-
-def moving_tables(model: Recommender, shared: bool, personal: bool) -> tuple[str, ...]:
-    """Return the tables whose rows move: users' rows are personal, all others shared."""
-    return tuple(
-        table for table, e in entities(model).items() if (personal if e == "user" else shared)
-    )
+"prox_mu", "l1", "apart"."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +94,7 @@ def compile_phase(kind: Kind) -> Callable[..., Any]:
             step = _read(parts, s % distinct, first + s)
             told: dict[str, Tensor] = {}
             for turn in kind.turns:
-                found = _gradients(turn, start, state, step, plan["l2"])
+                found = _gradients(turn, start, state, step, plan)
                 if not told:
                     told = {"loss": tf.math.segment_sum(found.losses, step.segment)}
                 if kind.factored:
@@ -213,8 +166,8 @@ def _read(parts: Mapping[str, Any], at: Tensor, number: Tensor) -> _Step:
     )
 
 
-def _gradients(kind: Kind, start: State, state: State, step: _Step, l2: Tensor) -> Gradients:
-    """Return losses [n] and gradients of what moves, for each tile; row gradients with l2."""
+def _gradients(kind: Kind, start: State, state: State, step: _Step, plan: Plan) -> Gradients:
+    """Return losses [n] and gradients of what moves, for each tile; rows' with penalties."""
     model, rows = kind.model, {}
     for r in model.row_inputs:
         values = tf.gather(start["rows"][r.table], tf.reshape(step.ids[r.field], [-1]))
@@ -239,14 +192,9 @@ def _gradients(kind: Kind, start: State, state: State, step: _Step, l2: Tensor) 
         found = found._replace(personal={n: found.personal[n][:, 0] for n in personal})
     else:
         found = _by_tape(kind, weights, personal, rows, batch)
-    if kind.rank_one:
+    if kind.rank_one or not (kind.decays or kind.sparse or kind.apart):
         return found
-    if not kind.decays:
-        return found
-    decay = l2 * step.weight[..., None]
-    moving = [r.name for r in model.row_inputs if r.table in kind.tables]
-    wide = {n: _written_out(found.rows[n]) + decay * rows[n] for n in moving}
-    return found._replace(rows=wide)
+    return found._replace(rows=with_penalties(kind, found.rows, rows, step.weight, plan))
 
 
 def _by_tape(
@@ -286,12 +234,6 @@ def _by_tape(
     return Gradients(losses, grads["rows"], grads["weights"], grads["personal"])
 
 
-def _written_out(grad: Tensor | Outer) -> Tensor:
-    if isinstance(grad, Outer):
-        return grad.coefficient[..., None] * grad.vector
-    return grad
-
-
 def _factors(kind: Kind, found: Gradients, step: _Step, plan: Plan) -> dict[str, Tensor]:
     """Return what a step of SGD adds to rows: a number for each cell, a vector for each batch.
 
@@ -303,7 +245,7 @@ def _factors(kind: Kind, found: Gradients, step: _Step, plan: Plan) -> dict[str,
             continue
         grad, rate = found.rows[r.name], plan["personal_lr" if r.entity == "user" else "row_lr"]
         if not kind.rank_one:
-            wide = _written_out(grad)
+            wide = written_out(grad)
             out[f"vector/{r.name}"] = -rate * tf.reshape(wide, [-1, wide.shape[-1]])
             continue
         out[f"coefficient/{r.name}"] = -rate * grad.coefficient
@@ -324,7 +266,7 @@ def _move(
     new = {group: dict(values) for group, values in state.items()}
     slots = {group: dict(values) for group, values in moments.items()}
     for table in kind.tables:
-        new["rows"][table], slot = _move_rows(kind, table, state, moments, found, step, plan)
+        new["rows"][table], slot = _move_rows(kind, table, start, state, moments, found, step, plan)
         if slot is not None:
             slots["rows"][table] = slot
     groups = [("weights", plan["lr"])] * kind.shared
@@ -355,6 +297,7 @@ def _move(
 def _move_rows(
     kind: Kind,
     table: str,
+    start: State,
     state: State,
     moments: Moments,
     found: Gradients,
@@ -367,12 +310,13 @@ def _move_rows(
     value, rate = state["rows"][table], plan["personal_lr"] if own else plan["row_lr"]
     parts = [_row_gradients(found.rows[r.name], *step.writes[r.field]) for r in inputs]
     grad, where = (tf.concat(part, 0) for part in zip(*parts, strict=True))
-    pull = kind.proximal and not own
+    pull = kind.proximal and not (own or inputs[0].own)
     if kind.optimizer == "sgd" and not pull:
         return tf.tensor_scatter_nd_sub(value, where[:, None], rate * grad), None
     grad = tf.math.unsorted_segment_sum(grad, where, tf.shape(value)[0])
     if pull:
-        grad += plan["prox_mu"] * value
+        aim = start["aims"].get(table)
+        grad += plan["prox_mu"] * (value if aim is None else value - aim)
     everyone = tf.reshape(plan["num_clients"], [1])
     busy = tf.scatter_nd(step.client[:, None], tf.ones_like(step.client), everyone)
     active = _along(tf.gather(busy > 0, plan["owner"][table]), value)
@@ -389,7 +333,7 @@ def _row_gradients(grad: Tensor | Outer, cell: Tensor, slot: Tensor) -> tuple[Te
         width = tf.shape(grad.coefficient)[1]
         vector = tf.gather(grad.vector[:, 0], cell // width)
         return tf.gather(tf.reshape(grad.coefficient, [-1]), cell)[:, None] * vector, slot
-    wide = _written_out(grad)
+    wide = written_out(grad)
     return tf.gather(tf.reshape(wide, [-1, tf.shape(wide)[-1]]), cell), slot
 
 

@@ -71,6 +71,15 @@ CASES = {
         "train__reduction": "mean", "server__rows": "mean", "evaluate__table": "personalised",
     },
     "fedrecon": {"train__method": "fedrecon", "server__weighting": "samples"},
+    "gpfedrec": {
+        "train__method": "gpfedrec", "model__name": "head", "train__row_lr": 20.0,
+        "train__reduction": "mean", "server__rows": "mean", "train__prox_mu": 0.02,
+        "server__weighting": "equal", "evaluate__table": "personalised",
+    },
+    "fedrap": {
+        "train__method": "fedrap", "model__name": "additive", "train__row_lr": 20.0,
+        "train__reduction": "mean", "server__rows": "mean", "train__ramp": 1.0,
+    },
 }  # fmt: skip
 
 
@@ -93,7 +102,9 @@ def test_merchants_as_clients(small_run: Make) -> None:
 
 
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs the extra ray")
-@pytest.mark.parametrize("case", ["mf", slow("pfedrec"), slow("fedrecon")])
+@pytest.mark.parametrize(
+    "case", ["mf", slow("pfedrec"), slow("fedrecon"), slow("gpfedrec"), slow("fedrap")]
+)
 def test_ray(small_run: Make, case: str) -> None:
     one = run(small_run, "in-process", 1, **CASES[case])
     assert relative_difference(run(small_run, "ray", 2, **CASES[case]), one) <= TOLERANCE

@@ -73,6 +73,7 @@ def within_bound(config: Config, secure: dict[str, NDArray], plain: dict[str, ND
         {"secure__mode": "malicious-server"},
         {"clients__unit": "merchant", "data__merchants": 4},
         {"train__method": "pfedrec", "model__name": "head", "evaluate__table": "personalised"},
+        {"train__method": "fedrap", "model__name": "additive", "train__ramp": 0.0},
         {"train__method": "fedrecon"},
     ],
     ids=[
@@ -84,6 +85,7 @@ def within_bound(config: Config, secure: dict[str, NDArray], plain: dict[str, ND
         "malicious",
         "merchants",
         "pfedrec",
+        "fedrap",
         "fedrecon",
     ],
 )

@@ -51,7 +51,13 @@ def central_epoch(setup: Setup, epoch: int = 1) -> tuple[CohortUpdate, Shared]:
 
 @pytest.mark.parametrize(
     "keys",
-    [SGD, ADAM, {**ADAM, **EXPLICIT, "central__l2": 0.1, "train__l2": 0.1}, {**ADAM, **NCF}],
+    [
+        SGD,
+        ADAM,
+        {**ADAM, **EXPLICIT, "central__l2": 0.1, "train__l2": 0.1},
+        {**ADAM, **NCF},
+        {**ADAM, "model__name": "head"},
+    ],
 )
 def test_one_user_trained_centrally_is_that_client(keys: dict[str, Any]) -> None:
     setup = setup_of(random_population((13,), 40, ratings="data__feedback" in keys), **keys)

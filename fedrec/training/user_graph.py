@@ -1,0 +1,106 @@
+"""A graph of users, from the similarity of what their clients have made of the tables.
+
+Zhang et al., "GPFedRec: Graph-guided personalization for federated recommendation"
+(KDD 2024): the server compares the clients' item tables, joins each client with those
+that are more similar to it than usual, and gives it the mean table of its neighbours,
+towards which it is pulled in the next round.
+
+A client's table is what the server sent plus the few rows that the client changed, so
+no table of a client is ever written out: with received rows q and changes d_u,
+``<t_u, t_v> = <q, q> + <q, d_u> + <q, d_v> + <d_u, d_v>``.  Products of changes are taken
+item by item, among the clients that changed it; by TensorFlow, which is quick with small
+products, where a BLAS with threads may take fifty times as long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from fedrec.params import Guides, Shared
+from fedrec.robust.updates import Updates
+
+
+def similarities(updates: Updates, shared: Shared) -> NDArray[np.float32]:
+    """Return the cosine similarities of the clients' tables, float32 [C, C].
+
+    The paper takes the cosine similarity; the published code compares cosine
+    distances as if they were similarities, and so joins each client with those that
+    are least like it.  Here it is as in the paper.
+
+    Args:
+        updates: of C clients, each a change of the tables that it received.
+        shared: what the clients received.
+    """
+    received = side_by_side(updates, shared)
+    count = len(updates.clients)
+    with_received = np.einsum("td,td->t", updates.rows, received[updates.ids])
+    along = np.bincount(updates.client, with_received, count)
+    inner = np.zeros(count * count, np.float32)
+    for clients, places in by_item(updates):
+        rows = updates.rows[places]
+        products = tf.matmul(rows, rows, transpose_b=True).numpy()
+        inner[(clients[:, None] * count + clients).ravel()] += products.ravel()
+    whole = float((received.astype(np.float64) ** 2).sum())
+    inner = inner.reshape(count, count) + (whole + along[:, None] + along).astype(np.float32)
+    norm = np.sqrt(np.maximum(np.diag(inner), np.finfo(np.float32).tiny))
+    result: NDArray[np.float32] = inner / (norm[:, None] * norm)
+    return result
+
+
+def neighbours(similarity: NDArray[np.float32], factor: float) -> NDArray[np.float32]:
+    """Return the weights of each client's neighbours, float32 [C, C]; rows sum to 1.
+
+    Neighbours of a client are all whose similarity to it is above `factor` times the
+    mean of its similarities, alike in weight; itself too, as nobody is more like it.
+    Where nobody is above, it is its only neighbour.
+
+    Args:
+        similarity: float32 [C, C].
+        factor: of the mean.
+    """
+    limit = factor * similarity.mean(1, dtype=np.float64)
+    joined = similarity > limit[:, None]
+    alone = np.flatnonzero(~joined.any(1))
+    joined[alone, alone] = True
+    weights = joined.astype(np.float32)
+    weights /= weights.sum(1, keepdims=True)
+    return weights
+
+
+def guides_of(updates: Updates, shared: Shared, weights: NDArray[np.float32]) -> Guides:
+    """Return the mean of the neighbours' tables, in the rows that each client has changed.
+
+    Args:
+        updates: of C clients.
+        shared: what they received.
+        weights: float32 [C, C], of the neighbours of each.
+    """
+    means = np.empty_like(updates.rows)
+    for clients, places in by_item(updates):
+        of_these = weights.ravel()[(clients[:, None] * len(weights) + clients)]
+        means[places] = tf.matmul(of_these, updates.rows[places]).numpy()
+    means += side_by_side(updates, shared)[updates.ids]
+    rows, at = {}, 0
+    for name, width in updates.widths.items():
+        rows[name] = np.ascontiguousarray(means[:, at : at + width])
+        at += width
+    return Guides(updates.clients, updates.client, updates.ids, rows)
+
+
+def by_item(updates: Updates) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Yield, for each item that anyone changed, the clients that did (positions), and where."""
+    order = np.argsort(updates.ids, kind="stable")
+    ends = np.cumsum(np.bincount(updates.ids, minlength=updates.num_items))
+    for places in np.split(order, ends[:-1]):
+        if len(places):
+            yield updates.client[places], places
+
+
+def side_by_side(updates: Updates, shared: Shared) -> NDArray[np.float32]:
+    """Return the tables that the clients received, in the order of the updates' columns."""
+    tables = [shared.tables[name].reshape(updates.num_items, -1) for name in updates.widths]
+    return np.concatenate(tables, 1)
