@@ -36,7 +36,8 @@ class SystemResult:
         seed: seed of its training.
         selected_round: round (or epoch) selected on validation; None if it has none.
         metrics: nested: part -> protocol -> metric, as ``{"test": {"full": {"hr@10": ..}}}``.
-            Beside "full", "sampled99" and "rating" stand "beyond" and "groups".
+            Beside "full", "sampled99" and "rating" stand "beyond", "exposure" (shares of groups
+            of items in lists) and "groups".
         ci95: dotted metric ("test.full.hr@10") -> 95% interval over users.
         privacy: "statement", "unit", "epsilon", "delta", "secure_aggregation".
         robust: "attack", "defence", "malicious", "target", "statement"; empty without.

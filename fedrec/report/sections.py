@@ -61,7 +61,7 @@ def cost(result: Result) -> Grid:
 
 def beyond_accuracy(result: Result) -> Grid:
     """Return coverage, novelty, popularity bias and gaps between groups, means over seeds."""
-    prefixes = ("test.beyond.", "test.groups.")
+    prefixes = ("test.beyond.", "test.exposure.", "test.groups.")
     summaries = [s for s in result.summarise() if s.metric.startswith(prefixes)]
     summaries = [s for s in summaries if not s.metric.endswith((".count", ".users"))]
     metrics = list(dict.fromkeys(s.metric for s in summaries))
@@ -190,5 +190,8 @@ def _without_empty(grid: Grid) -> Grid:
 
 
 def _beyond_title(metric: str) -> str:
-    name, at, k = metric.split(".", 2)[2].partition("@")
+    _, kind, rest = metric.split(".", 2)
+    name, at, k = rest.partition("@")
+    if kind == "exposure":
+        return f"exposure of {rest}"
     return BEYOND_TITLES.get(name, name.replace("_", " ").replace(".", ", ")) + at + k

@@ -105,6 +105,10 @@ def first_of_kind(result: Result, kind: str) -> str | None:
     return next((s.name for s in result.systems if s.kind == kind), None)
 
 
+OTHER = ("beyond", "exposure", "groups")
+"""Parts of a result's metrics that are no accuracy."""
+
+
 def choose_columns(result: Result, part: str = "test") -> tuple[Column, ...]:
     """Return the metrics that are shown: few, and of every protocol that was used.
 
@@ -114,7 +118,7 @@ def choose_columns(result: Result, part: str = "test") -> tuple[Column, ...]:
     by_protocol: dict[str, list[str]] = {}
     for name in names:
         words = name.split(".")
-        if len(words) == 3 and words[0] == part and words[1] not in ("beyond", "groups"):
+        if len(words) == 3 and words[0] == part and words[1] not in OTHER:
             by_protocol.setdefault(words[1], []).append(words[2])
     columns = []
     for protocol in sorted(by_protocol, key=lambda p: (p != "rating", p != "full", p)):

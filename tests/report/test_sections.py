@@ -3,6 +3,7 @@ from dataclasses import replace
 from fedrec.report import sections
 from fedrec.report.history import parse_round
 from fedrec.report.html import render
+from fedrec.report.view import choose_columns
 from fedrec.results import Result, SystemResult
 from tests.sample_run import history, sample_result
 
@@ -29,6 +30,16 @@ def test_cost_is_the_mean_over_seeds_and_says_nothing_it_does_not_know():
     grid = sections.cost(result_of(first, second, SystemResult("b", "baseline", 0)))
     assert grid.head == ("system", "selected round", "time of a round", "peak memory")
     assert grid.rows == (("a", "15", "500 ms", "200.0 MiB"),)
+
+
+def test_exposure_of_groups_of_items_is_no_accuracy():
+    nested = {"test": {"full": {"hr@10": 0.1}, "exposure": {"popularity=tail@10": 0.25}}}
+    result = result_of(SystemResult("a", "federated", 0, metrics=nested))
+    grid = sections.beyond_accuracy(result)
+    assert grid.head == ("system", "exposure of popularity=tail@10")
+    assert grid.rows[0][0] == "a"
+    assert float(grid.rows[0][1]) == 0.25
+    assert [c.metric for c in choose_columns(result)] == ["test.full.hr@10"]
 
 
 def test_beyond_accuracy_and_groups():
