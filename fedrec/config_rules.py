@@ -75,11 +75,28 @@ def check(config: Config) -> None:
         raise ConfigError("data.name = 'file' needs data.path, the file to read")
     check_personal(config)
     _check_pretrained(config)
+    _check_published(config)
     _check_propensity(config)
     check_privacy(config)
     check_secure(config)
     _check_compression(config)
     _check_robust(config)
+
+
+def _check_published(config: Config) -> None:
+    """Refuse an evaluation by training counts of items where nothing exact may be published.
+
+    Raises:
+        ConfigError: naming the keys and what to change.
+    """
+    section = config.evaluate
+    asked = f"evaluate.propensity = {section.propensity:g}" if section.propensity else ""
+    asked = 'evaluate.item_group = "popularity"' if section.item_group == "popularity" else asked
+    if asked and config.privacy.mechanism != "off":
+        raise ConfigError(
+            f"{asked} publishes the training counts of items, and privacy.mechanism = "
+            f"{config.privacy.mechanism!r} promises that nothing exact is published: leave it out"
+        )
 
 
 def _check_propensity(config: Config) -> None:

@@ -279,6 +279,19 @@ class EvaluateSection(Section):
     )
     bootstrap: int = Field(1000, ge=0, description="bootstrap replicates; 0: no intervals")
     group: str = Field("", description="user attribute whose groups are compared; empty: none")
+    propensity: float = Field(
+        0.0,
+        ge=0,
+        le=2,
+        description="exponent of the propensity by which test users are also weighted inversely, "
+        "against popularity bias (protocol unbiased); 0: not",
+    )
+    propensity_clip: float = Field(
+        10.0,
+        ge=1,
+        le=1000,
+        description="propensity: largest weight of a user, in units of the most popular item's",
+    )
     item_group: str = Field(
         "",
         description="item attribute whose groups' exposure in lists is measured on the test, or "

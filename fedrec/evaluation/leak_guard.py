@@ -141,6 +141,7 @@ def _probe(k: int) -> dict[str, str | int | float | bool]:
         "evaluate.bootstrap": 0,
         "evaluate.group": "",
         "evaluate.item_group": "",
+        "evaluate.propensity": 0.0,
         "local.epochs": 10,
         "local.every": 1,
         "local.optimizer": "adam",

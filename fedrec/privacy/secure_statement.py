@@ -137,7 +137,8 @@ def _evaluated(config: Config, num_clients: int) -> str:
         text += MOMENTS
     elif replicates:
         text += SOLVABLE.format(replicates=replicates, clients=num_clients)
-    by_counts = config.train.propensity or config.evaluate.item_group == "popularity"
+    weighted = config.train.propensity or config.evaluate.propensity
+    by_counts = weighted or config.evaluate.item_group == "popularity"
     text += COUNTED if by_counts else ""
     return text + (GROUPED if config.evaluate.group else "")
 

@@ -80,6 +80,7 @@ def protocol_title(protocol: str) -> str:
         "rating": "ratings",
         "honest": "honest users",
         "robust": "attacked item",
+        "unbiased": "weighted by inverse propensity",
     }
     if protocol in known:
         return known[protocol]

@@ -19,9 +19,9 @@ from fedrec.data.population import Population
 from fedrec.data.populations import load_population as load_population
 from fedrec.evaluation.evaluator import rank_users, rate_users
 from fedrec.evaluation.groups import members
-from fedrec.evaluation.providers import with_exposure
 from fedrec.evaluation.reduction import UserValues, sum_up
 from fedrec.evaluation.sums import EvaluationSums
+from fedrec.evaluation.unbiased import with_more
 from fedrec.models.adapted import as_configured
 from fedrec.models.build import build_model
 from fedrec.models.pretrained import begin
@@ -378,7 +378,7 @@ def measure(setup: Setup, scorer: Scorer, users: NDArray[np.int64], part: str) -
         part=part,
     )
     values = with_robust(config, population, scorer, values)
-    return with_exposure(config, population, scorer, values, part)
+    return with_more(config, population, scorer, values, part)
 
 
 def user_groups(setup: Setup) -> dict[str, NDArray[np.int32]]:

@@ -8,10 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedrec.config import integers
-from fedrec.evaluation import providers
 from fedrec.evaluation.encoding import Encoded, Sizes, SumsLayout, encode_clients
-from fedrec.evaluation.providers import EXPOSURE
 from fedrec.evaluation.ranking import METRICS
+from fedrec.evaluation.unbiased import largest_weight, more_names
 from fedrec.params import Personal, Shared
 from fedrec.robust.exposed import names
 from fedrec.training.node import Setup, measure, personal_users, user_groups
@@ -36,10 +35,10 @@ def evaluation_layout(setup: Setup, part: str, num_clients: int) -> SumsLayout:
     explicit, test = config.data.feedback == "explicit", part == "test"
     replicates = config.evaluate.bootstrap if test else 0
     exact = config.secure.intervals == "bootstrap"
-    shown = providers.names(config, setup.population, part)
+    more = more_names(config, setup.population, part)
     return SumsLayout(
-        metrics=(*_metrics(setup), *names(config)[0], *shown),
-        protocols=(*_protocols(setup), *names(config)[1], *[EXPOSURE] * bool(shown)),
+        metrics=(*_metrics(setup), *names(config)[0], *more[0]),
+        protocols=(*_protocols(setup), *names(config)[1], *more[1]),
         groups=tuple(user_groups(setup)) if test else (),
         num_items=setup.population.num_items if test and not explicit else 0,
         moments=bool(replicates) and not exact,
@@ -104,7 +103,8 @@ def _sizes(setup: Setup, part: str) -> Sizes:
     owner = setup.population.client_of_user[held_out.users]
     if data.feedback != "explicit":
         most = int(np.bincount(owner).max(initial=0))
-        return Sizes(float(most), most, float(most))
+        weight = largest_weight(setup.config, part)
+        return Sizes(most * weight, int(np.ceil(most * weight)), most * weight**2)
     ratings = np.diff(held_out.indptr).astype(np.float64)
     error = max(1.0, LARGEST_ERROR * (data.rating_high - data.rating_low)) ** 2
     most = np.bincount(owner, ratings).max(initial=0.0)
