@@ -15,13 +15,14 @@ class ModelSection(Section):
     name: str = Field(
         "mf",
         description="mf, ncf, head, additive (train.method = fedrap), gru4rec, sasrec, nextitnet, "
-        "item-item (train.method = ease or item-knn), or keras for a model of your own",
+        "two-tower, deepfm, item-item (train.method = ease or item-knn), or keras for a model of "
+        "your own",
     )
     dim: int = Field(32, ge=1, description="embedding size d")
-    loss: Literal["logistic", "bpr", "squared", "softmax"] = Field(
+    loss: Literal["logistic", "bpr", "squared", "softmax", "hinge"] = Field(
         "logistic",
         description="squared is for ratings (data.feedback = explicit) and for FCF; softmax, of "
-        "the next item among negatives, for sequence models",
+        "the next item among negatives, for sequence models; hinge for two-tower",
     )
     mlp: str = Field("64 32 16 8", description="ncf: widths of the hidden layers")
     history: int = Field(
@@ -36,6 +37,33 @@ class ModelSection(Section):
     heads: int = Field(1, ge=1, description="sasrec: heads of the attention")
     recent: int = Field(
         0, ge=0, description="item-item: latest items of a user that are scored with; 0: all"
+    )
+    item_attributes: str = Field(
+        "all", description="two-tower, deepfm, anchor: names of item attributes, or all"
+    )
+    user_attributes: str = Field(
+        "all",
+        description="two-tower, deepfm: names of user attributes, which stay on the device, or all",
+    )
+    text: str = Field(
+        "hash",
+        description="texts among the attributes: hash (n-grams), or file.py:function that gets a "
+        "list of strings and returns a vector for each",
+    )
+    text_width: int = Field(64, ge=1, description="columns of hashed text")
+    most_values: int = Field(
+        100, ge=2, description="columns of a category or of tags; rarer values share one"
+    )
+    tower: str = Field("32", description="two-tower, deepfm, anchor: widths of the hidden layers")
+    id_rows: bool = Field(True, description="two-tower: an item has a row beside its attributes")
+    spread: float = Field(
+        1.0, ge=0, description="two-tower with loss = hinge: weight of squared scores of negatives"
+    )
+    anchor: float = Field(
+        0.0,
+        ge=0,
+        description="mf, head: pull of an item's row, once for each sample, to what a net of the "
+        "server makes of the item's attributes, which stay there (IFedRec); 0: none",
     )
     init: float = Field(0.01, gt=0, description="standard deviation of initial embeddings")
     source: str = Field("", description="keras: package.module:function or file.py:function")
@@ -146,7 +174,9 @@ class TrainSection(Section):
         description="where a node keeps personal parameters; disk: in mapped files beside its "
         "checkpoints; auto: there if they take more than a 32nd of the machine's memory",
     )
-    negatives_from: Literal["train", "legacy-leaky"] = Field(
+    negatives_from: Literal["train", "known", "legacy-leaky"] = Field(
         "train",
-        description="legacy-leaky never draws held-out items; only to reproduce published figures",
+        description="items that a user has not met in training; known: of these, those that anyone "
+        "has, as new items come later (evaluate.candidates = new); legacy-leaky never draws "
+        "held-out items; only to reproduce published figures",
     )

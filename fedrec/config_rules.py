@@ -9,6 +9,7 @@ import math
 from typing import TYPE_CHECKING
 
 from fedrec.config_attacks import NEEDS_SINGLE, OWN
+from fedrec.config_features import check_features
 from fedrec.config_personal import check_personal
 from fedrec.config_protection import check_privacy, check_secure
 from fedrec.config_sequence import SEQUENCE_MODELS, check_sequence
@@ -28,7 +29,7 @@ def check(config: Config) -> None:
     Raises:
         ConfigError: naming both keys and the way out.
     """
-    for key in ("evaluate.k", "model.mlp", "compare.seeds", "audit.rounds"):
+    for key in ("evaluate.k", "model.mlp", "compare.seeds", "audit.rounds", "model.tower"):
         integers(config, key)
     positive_numbers(config, "audit.shadow_noise")
     selection_metric(config)
@@ -36,6 +37,7 @@ def check(config: Config) -> None:
     squared = config.model.loss == "squared"
     method = config.train.method
     check_sequence(config)
+    check_features(config)
     check_sums(config)
     if explicit and not squared:
         raise ConfigError(

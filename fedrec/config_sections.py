@@ -40,6 +40,11 @@ class DataSection(Section):
     event_column: str = Field("", description="own file: column of view/cart/purchase")
     item_file: str = Field("", description="own file: item attributes, first column the id")
     user_file: str = Field("", description="own file: user attributes, first column the id")
+    item_vectors: str = Field(
+        "",
+        description="file of item vectors (of images, say) with their ids, which models of "
+        "attributes read: .npz, .npy or .parquet",
+    )
     feedback: Literal["implicit", "explicit"] = Field(
         "implicit", description="implicit: an interaction counts; explicit: its rating counts"
     )
@@ -125,6 +130,12 @@ class ServerSection(Section):
         description="work only on the rows of a round's update: the others keep their moments "
         "undecayed and get no l2, and each row counts its own steps. sgd and adagrad without l2 "
         "always do, as it is the same for them; for the other rules it is another, faster one",
+    )
+    anchor_lr: float = Field(
+        0.01, gt=0, description="model.anchor: learning rate (Adam) of the net of attributes"
+    )
+    anchor_steps: int = Field(
+        10, ge=1, description="model.anchor: steps in a round in which the net follows the table"
     )
     min_nodes: int = Field(1, ge=1, description="wait until so many nodes are connected")
     min_clients: int = Field(1, ge=1, description="skip a round with fewer surviving clients")
@@ -272,6 +283,11 @@ class EvaluateSection(Section):
         description="validation metric that selects the round; empty: ndcg@10, or rmse for ratings",
     )
     sampled: int = Field(99, ge=0, description="negatives of the sampled protocol; 0: skip it")
+    candidates: Literal["all", "new"] = Field(
+        "all",
+        description="what held-out items are ranked among: all items, or for split.protocol = "
+        "cold-items the new ones of that part",
+    )
     table: Literal["averaged", "personalised"] = Field(
         "averaged",
         description="what a client scores with: what the server sent, or that after the local "

@@ -52,6 +52,7 @@ class Purpose(IntEnum):
     SUPPORT = 22
     TARGETS = 23
     SEARCH = 40
+    ANCHOR_NET = 44
 
 
 def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:

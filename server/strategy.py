@@ -43,6 +43,7 @@ from fedrec.wire import (
     pack_shared,
 )
 from server.aggregation import mean_update, too_few
+from server.anchors import optimizer_of
 from server.checkpoint import Best, Checkpoint, ServerState, load_checkpoint, save_checkpoint
 from server.journal import Journal, Line, Stopwatch, round_line
 from server.outcome import write_outcome
@@ -52,7 +53,7 @@ from server.roster import Roster, call_roll, failures_of, update_roster
 from server.sampling import Sample, evaluation_clients, sample_clients
 from server.secure import SecureServer
 from server.secure_session import SecureRound
-from server.solver import build_optimizer, refuse_gap
+from server.solver import refuse_gap
 from server.traffic import Traffic
 from server.user_graph import needs_single, single_sum
 
@@ -115,7 +116,7 @@ class FedRecStrategy(Strategy):
         """Meet the nodes, and continue from the checkpoint if there is one."""
         config, num_clients = self._config, self._setup.population.num_clients
         shared = init_shared(self._setup)
-        self._optimizer = build_optimizer(config.server, self._setup.method.statistics, shared)
+        self._optimizer = optimizer_of(self._setup, shared)
         if config.secure.mode != "off":
             self._secure = SecureServer(config, self._setup, shared)
         saved = None

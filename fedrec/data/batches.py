@@ -41,6 +41,8 @@ class Sampling:
             (see `fedrec.data.support`); 0: they are not split.
         propensity: exponent and clip of the weights of interactions (`propensity_weights`);
             None: all weigh the same.
+        known: never draw items that nobody has a training interaction with: they are new,
+            and come after training.
     """
 
     negatives: int = 4
@@ -54,6 +56,7 @@ class Sampling:
     ahead: int = 1
     support: float = 0.0
     propensity: tuple[float, float] | None = None
+    known: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +87,9 @@ class Samples:
     query: NDArray[np.bool_] | None = None
 
 
-def _forbidden(population: Population, users: NDArray[np.int64], leaky: bool) -> NDArray[np.bool_]:
+def _forbidden(
+    population: Population, users: NDArray[np.int64], spec: Sampling
+) -> NDArray[np.bool_]:
     """Return bool [M, I]: items that must not be drawn as negatives of `users`."""
     table = np.zeros((len(users), population.num_items), bool)
 
@@ -94,9 +99,11 @@ def _forbidden(population: Population, users: NDArray[np.int64], leaky: bool) ->
 
     everyone = np.arange(len(users))
     mark(population.indptr, population.items, users, everyone)
-    for part in (population.valid, population.test) if leaky else ():
+    for part in (population.valid, population.test) if spec.leaky else ():
         owners = np.flatnonzero(np.isin(users, part.users))
         mark(part.indptr, part.items, np.searchsorted(part.users, users[owners]), owners)
+    if spec.known:
+        table[:, population.new_items] = True
     return table
 
 
@@ -135,7 +142,7 @@ def _draw_block(
     counts = population.indptr[users + 1] - population.indptr[users]
     owner = np.repeat(np.arange(len(users)), counts)
     position = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
-    forbidden = _forbidden(population, users, spec.leaky)
+    forbidden = _forbidden(population, users, spec)
     possible = (np.count_nonzero(forbidden, axis=1) < population.num_items)[owner]
     drawn_in = 0 if spec.fixed else round_number
     key = keys(seed, drawn_in, users, Purpose.NEGATIVES)[owner]

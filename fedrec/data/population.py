@@ -69,6 +69,13 @@ class Population:
     test: HeldOut
     split: Split
 
+    @cached_property
+    def new_items(self) -> NDArray[np.int64]:
+        """Items that nobody has a training interaction with, int64, ascending."""
+        met = np.zeros(self.num_items, bool)
+        met[self.items] = True
+        return np.flatnonzero(~met)
+
     def held_out(self, part: str) -> HeldOut:
         """Return the part "valid" or "test"."""
         return {"valid": self.valid, "test": self.test}[part]

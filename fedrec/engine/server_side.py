@@ -27,8 +27,8 @@ class AppServer:
         self._setup = setup
         self._sampling: Any = importlib.import_module("server.sampling")
         self._aggregation: Any = importlib.import_module("server.aggregation")
-        optimizers: Any = importlib.import_module("server.optimizers")
-        self._optimizer = optimizers.ServerOptimizer(setup.config.server, shared)
+        anchors: Any = importlib.import_module("server.anchors")
+        self._optimizer = anchors.optimizer_of(setup, shared)
 
     def sample(self, round_number: int) -> NDArray[np.int64]:
         """Return the clients that train in a round, int64 [C], ascending."""

@@ -42,9 +42,11 @@ def system_name(config: Config, system: str = "federated") -> str:
         return f"federated-{config.train.method}"  # these draw no negatives
     own = system == "federated" and config.train.method in OWN_NAMES
     name = f"{system}-{config.train.method if own else config.model.name}"
+    if system == "federated" and config.model.anchor:
+        name += "-anchored"
     if system == "federated" and config.evaluate.table == "personalised":
         name += "-personalised"
-    leaky = config.train.negatives_from != "train" and config.data.feedback == "implicit"
+    leaky = config.train.negatives_from == "legacy-leaky" and config.data.feedback == "implicit"
     return f"{name}-{config.train.negatives_from}" if leaky else name
 
 

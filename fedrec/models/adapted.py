@@ -31,6 +31,7 @@ from fedrec.models.recommender import (
     bound,
     constants,
     initial_rows,
+    personal_fixed,
 )
 from fedrec.params import Personal, Shared
 
@@ -67,6 +68,11 @@ class Adapted:
     def constants(self) -> Mapping[str, NDArray[np.float32]]:
         """As the model."""
         return constants(self.model)
+
+    @property
+    def personal_fixed(self) -> tuple[str, ...]:
+        """As the model."""
+        return personal_fixed(self.model)
 
     @property
     def pairwise(self) -> bool:

@@ -12,21 +12,39 @@ from pathlib import Path
 from typing import Any
 
 from fedrec.config import Config, integers
+from fedrec.config_features import ATTRIBUTE_MODELS
 from fedrec.config_sequence import SEQUENCE_MODELS
 from fedrec.errors import ModelError, nearest
 from fedrec.models.recommender import Recommender
 
-MODELS = ("mf", "ncf", "head", "additive", "item-item", "keras", *SEQUENCE_MODELS)
+MODELS = (
+    "mf",
+    "ncf",
+    "head",
+    "additive",
+    "item-item",
+    "keras",
+    *SEQUENCE_MODELS,
+    *ATTRIBUTE_MODELS,
+)
 
 
 def build_model(config: Config) -> Recommender:
-    """Return the model that `config.model` names.
+    """Return the model that `config.model` names, its item rows anchored if asked.
 
     Raises:
         ModelError: for an unknown name, a loss that the model does not have, or a
             source that cannot be imported or does not build a recommender, or one
             that train.precision = "mixed" does not fit.
     """
+    if config.model.anchor:
+        from fedrec.models.anchored import Anchored
+
+        return Anchored(_build(config), config.model.anchor)
+    return _build(config)
+
+
+def _build(config: Config) -> Recommender:
     model = config.model
     if model.name not in MODELS:
         raise ModelError(f"unknown model.name {model.name!r}.{nearest(model.name, MODELS)}")
@@ -38,6 +56,8 @@ def build_model(config: Config) -> Recommender:
         return MatrixFactorisation(model.dim, model.loss, model.init, explicit, limits)
     if model.name in SEQUENCE_MODELS:
         return _in_precision(_sequence(config), config)
+    if model.name in ATTRIBUTE_MODELS:
+        return _in_precision(_with_attributes(config), config)
     if model.name == "item-item":
         from fedrec.models.item_item import ItemItem
 
@@ -55,7 +75,7 @@ def build_model(config: Config) -> Recommender:
         with _seeded(config.run.seed):
             ncf = build_ncf(model.dim, integers(config, "model.mlp"), model.loss, model.init)
             return _in_precision(ncf, config)
-    builder = _from_source(model.source)
+    builder = from_source(model.source, "model.source")
     with _seeded(config.run.seed):
         return _in_precision(_checked(builder(config), config), config)
 
@@ -85,6 +105,19 @@ def _sequence(config: Config) -> Recommender:
     if model.name == "sasrec":
         return SASRec(*common, model.layers, model.heads)
     return {"gru4rec": GRU4Rec, "nextitnet": NextItNet}[model.name](*common, model.layers)
+
+
+def _with_attributes(config: Config) -> Recommender:
+    """Return the model of attributes that `config.model` names."""
+    from fedrec.models.deepfm import DeepFM
+    from fedrec.models.features import feature_options
+    from fedrec.models.two_tower import TwoTower
+
+    model, options = config.model, feature_options(config)
+    common = (model.dim, integers(config, "model.tower"), model.loss, model.init, options)
+    if model.name == "deepfm":
+        return DeepFM(*common)
+    return TwoTower(*common, id_rows=model.id_rows, spread=model.spread)
 
 
 @contextmanager
@@ -143,18 +176,22 @@ def _checked(built: Any, config: Config) -> Recommender:
     return model
 
 
-def _from_source(source: str) -> Callable[[Config], Any]:
-    """Import ``package.module:function`` or ``file.py:function``."""
+def from_source(source: str, key: str) -> Callable[..., Any]:
+    """Import ``package.module:function`` or ``file.py:function``, the value of `key`.
+
+    Raises:
+        ModelError: if there is no such function.
+    """
     place, colon, function = source.rpartition(":")
     if not colon or not place or not function:
-        raise ModelError(f"model.source = {source!r}: expected 'file.py:function'")
+        raise ModelError(f"{key} = {source!r}: expected 'file.py:function'")
     if place.endswith(".py"):
         path = Path(place).expanduser()
         if not path.is_file():
-            raise ModelError(f"model.source: there is no file {path.resolve()}")
+            raise ModelError(f"{key}: there is no file {path.resolve()}")
         spec = importlib.util.spec_from_file_location(f"fedrec_source_{path.stem}", path)
         if spec is None or spec.loader is None:
-            raise ModelError(f"model.source: {path} cannot be imported")
+            raise ModelError(f"{key}: {path} cannot be imported")
         module = importlib.util.module_from_spec(spec)
         sys.modules[spec.name] = module  # dataclasses in the file look their module up
         spec.loader.exec_module(module)
@@ -162,9 +199,9 @@ def _from_source(source: str) -> Callable[[Config], Any]:
         try:
             module = importlib.import_module(place)
         except ImportError as error:
-            raise ModelError(f"model.source: cannot import {place!r}: {error}") from None
+            raise ModelError(f"{key}: cannot import {place!r}: {error}") from None
     if not hasattr(module, function):
         names = [n for n in vars(module) if not n.startswith("_")]
-        raise ModelError(f"model.source: no {function!r} in {place}.{nearest(function, names)}")
-    result: Callable[[Config], Any] = getattr(module, function)
+        raise ModelError(f"{key}: no {function!r} in {place}.{nearest(function, names)}")
+    result: Callable[..., Any] = getattr(module, function)
     return result

@@ -91,7 +91,9 @@ class Recommender(Protocol):
 
     It may read attributes: ``bound(items, users) -> Recommender`` returns it with what it
     needs of the two catalogues, and its ``constants``, name -> float32 [I, w], are tables
-    that are on every node, neither trained nor sent.  Inputs of them are `fixed`.
+    that are on every node, neither trained nor sent.  Inputs of them are `fixed`.  Of the
+    personal values, those named in its ``personal_fixed`` (a user's own attributes) stay
+    as `init_personal` gives them.
 
     It may score many clients at once too, which deep networks of loops need:
     ``scores(weights, personal, item_vectors, history) -> [b, I]`` with weights
@@ -152,6 +154,11 @@ class Recommender(Protocol):
 def constants(model: Recommender) -> dict[str, NDArray[np.float32]]:
     """Return the model's own tables, name -> float32 [I, w]; most models have none."""
     return dict(getattr(model, "constants", {}))
+
+
+def personal_fixed(model: Recommender) -> tuple[str, ...]:
+    """Return the names of personal values that are read and never trained."""
+    return tuple(getattr(model, "personal_fixed", ()))
 
 
 def bound(model: Recommender, items: Catalogue, users: Catalogue) -> Recommender:

@@ -23,7 +23,7 @@ from fedrec.params import Personal, Shared
 from fedrec.training.local import train_cohort
 from fedrec.training.methods import Method, Phase
 from fedrec.training.node import Setup, evaluate_scorer, init_shared
-from fedrec.training.pooled import PREFIX, Pooled
+from fedrec.training.pooled import PREFIX, Pooled, with_users
 from fedrec.training.scoring import make_scorer
 
 
@@ -153,8 +153,8 @@ def _epochs(setup: Setup) -> Iterator[Epoch]:
     method, model = central_method(setup), Pooled(setup.model)
     vectors = setup.model.init_personal(users, seed).values
     shared = init_shared(setup)
-    tables = {**shared.tables, **{PREFIX + n: vectors[n] for n in setup.model.personal_vectors}}
-    shared = replace(shared, tables=tables)
+    own = {n: vectors[n] for n in setup.model.personal_vectors}
+    shared = with_users(setup.model, shared, own)
     personal, slots = model.init_personal(np.array([0]), seed), None
     for number in range(1, config.central.epochs + 1):
         samples = draw_samples(population, np.array([0]), seed, number, method.sampling)
@@ -171,7 +171,8 @@ def _epochs(setup: Setup) -> Iterator[Epoch]:
 def _evaluator(
     setup: Setup, shared: Shared, head: Personal, users: NDArray[np.int64]
 ) -> Callable[[str, int], EvaluationSums]:
-    own = {n: shared.tables[PREFIX + n] for n in setup.model.personal_vectors}
+    known = {**shared.fixed, **shared.tables}
+    own = {n: known[PREFIX + n] for n in setup.model.personal_vectors}
     own |= {n: np.repeat(v, len(users), 0) for n, v in head.values.items()}
     tables = {t: v for t, v in shared.tables.items() if not t.startswith(PREFIX)}
 

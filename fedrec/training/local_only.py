@@ -19,7 +19,15 @@ from numpy.typing import NDArray
 from fedrec.data.interactions import Catalogue
 from fedrec.evaluation.selection import best_round, selection_metric
 from fedrec.evaluation.sums import EvaluationSums, means
-from fedrec.models.recommender import Gradients, Recommender, RowInput, Tensor, Tensors, constants
+from fedrec.models.recommender import (
+    Gradients,
+    Recommender,
+    RowInput,
+    Tensor,
+    Tensors,
+    constants,
+    personal_fixed,
+)
 from fedrec.params import Personal, Shared
 from fedrec.training.central import Trained
 from fedrec.training.device import block_bytes
@@ -69,6 +77,11 @@ class Alone:
     def constants(self) -> Mapping[str, NDArray[np.float32]]:
         """As the model."""
         return constants(self.model)
+
+    @property
+    def personal_fixed(self) -> tuple[str, ...]:
+        """As the model."""
+        return personal_fixed(self.model)
 
     @property
     def personal_vectors(self) -> Mapping[str, int]:

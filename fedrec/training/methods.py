@@ -272,6 +272,7 @@ def build_method(config: Config, *, pairwise: bool = False, pooled: bool = False
         negatives=0 if explicit or fcf or summed else train.negatives,
         pairwise=pairwise,
         leaky=train.negatives_from == "legacy-leaky",
+        known=train.negatives_from == "known",
         all_items=fcf,
         alpha=train.alpha if fcf or train.method == "ials" else 0.0,
         pooled=pooled,

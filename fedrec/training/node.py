@@ -37,8 +37,9 @@ from fedrec.training.device import block_bytes, ready_device, train_in_parts
 from fedrec.training.fairness import fairly_weighted
 from fedrec.training.local import CohortUpdate, train_cohort
 from fedrec.training.methods import Method, build_method
-from fedrec.training.pooled import PREFIX, Pooled, first_user
+from fedrec.training.pooled import PREFIX, Pooled, first_user, with_users
 from fedrec.training.prefetch import Ahead
+from fedrec.training.scorer import among
 from fedrec.training.scoring import Scorer, rating_predictor
 from fedrec.training.statistics import sums_like
 from fedrec.training.widths import clients_at_once, row_width
@@ -265,16 +266,21 @@ def _train_many_users(
     local = {**samples.fields, "user": np.searchsorted(users, samples.fields["user"])}
     samples = replace(samples, fields=local)
     vectors = {n: v for n, v in personal.values.items() if n in setup.model.personal_vectors}
-    tables = {**shared.tables, **{PREFIX + n: v for n, v in vectors.items()}}
     owner = setup.population.client_of_user[users]
     heads = {
         n: v[first_user(owner, clients)] for n, v in personal.values.items() if n not in vectors
     }
     update = train_cohort(
-        setup.trainee, replace(shared, tables=tables), Personal(heads), samples, setup.method
+        setup.trainee,
+        with_users(setup.model, shared, vectors),
+        Personal(heads),
+        samples,
+        setup.method,
     )
-    new = {}
+    new = {n: v for n, v in vectors.items() if PREFIX + n not in update.index}
     for name, value in vectors.items():
+        if name in new:  # its own attributes, which nobody trains
+            continue
         moved = value.copy()
         moved[update.index[PREFIX + name].ids] += update.rows[PREFIX + name]
         new[name] = moved
@@ -367,6 +373,8 @@ def measure(setup: Setup, scorer: Scorer, users: NDArray[np.int64], part: str) -
     held_out = population.held_out(part)
     if config.data.feedback == "explicit":
         return rate_users(rating_predictor(scorer), held_out, users)
+    if config.evaluate.candidates == "new":
+        scorer = among(scorer, np.unique(held_out.items))
     values = rank_users(
         scorer,
         held_out,

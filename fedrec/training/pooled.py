@@ -13,7 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedrec.data.interactions import Catalogue
-from fedrec.models.recommender import Gradients, Recommender, RowInput, Tensor, Tensors, constants
+from fedrec.models.recommender import (
+    Gradients,
+    Recommender,
+    RowInput,
+    Tensor,
+    Tensors,
+    constants,
+    personal_fixed,
+)
 from fedrec.params import Personal, Shared
 
 PREFIX = "personal/"
@@ -47,7 +55,9 @@ class Pooled:
     @property
     def row_inputs(self) -> tuple[RowInput, ...]:
         """The model's rows, and a user row for each of its personal vectors."""
-        users = (RowInput(PREFIX + n, PREFIX + n, "user") for n in self.model.personal_vectors)
+        still = personal_fixed(self.model)
+        names = ((PREFIX + n, n in still) for n in self.model.personal_vectors)
+        users = (RowInput(name, name, "user", fixed) for name, fixed in names)
         return (*self.model.row_inputs, *users)
 
     def init_shared(self, catalogue: Catalogue, seed: int) -> Shared:
@@ -87,6 +97,22 @@ class Pooled:
     ) -> Tensor:
         """As the model."""
         return self.model.score(weights, personal, item_vectors, history)
+
+
+def with_users(
+    model: Recommender, shared: Shared, vectors: Mapping[str, NDArray[np.float32]]
+) -> Shared:
+    """Return `shared` with the personal vectors of users as tables, trained or fixed.
+
+    Args:
+        model: written for one client.
+        shared: what the server sent.
+        vectors: name -> float32 [U, width].
+    """
+    still = personal_fixed(model)
+    rows = {PREFIX + n: v for n, v in vectors.items() if n not in still}
+    fixed = {PREFIX + n: v for n, v in vectors.items() if n in still}
+    return Shared({**shared.tables, **rows}, shared.weights, {**shared.fixed, **fixed})
 
 
 def first_user(owner: NDArray[np.int64], clients: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from fedrec.models.recommender import Gradients, Outer, Tensor
+from fedrec.models.recommender import Gradients, Outer, Tensor, personal_fixed
 from fedrec.training.compiled import compile_once
 from fedrec.training.kinds import Kind
 from fedrec.training.optimizers import adam_step
@@ -271,8 +271,10 @@ def _move(
             slots["rows"][table] = slot
     groups = [("weights", plan["lr"])] * kind.shared
     groups += [("personal", plan["personal_lr"])] * kind.personal
+    still = personal_fixed(kind.model)
     for group, rate in groups:
-        for name, value in state[group].items():
+        for name in (n for n in state[group] if group != "personal" or n not in still):
+            value = state[group][name]
             grad = tf.math.segment_sum(getattr(found, group)[name], step.segment)
             own = tf.gather(value, step.client)
             if group == "personal" and kind.decays:

@@ -1,0 +1,112 @@
+"""What a configuration that reads attributes must satisfy, and one of items that are new."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fedrec.errors import ConfigError
+
+if TYPE_CHECKING:
+    from fedrec.config import Config
+
+ATTRIBUTE_MODELS = ("two-tower", "deepfm")
+"""Models that read attributes of items and users; `model.name`."""
+
+ANCHORED_MODELS = ("mf", "head")
+"""Models whose item table the attribute net of the server can pull (`model.anchor`)."""
+
+_OWN = ("tower", "user_attributes", "id_rows", "spread")
+_READ = (*_OWN, "item_attributes", "text", "text_width", "most_values")
+
+
+def check_features(config: Config) -> None:
+    """Refuse keys of attributes that nothing reads, and losses that a model does not have.
+
+    Raises:
+        ConfigError: naming the keys and what to change.
+    """
+    model, name = config.model, f"model.name = {config.model.name!r}"
+    _check_new_items(config)
+    _check_anchor(config)
+    if model.loss == "hinge" and model.name != "two-tower":
+        raise ConfigError(
+            f"model.loss = 'hinge' is for model.name = 'two-tower', not {model.name!r}: set "
+            "model.loss = 'logistic'"
+        )
+    if model.name not in ATTRIBUTE_MODELS:
+        _refuse_unread(config, _OWN if model.anchor else _READ)
+        return
+    if config.data.feedback == "explicit":
+        raise ConfigError(f"{name} ranks items: set data.feedback = 'implicit'")
+    if model.loss not in ("logistic", "bpr", "hinge"):
+        raise ConfigError(
+            f"{name} needs model.loss = 'logistic', 'bpr' or 'hinge', not {model.loss!r}"
+        )
+    if model.name == "deepfm" and not model.id_rows:
+        raise ConfigError("model.id_rows = false is for model.name = 'two-tower': an item of "
+                          "DeepFM has an embedding")  # fmt: skip
+    if not model.id_rows and not model.item_attributes.strip() and not config.data.item_vectors:
+        raise ConfigError(
+            "model.id_rows = false leaves an item its attributes, and model.item_attributes = "
+            "'' names none: set model.item_attributes = 'all'"
+        )
+
+
+def _refuse_unread(config: Config, keys: tuple[str, ...]) -> None:
+    defaults = type(config.model)()
+    for key in keys:
+        value = getattr(config.model, key)
+        if value != getattr(defaults, key):
+            raise ConfigError(
+                f"model.{key} = {value!r} is for models of attributes "
+                f"({', '.join(ATTRIBUTE_MODELS)}), not for model.name = {config.model.name!r}: "
+                "remove it, or change model.name"
+            )
+    if config.data.item_vectors and not config.model.anchor:
+        raise ConfigError(
+            f"data.item_vectors = {config.data.item_vectors!r} is read by models of attributes "
+            f"({', '.join(ATTRIBUTE_MODELS)}), and model.name = {config.model.name!r} is none: "
+            "remove it, or change model.name"
+        )
+
+
+def _check_anchor(config: Config) -> None:
+    model = config.model
+    if not model.anchor:
+        return
+    asked = f"model.anchor = {model.anchor:g}"
+    if model.name not in ANCHORED_MODELS or config.train.method in ("fcf", "ials"):
+        raise ConfigError(
+            f"{asked} pulls an item table that is trained by gradients: it needs model.name = "
+            f"{' or '.join(map(repr, ANCHORED_MODELS))} and a method such as 'alternating', not "
+            f"{model.name!r} and {config.train.method!r}"
+        )
+    if model.freeze or model.adapter_rank:
+        raise ConfigError(f"{asked} pulls an item table, and model.freeze and model.adapter_rank "
+                          "freeze it: leave one of them out")  # fmt: skip
+    if not model.item_attributes.strip() and not config.data.item_vectors:
+        raise ConfigError(
+            f"{asked} is a pull towards what attributes say, and model.item_attributes = '' names "
+            "none: set model.item_attributes = 'all'"
+        )
+
+
+def _check_new_items(config: Config) -> None:
+    """Refuse never to draw new items where old ones compete with them: that would leak."""
+    new = config.evaluate.candidates == "new"
+    if new and config.split.protocol != "cold-items":
+        raise ConfigError(
+            "evaluate.candidates = 'new' ranks the items that were held out entirely: it needs "
+            f"split.protocol = 'cold-items', not {config.split.protocol!r}"
+        )
+    if new and (config.evaluate.sampled or config.data.feedback == "explicit"):
+        raise ConfigError(
+            "evaluate.candidates = 'new' is a list of candidates of its own: it needs "
+            "evaluate.sampled = 0 and data.feedback = 'implicit'"
+        )
+    if config.train.negatives_from == "known" and not new:
+        raise ConfigError(
+            "train.negatives_from = 'known' never draws items without training interactions: "
+            "ranked among others these would stand out, as in a leak. Set split.protocol = "
+            "'cold-items' and evaluate.candidates = 'new', or train.negatives_from = 'train'"
+        )
