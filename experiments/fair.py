@@ -4,7 +4,8 @@
 
 The committed figures come from --json experiments/results/fair.json, a run of all cases.
 Each is experiments/fair.toml with the keys that are named, seed 0; the round is selected by
-validation NDCG@10 in every case.  "worst" and "gap" are NDCG@10 of the worst served quarter
+validation NDCG@10 in every case.  "unbiased" is NDCG@10 of users who count by the inverse
+propensity of their held-out item (evaluate.propensity = 0.5).  "worst" and "gap" are NDCG@10 of the worst served quarter
 of age and its distance from the best; "tail" is the share of the exposure in lists that
 items of the last third of interactions get, a third if in proportion; "disparity" is half the
 sum of the differences between shares of exposure and of interactions.
@@ -50,6 +51,7 @@ def measure(name: str) -> dict[str, Any]:
     test = system["metrics"]["test"]
     found = {"ndcg": test["full"]["ndcg@10"], "hr": test["full"]["hr@10"]}
     found |= {short: test["beyond"].get(key) for short, key in FIGURES.items()}
+    found["unbiased"] = test["unbiased"]["ndcg@10"]
     found["tail"] = test["exposure"]["popularity=tail@10"]
     return {
         "case": name,
@@ -69,7 +71,7 @@ def main() -> None:
     rows = []
     for name in options.case:
         rows.append(measure(name))
-        told = ("ndcg", "hr", "tail", *FIGURES)
+        told = ("ndcg", "unbiased", "hr", "tail", *FIGURES)
         print(f"{name:28} {'  '.join(f'{n} {rows[-1][n]}' for n in told)}", flush=True)
     if options.json:
         figures = {"cases": rows, "machine": describe_machine()}

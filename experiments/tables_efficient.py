@@ -33,11 +33,11 @@ def fair_table(root: Path = ROOT) -> str:
     figures = measurement("fair", root)
     if figures is None:
         return ""
-    head = "| weights | NDCG@10 | worst age | gap | tail | disparity | Gini | coverage |"
-    lines = [head, "|---|---:|---:|---:|---:|---:|---:|---:|"]
+    head = "| weights | NDCG@10 | unbiased | worst age | gap | tail | disparity | Gini | coverage |"
+    lines = [head, "|---|---:|---:|---:|---:|---:|---:|---:|---:|"]
     for row in figures["cases"]:
         shares = [f"{row[name]:.1%}" for name in ("tail", "disparity")]
-        exact = [f"{row[name]:.3f}" for name in ("ndcg", "worst", "gap")]
+        exact = [f"{row[name]:.3f}" for name in ("ndcg", "unbiased", "worst", "gap")]
         cells = [*exact, *shares, f"{row['gini']:.3f}", f"{row['coverage']:.1%}"]
         lines.append(f"| {' | '.join([row['case'], *cells])} |")
     return "\n".join([*lines, "", f"Measured on {machine_of(figures['machine'])}."])
