@@ -5,10 +5,10 @@
 The committed figures come from --json experiments/results/fair.json, a run of all cases.
 Each is experiments/fair.toml with the keys that are named, seed 0; the round is selected by
 validation NDCG@10 in every case.  "unbiased" is NDCG@10 of users who count by the inverse
-propensity of their held-out item (evaluate.propensity = 0.5).  "worst" and "gap" are NDCG@10 of the worst served quarter
-of age and its distance from the best; "tail" is the share of the exposure in lists that
-items of the last third of interactions get, a third if in proportion; "disparity" is half the
-sum of the differences between shares of exposure and of interactions.
+propensity of their held-out item (evaluate.propensity = 0.5).  "worst" and "gap" are NDCG@10
+of the worst served quarter of age and its distance from the best; "tail" is the share of the
+exposure in lists that items of the last third of interactions get, a third if in proportion;
+"disparity" is half the sum of the differences between shares of exposure and of interactions.
 """
 
 from __future__ import annotations
