@@ -48,7 +48,10 @@ LOSSES: tuple[Keys, ...] = tuple(
 """What a model may learn from; the first that fits is taken."""
 
 OWN_MODEL = str(Path(__file__).with_name("own_model.py"))
-NEEDS: dict[str, Keys] = {"keras": {"model.source": f"{OWN_MODEL}:build"}}
+NEEDS: dict[str, Keys] = {
+    "keras": {"model.source": f"{OWN_MODEL}:build"},
+    "lightgcn": {"train.rounds": 2},  # the graph comes first
+}
 """Method or model -> keys without which it cannot be configured."""
 
 _NOISE: Keys = {"privacy.clip": 1.0, "privacy.noise_multiplier": 1.0}

@@ -19,6 +19,7 @@ from fedrec.audit.poisoning import audit_robustness, names_of
 from fedrec.audit.rounds import State, begin, play
 from fedrec.audit.structure import audit_masks
 from fedrec.config import Config, integers, positive_numbers
+from fedrec.config_graph import SUMS_FIRST
 from fedrec.config_personal import GRAPHS
 from fedrec.config_sums import SUMMED
 from fedrec.engine.server_side import AppServer
@@ -143,7 +144,7 @@ def check(config: Config) -> Setup:
             "with none of them: its server sees every client's update. Audit train.method = "
             "'pfedrec'"
         )
-    if config.train.method in SUMMED:
+    if config.train.method in (*SUMMED, *SUMS_FIRST):
         raise ConfigError(
             f"fedrec audit attacks changes of a model, and train.method = {config.train.method!r} "
             "sends statistics: in clear they are the client's history itself. Audit another method"

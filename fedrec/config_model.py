@@ -15,8 +15,8 @@ class ModelSection(Section):
     name: str = Field(
         "mf",
         description="mf, ncf, head, additive (train.method = fedrap), gru4rec, sasrec, nextitnet, "
-        "two-tower, deepfm, item-item (train.method = ease or item-knn), or keras for a model of "
-        "your own",
+        "lightgcn, two-tower, deepfm, item-item (train.method = ease or item-knn), or keras for a "
+        "model of your own",
     )
     dim: int = Field(32, ge=1, description="embedding size d")
     loss: Literal["logistic", "bpr", "squared", "softmax", "hinge"] = Field(
@@ -32,7 +32,13 @@ class ModelSection(Section):
         1, ge=1, description="sequence models: a place's target is drawn from so many next items"
     )
     layers: int = Field(
-        1, ge=1, description="sequence models: recurrent layers, attention or residual blocks"
+        1,
+        ge=1,
+        description="sequence models: recurrent layers, attention or residual blocks; lightgcn: "
+        "hops between items (each two layers of the graph)",
+    )
+    leave_out: bool = Field(
+        True, description="lightgcn: a training item is left out of the user's own vector"
     )
     heads: int = Field(1, ge=1, description="sasrec: heads of the attention")
     recent: int = Field(
@@ -98,6 +104,7 @@ class TrainSection(Section):
         "ease",
         "item-knn",
         "ials",
+        "lightgcn",
     ] = Field(
         "alternating",
         description="what moves when; ease, item-knn and ials sum, and the server solves",
@@ -105,6 +112,9 @@ class TrainSection(Section):
     rounds: int = Field(50, ge=0, description="communication rounds")
     epochs: int = Field(1, ge=1, description="passes over the local samples in a round")
     batch: int = Field(256, ge=0, description="samples a step; 0: all local samples")
+    graph_rounds: int = Field(
+        1, ge=1, description="lightgcn: first rounds, over which the sum of the graph is spread"
+    )
     negatives: int = Field(4, ge=0, description="negatives drawn for each positive")
     resample: Literal["round", "once"] = Field(
         "round", description="negatives are drawn anew in each round, or once for the whole run"

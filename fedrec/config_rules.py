@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from fedrec.config_attacks import NEEDS_SINGLE, OWN
 from fedrec.config_features import check_features
+from fedrec.config_graph import check_graph
 from fedrec.config_personal import check_personal
 from fedrec.config_protection import check_privacy, check_secure
 from fedrec.config_sequence import SEQUENCE_MODELS, check_sequence
@@ -39,6 +40,7 @@ def check(config: Config) -> None:
     check_sequence(config)
     check_features(config)
     check_sums(config)
+    check_graph(config)
     if explicit and not squared:
         raise ConfigError(
             f"data.feedback = 'explicit' predicts ratings and needs model.loss = 'squared', "

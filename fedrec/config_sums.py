@@ -40,14 +40,23 @@ def check_sums(config: Config) -> None:
     asked = f"train.method = {method!r}"
     if config.data.feedback == "explicit":
         raise ConfigError(f"{asked} learns from who met what: set data.feedback = 'implicit'")
-    _check_server(config, asked)
+    check_plain_sum(config, asked)
     if method in ITEM_ITEM:
         _check_gram(config, asked)
     else:
         _check_equations(config, asked)
 
 
-def _check_server(config: Config, asked: str) -> None:
+def check_plain_sum(config: Config, asked: str) -> None:
+    """Refuse what would spoil a sum from which the server solves.
+
+    Args:
+        config: the configuration.
+        asked: what asks for it, as the message shall say.
+
+    Raises:
+        ConfigError: naming the keys and what to change.
+    """
     server, secure = config.server, config.secure
     if server.weighting != "equal" or server.rows != "sum":
         raise ConfigError(

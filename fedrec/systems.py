@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from fedrec.config import Config
+from fedrec.config_graph import SUMS_FIRST
 from fedrec.config_personal import OWN_TABLES
 from fedrec.config_sums import SUMMED
 from fedrec.errors import ConfigError, nearest
@@ -69,6 +70,11 @@ def check_systems(names: list[str], config: Config) -> None:
             f"train.method = {method!r} has no training to centralise or to do alone: its "
             f"centralised twin is the baseline {method!r}. Set compare.systems = 'federated "
             f"{method}'"
+        )
+    if method in SUMS_FIRST and "local-only" in names:
+        raise ConfigError(
+            f"train.method = {method!r} propagates along the graph of all clients, which a client "
+            "alone does not have: leave 'local-only' out of compare.systems"
         )
     model, pooled = config.model.name, {"centralised", "local-only"} & set(names)
     if model in OWN_TABLES and pooled:

@@ -27,6 +27,7 @@ from fedrec.params import Shared
 from fedrec.rng import Purpose, draw, keys
 from fedrec.training.node import Setup
 from server.aggregation import MeanUpdate
+from server.graph import GraphOptimizer
 from server.optimizers import ServerOptimizer
 from server.solver import Solver, build_optimizer
 
@@ -99,7 +100,9 @@ class AnchoredOptimizer:
         self._changed = np.array(state[_CHANGED], bool)
 
 
-def optimizer_of(setup: Setup, shared: Shared) -> ServerOptimizer | Solver | AnchoredOptimizer:
+def optimizer_of(
+    setup: Setup, shared: Shared
+) -> ServerOptimizer | GraphOptimizer | Solver | AnchoredOptimizer:
     """Return what turns the sum of a round into new parameters, as the configuration says.
 
     Args:

@@ -25,7 +25,7 @@ from fedrec.secure.graph import choose
 from fedrec.training.download import as_downloaded
 from fedrec.training.exposure import exposure
 from fedrec.training.node import Setup, init_personal
-from fedrec.training.secure_node import Kept, kept_tables, rows_of_round
+from fedrec.training.secure_node import Kept, grid_of, kept_tables, rows_of_round
 from fedrec.training.secure_rows import TWO_SESSIONS, chosen_rows, indicator_vector
 from fedrec.training.secure_update import (
     INDICATORS,
@@ -64,7 +64,9 @@ class SecureServer:
         self._exposure: Exposure | None = None
         everyone = setup.population.num_clients
         self._identities = Identities(config, everyone)
-        like = sums_like(setup.method.statistics, shared)
+        first = setup.method.at(1).statistics
+        check_secure_run(grid_of(config, first), sums_like(first, shared), everyone)
+        like = sums_like(setup.method.at(config.train.rounds).statistics, shared)
         check_secure_run(config, like, everyone)
         self._noise: RingNoise | None = client_noise(config, like, everyone)
         self._least = 0 if self._noise is None else config.server.min_clients
@@ -117,9 +119,10 @@ class SecureServer:
                 clients = np.array(counts.survivors, np.int64)
                 summed |= dict.fromkeys(gone, 0)
                 done.bytes_down += sum(rows.nbytes for rows in kept.values()) * len(clients)
+            statistics = self._setup.method.at(train.round_number).statistics
             layout = make_layout(
-                self._config,
-                sums_like(self._setup.method.statistics, train.shared),
+                grid_of(self._config, statistics),
+                sums_like(statistics, train.shared),
                 kept_tables(self._setup, kept),
                 self._noise,
                 train.round_number,

@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from fedrec.config_sections import ServerSection
 from fedrec.errors import CheckpointError, EngineError
 from fedrec.params import Shared
+from fedrec.training.graph import GraphSums
 from fedrec.training.statistics import Statistics
 from server.aggregation import MeanUpdate
+from server.graph import GraphOptimizer
 from server.optimizers import ServerOptimizer
 
 Arrays = dict[str, NDArray]
@@ -83,7 +85,7 @@ class Solver:
 
 def build_optimizer(
     section: ServerSection, statistics: Statistics | None, shared: Shared
-) -> ServerOptimizer | Solver:
+) -> ServerOptimizer | GraphOptimizer | Solver:
     """Return what turns the sum of a round into new parameters.
 
     Args:
@@ -93,6 +95,8 @@ def build_optimizer(
     """
     if statistics is None:
         return ServerOptimizer(section, shared)
+    if isinstance(statistics, GraphSums):
+        return GraphOptimizer(section, statistics, shared)
     return Solver(statistics, shared)
 
 

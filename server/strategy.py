@@ -263,9 +263,9 @@ class FedRecStrategy(Strategy):
         least = self._config.server.min_clients
         reason = None if self._guard.central and least == 1 else too_few(total, least)
         self._total, self._skipped = total, reason and (skipped or reason)
-        refuse_gap(self._setup.method.statistics, self._skipped)
+        refuse_gap(statistics := self._setup.method.at(server_round).statistics, self._skipped)
         shared, privacy = self._state.shared, self._state.privacy
-        like = sums_like(self._setup.method.statistics, shared)
+        like = sums_like(statistics, shared)
         if self._skipped is None:
             if privacy is not None and self._guard.central and self._validates(server_round):
                 noted, privacy = self._guard.note(
@@ -362,7 +362,7 @@ class FedRecStrategy(Strategy):
     def _line(self, server_round: int, valid: dict[str, float] | None) -> Line:
         total, privacy, sample = self._total, self._state.privacy, self._sample
         size = download_bytes(self._state.shared, self._config.compress.download_bits)
-        trains = self._setup.method.statistics is None
+        trains = self._setup.method.at(server_round).statistics is None
         line = round_line(server_round, total, sample, size, trains=trains)
         line |= {"failed_nodes": list(self._failures), "skipped": self._skipped, "valid": valid}
         self._failures = ()

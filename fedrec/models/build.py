@@ -13,19 +13,14 @@ from typing import Any
 
 from fedrec.config import Config, integers
 from fedrec.config_features import ATTRIBUTE_MODELS
+from fedrec.config_graph import GRAPH_MODELS
 from fedrec.config_sequence import SEQUENCE_MODELS
 from fedrec.errors import ModelError, nearest
 from fedrec.models.recommender import Recommender
 
 MODELS = (
-    "mf",
-    "ncf",
-    "head",
-    "additive",
-    "item-item",
-    "keras",
-    *SEQUENCE_MODELS,
-    *ATTRIBUTE_MODELS,
+    *("mf", "ncf", "head", "additive", "item-item", "keras"),
+    *(*GRAPH_MODELS, *SEQUENCE_MODELS, *ATTRIBUTE_MODELS),
 )
 
 
@@ -65,6 +60,10 @@ def _build(config: Config) -> Recommender:
         if knn:
             return ItemItem(config.baseline.knn_k, model.recent)
         return ItemItem(0, model.recent, config.baseline.ease_decay)
+    if model.name in GRAPH_MODELS:
+        from fedrec.models.lightgcn import LightGCN
+
+        return LightGCN(model.dim, model.init, model.leave_out)
     if model.loss == "bpr":
         raise ModelError(f"model.loss = 'bpr' is for model.name = 'mf', not {model.name!r}")
     if model.name in ("head", "additive"):

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from fedrec.config import Config
+from fedrec.config_graph import SUMS_FIRST
 from fedrec.config_sums import ITEM_ITEM
 
 
@@ -48,6 +49,11 @@ DENSE = (
 PAIRS = (
     "; as the sum counts pairs of items, such a row is the client's whole history, and a pair that "
     "one client alone has is shown as well"
+)
+GRAPH = (
+    "; in the first {rounds} round(s) the sum tells how often items were met together, each "
+    "client's pairs divided by its number of items, and how many clients met each item; a pair "
+    "that one client alone has is shown, with that client's number of items"
 )
 COUNTS = (
     "The server also learns how many clients touched each row; rows that fewer than {tau} touched "
@@ -151,6 +157,8 @@ def _shown(config: Config, exposure: Exposure | None) -> str:
     if config.compress.rows:
         text += LARGEST.format(count=config.compress.rows)
     text += PAIRS if config.train.method in ITEM_ITEM else ""
+    if config.train.method in SUMS_FIRST:
+        text += GRAPH.format(rounds=config.train.graph_rounds)
     if exposure is None:
         return text + ". "
     return text + MEASURED.format(

@@ -20,6 +20,7 @@ from fedrec.errors import ConfigError
 from fedrec.evaluation.selection import better, selection_metric, selection_value
 from fedrec.evaluation.sums import EvaluationSums, means
 from fedrec.params import Personal, Shared
+from fedrec.training.central_graph import graph_epochs
 from fedrec.training.local import train_cohort
 from fedrec.training.methods import Method, Phase
 from fedrec.training.node import Setup, evaluate_scorer, init_shared
@@ -149,6 +150,10 @@ def central_method(setup: Setup) -> Method:
 def _epochs(setup: Setup) -> Iterator[Epoch]:
     config, population = setup.config, one_client(setup.population)
     users = np.arange(population.num_users)
+    if setup.method.sums_first:
+        for number, loss, now in graph_epochs(setup):
+            yield Epoch(number, loss, _evaluator(setup, now, Personal({}), users))
+        return
     seed = config.run.seed
     method, model = central_method(setup), Pooled(setup.model)
     vectors = setup.model.init_personal(users, seed).values

@@ -6,8 +6,30 @@ Hu, Koren and Volinsky (ICDM 2008), federated by Ammad-ud-din et al. (2019, FCF)
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
+
+from fedrec.data.batches import Samples
+from fedrec.params import Personal, Shared
+
+if TYPE_CHECKING:
+    from fedrec.training.methods import Method
+
+
+def solve_cohort(shared: Shared, personal: Personal, samples: Samples, method: Method) -> Personal:
+    """Return the user vectors of C clients, solved from all-item samples."""
+    liked = np.flatnonzero(samples.label > 0)
+    vectors = solve_users(
+        shared.tables["item"],
+        samples.client[liked],
+        samples.fields["item"][liked],
+        samples.num_clients,
+        alpha=method.sampling.alpha,
+        ridge=method.ridge,
+    )
+    return Personal({"user": vectors})
 
 
 def solve_users(

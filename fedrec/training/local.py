@@ -22,6 +22,7 @@ from fedrec.models.recommender import Recommender, constants
 from fedrec.params import Personal, Shared
 from fedrec.training.kinds import Kind, moving_tables
 from fedrec.training.methods import Method, Phase
+from fedrec.training.neighbourhood import spread, user_vectors
 from fedrec.training.optimizers import adam_init
 from fedrec.training.own import aims, no_rows, own_rows, vectors_of, with_own_rows
 from fedrec.training.parts import part_of, rows_of_query
@@ -134,6 +135,8 @@ def train_cohort(
         ValueError: if a phase is closed-form and there is no solver, or asks for a part of
             samples that are not split.
     """
+    if len(samples.client) and method.phases[0].solver == "statistics":
+        return _contribution(method, shared, personal, samples)  # of what no model's row is read
     touched = index_tables(model, shared, samples, all_rows=every_row)
     start = _received(model, shared, personal, touched)
     cohort = _Cohort(model, start, samples, touched, method.reduction)
@@ -143,10 +146,13 @@ def train_cohort(
     for number, phase in enumerate(phases):
         if phase.solver == "statistics":
             return _contribution(method, shared, personal, samples)
-        if phase.solver == "closed-form":
-            if solve_personal is None:
+        if phase.solver in ("closed-form", "neighbours"):
+            if phase.solver == "neighbours":
+                personal = user_vectors(shared, samples, touched["item"])
+            elif solve_personal is None:
                 raise ValueError("a closed-form phase needs solve_personal")
-            personal = solve_personal(shared, personal, samples, method)
+            else:
+                personal = solve_personal(shared, personal, samples, method)
             start = {**cohort.start, "personal": _constants(personal.values)}
             still = {n: tf.zeros_like(v) for n, v in start["personal"].items()}
             cohort = _Cohort(model, start, samples, touched, method.reduction)
@@ -157,6 +163,8 @@ def train_cohort(
         part = replace(cohort, samples=own, touched=places)
         result = _run_phase(part, phase, result, slots if last else None, last=last)
     update = _update(cohort, result, personal)
+    if method.from_neighbours and len(samples.client):
+        return spread(update, samples, touched["item"], personal)
     if method.splits and len(samples.client):
         return rows_of_query(update, part_of(samples, touched, "query")[1], entities(model))
     return update

@@ -10,10 +10,12 @@ import math
 from dataclasses import dataclass, replace
 
 from fedrec.config import Config
+from fedrec.config_graph import SUMS_FIRST
 from fedrec.config_sequence import SEQUENCE_MODELS
 from fedrec.config_sums import ITEM_ITEM, SUMMED
 from fedrec.data.batches import Sampling
 from fedrec.training.gram import GramSums
+from fedrec.training.graph import GraphSums
 from fedrec.training.normal import NormalSums
 from fedrec.training.statistics import Statistics
 
@@ -25,8 +27,9 @@ class Phase:
     Attributes:
         shared: whether table rows and dense weights move.
         personal: whether personal parameters move.
-        solver: "gradient", "closed-form" (personal parameters are solved for), or
-            "statistics" (the client adds to sums from which the server solves).
+        solver: "gradient", "closed-form" (personal parameters are solved for), "neighbours"
+            (personal vectors are made of the rows of the client's own items), or "statistics"
+            (the client adds to sums from which the server solves).
         batch: samples a step; 0 for all local samples.
         epochs: passes over the samples (full batch: number of steps).
         optimizer: "sgd" or "adam", fresh in every round.
@@ -99,6 +102,8 @@ class Method:
             scores; of what they leave only personal parameters are used.
         ramp: rounds in which l1 and apart grow (see `Phase.at`); 0: they stay as they are.
         decay: learning rates of a round over those of the round before.
+        sums_first: statistics are summed in the first `statistics.rounds` rounds, and the
+            phases follow in the rounds after them.
     """
 
     name: str
@@ -111,6 +116,7 @@ class Method:
     before_scoring: tuple[Phase, ...] = ()
     ramp: float = 0.0
     decay: float = 1.0
+    sums_first: bool = False
 
     @property
     def splits(self) -> bool:
@@ -127,14 +133,29 @@ class Method:
         """Whether personal parameters are a function of the shared ones and local data."""
         return self.fresh or self.personal_is_solved
 
+    @property
+    def from_neighbours(self) -> bool:
+        """Whether personal vectors are made of rows, and their gradient goes back there."""
+        return any(phase.solver == "neighbours" for phase in self.phases)
+
     def at(self, round_number: int) -> Method:
-        """Return the method of a round: sums may go block by block, rates may change."""
-        if self.statistics is None:
+        """Return the method of a round: sums may go block by block, or first; rates may change."""
+        statistics = self.statistics
+        if statistics is None:
             if self.ramp == 0 and self.decay == 1:
                 return self
             phases = tuple(p.at(round_number, self.ramp, self.decay) for p in self.phases)
             return replace(self, phases=phases)
-        return replace(self, statistics=self.statistics.at(round_number))
+        if not self.sums_first:
+            return replace(self, statistics=statistics.at(round_number))
+        if round_number > statistics.rounds:
+            return replace(self, statistics=None, sums_first=False)
+        sampling = replace(self.sampling, negatives=0, pairwise=False)
+        now = replace(self, phases=_STATISTICS, sampling=sampling, sums_first=False)
+        return replace(now, statistics=statistics.at(round_number))
+
+
+_STATISTICS = (Phase(personal=False, solver="statistics"),)
 
 
 def _minibatch(config: Config) -> Phase:
@@ -206,7 +227,7 @@ def _fedrap(config: Config) -> tuple[Phase, ...]:
 
 def _summed(config: Config) -> tuple[Phase, ...]:
     """EASE (Steck, WWW 2019) and item neighbours (Sarwar et al. 2001) from one secure sum."""
-    return (Phase(personal=False, solver="statistics"),)
+    return _STATISTICS
 
 
 def _ials(config: Config) -> tuple[Phase, ...]:
@@ -227,6 +248,15 @@ def _fedrecon(config: Config) -> tuple[Phase, ...]:
     )
 
 
+def _lightgcn(config: Config) -> tuple[Phase, ...]:
+    """LightGCN (He et al., SIGIR 2020): a hop at home, then one gradient of what was received.
+
+    The gradient is plain (lr = 1, SGD): the server takes it back through its own hops.
+    """
+    step = Phase(batch=0, epochs=1, optimizer="sgd", lr=1.0, personal_lr=1.0)
+    return (replace(step, shared=False, solver="neighbours"), step)
+
+
 METHODS = {
     "fedavg": _fedavg,
     "fedprox": _fedprox,
@@ -239,6 +269,7 @@ METHODS = {
     "ease": _summed,
     "item-knn": _summed,
     "ials": _ials,
+    "lightgcn": _lightgcn,
 }
 
 
@@ -247,6 +278,8 @@ def _statistics(config: Config) -> Statistics | None:
     options, noisy = config.baseline, config.privacy.mechanism != "off"
     if config.train.method == "ials":
         return NormalSums(config.model.dim, config.train.alpha, config.train.ridge)
+    if config.train.method in SUMS_FIRST:
+        return GraphSums(config.train.graph_rounds, config.model.layers)
     if config.train.method not in ITEM_ITEM:
         return None
     rounds, sizes = config.train.rounds, (options.ease_l2, options.knn_k, options.knn_shrink)
@@ -288,4 +321,4 @@ def build_method(config: Config, *, pairwise: bool = False, pooled: bool = False
     before = (replace(phases[0], part="all"),) if fresh else ()
     ramp, decay = (train.ramp, train.decay) if train.method == "fedrap" else (0.0, 1.0)
     given = (train.method, phases, sampling, reduction, train.ridge, statistics, fresh, before)
-    return Method(*given, ramp=ramp, decay=decay)
+    return Method(*given, ramp=ramp, decay=decay, sums_first=train.method in SUMS_FIRST)

@@ -31,7 +31,7 @@ from fedrec.privacy.policy import At, build_policy
 from fedrec.robust.client import as_sent
 from fedrec.robust.exposed import with_robust
 from fedrec.training.aggregate import partial_sum
-from fedrec.training.closed_form import solve_users
+from fedrec.training.closed_form import solve_cohort
 from fedrec.training.compress import as_received, top_rows
 from fedrec.training.device import block_bytes, ready_device, train_in_parts
 from fedrec.training.fairness import fairly_weighted
@@ -100,6 +100,13 @@ def init_shared(setup: Setup) -> Shared:
     return begin(setup.config, setup.model.init_shared(items, setup.config.run.seed), items)
 
 
+def in_round(setup: Setup, round_number: int) -> Setup:
+    """Return the setup with the method of a round, where some rounds sum before others train."""
+    if not setup.method.sums_first:
+        return setup
+    return replace(setup, method=setup.method.at(round_number))
+
+
 def personal_users(setup: Setup, clients: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the local users of clients, ascending, int64.
 
@@ -161,6 +168,7 @@ def train_node(
     Returns:
         The partial sum of the clients' updates, and the new personal parameters.
     """
+    setup = in_round(setup, round_number)
     policy = build_policy(setup.config, setup.population.num_clients)
     at = at or policy.at(round_number)
     updates, now = client_updates(setup, shared, personal, clients, round_number, at)
@@ -181,6 +189,7 @@ def client_updates(
 
     Malicious clients attack (`robust.attack`); then every update is bounded, and compressed.
     """
+    setup = in_round(setup, round_number)
     policy = build_policy(setup.config, setup.population.num_clients)
     users = personal_users(setup, clients)
     values = {name: value.copy() for name, value in personal.values.items()}
@@ -241,6 +250,7 @@ def train_block(
     Returns:
         The updates, and the new personal parameters.
     """
+    setup = in_round(setup, round_number)
     if samples is None:
         samples = block_samples(setup, clients, round_number)
     if setup.method.fresh:  # nothing is carried over from earlier rounds
@@ -253,7 +263,9 @@ def train_block(
         samples = replace(samples, fields=fields)
     method = setup.method.at(round_number)
     if not setup.many_users or method.statistics is not None:
-        update = train_cohort(setup.model, shared, personal, samples, method, solve_personal=_solve)
+        update = train_cohort(
+            setup.model, shared, personal, samples, method, solve_personal=solve_cohort
+        )
         return update, update.personal
     return _train_many_users(setup, shared, personal, clients, samples)
 
@@ -289,20 +301,6 @@ def _train_many_users(
     rows = {t: update.rows[t] for t in shared.tables}
     index = {t: update.index[t] for t in shared.tables}
     return replace(update, rows=rows, index=index), Personal(new)
-
-
-def _solve(shared: Shared, personal: Personal, samples: Samples, method: Method) -> Personal:
-    """Closed-form user vectors from all-item samples."""
-    liked = np.flatnonzero(samples.label > 0)
-    vectors = solve_users(
-        shared.tables["item"],
-        samples.client[liked],
-        samples.fields["item"][liked],
-        samples.num_clients,
-        alpha=method.sampling.alpha,
-        ridge=method.ridge,
-    )
-    return Personal({"user": vectors})
 
 
 def evaluate_node(

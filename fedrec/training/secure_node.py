@@ -13,9 +13,11 @@ from fedrec.params import Personal, Shared
 from fedrec.privacy.policy import At, build_policy
 from fedrec.privacy.ring import noise_key, rounding
 from fedrec.secure.shamir import Entropy
-from fedrec.training.node import Setup, client_updates
+from fedrec.training.graph import GRAPH_CLIP, GraphSums
+from fedrec.training.node import Setup, client_updates, in_round
 from fedrec.training.rows import entities
 from fedrec.training.secure_update import (
+    FINE_BITS,
     Encoded,
     Layout,
     client_noise,
@@ -24,7 +26,7 @@ from fedrec.training.secure_update import (
     make_layout,
     secure_norm,
 )
-from fedrec.training.statistics import sums_like
+from fedrec.training.statistics import Statistics, sums_like
 
 Kept = dict[str, NDArray[np.int64]]
 
@@ -53,7 +55,8 @@ def secure_vectors(
         An iterator over (client, vectors), which trains as it goes, each client once; and
         the personal parameters, which are complete when it has ended.
     """
-    config = setup.config
+    setup = in_round(setup, round_number)
+    config = grid_of(setup.config, setup.method.statistics)
     at = at or build_policy(config, setup.population.num_clients).at(round_number)
     like = sums_like(setup.method.statistics, shared)
     noise = client_noise(config, like, setup.population.num_clients)
@@ -92,12 +95,23 @@ def _with_noise(vectors: Encoded, layout: Layout, config: Config, at: At, client
     }
 
 
+def grid_of(config: Config, statistics: Statistics | None) -> Config:
+    """Return the configuration with the grid of a round's vectors.
+
+    Shares of a graph are fractions up to one, for which the grid of gradients is too coarse:
+    they are summed with 32 bits.
+    """
+    if not isinstance(statistics, GraphSums):
+        return config
+    return config.with_({"secure.bits": FINE_BITS, "secure.clip": GRAPH_CLIP})
+
+
 def rows_of_round(setup: Setup, round_number: int) -> Kept | None:
     """Return entity -> rows that take part in a round, before anybody is asked; None for all."""
-    statistics = setup.method.statistics
+    statistics = setup.method.at(round_number).statistics
     if statistics is None:
         return None
-    rows = statistics.at(round_number).rows(setup.population.num_items)
+    rows = statistics.rows(setup.population.num_items)
     return None if rows is None else {"item": rows}
 
 

@@ -35,7 +35,7 @@ from fedrec.secure.plan import ring_width
 from fedrec.secure.shamir import Entropy
 from fedrec.training.compress import top_rows
 from fedrec.training.node import Setup, personal_users, train_block, training_blocks
-from fedrec.training.rows import RowIndex, entities, index_tables
+from fedrec.training.rows import RowIndex, entities, find_touched, index_tables
 from fedrec.training.secure_update import INDICATORS, Encoded
 
 TWO_SESSIONS = ("union", "threshold")
@@ -149,8 +149,10 @@ def _sampled_rows(
     setup: Setup, shared: Shared, block: NDArray[np.int64], round_number: int
 ) -> Mapping[str, RowIndex]:
     """Return entity -> rows that training touches, which follow from the samples alone."""
-    seed, sampling = setup.config.run.seed, setup.method.sampling
-    samples = draw_samples(setup.population, block, seed, round_number, sampling)
+    method, seed = setup.method.at(round_number), setup.config.run.seed
+    samples = draw_samples(setup.population, block, seed, round_number, method.sampling)
+    if method.statistics is not None:
+        return {"item": find_touched(samples, ("item",), setup.population.num_items).index}
     found = index_tables(setup.model, shared, samples)
     return {entity: touched.index for entity, touched in found.items()}
 
