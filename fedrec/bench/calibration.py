@@ -261,6 +261,10 @@ def _population(config: Config, users: int, items: int, events: float) -> dict[s
         "server.min_clients": 3 if config.privacy.mechanism == "distributed" else 1,
         "engine.nodes": 1,
         "evaluate.group": "",
+        "evaluate.item_group": "",
+        "model.pretrained": "",  # which knows other items: trained in full, it costs no less
+        "model.freeze": False,
+        "model.adapter_rank": 0,
         "evaluate.clients": 0,
         "secure.registry": "",
         "evaluate.select": "",

@@ -79,7 +79,7 @@ def count(config: Config) -> Counts:
         clients *= section.availability
     one = population.split.dataset.items.take(np.zeros(1, np.int64))
     shared = setup.model.init_shared(one, 0)
-    widths = sum(table.shape[1] for table in shared.tables.values())
+    widths = sum(t.shape[1] for g in (shared.tables, shared.fixed) for t in g.values())
     dense = sum(weight.size for weight in shared.weights.values())
     own = setup.model.init_personal(np.zeros(1, np.int64), 0)
     sampling = setup.method.sampling

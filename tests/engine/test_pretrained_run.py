@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fedrec.bench.calibration import _population
+from fedrec.bench.counts import count
 from fedrec.config import Config
 from fedrec.data.interactions import Catalogue
 from fedrec.engine.run_engine import execute
@@ -116,6 +118,17 @@ def test_in_secret_the_sum_is_the_same(small_run: Make, earlier: Config) -> None
     for name, value in plain.shared.tables.items():
         assert hidden.shared.tables[name] == pytest.approx(value, abs=2e-4)
     assert np.abs(plain.shared.tables["item_adapter"]).max() > 1e-2
+
+
+def test_costs_are_foretold_from_runs_without(small_run: Make, earlier: Config) -> None:
+    keys: dict[str, Any] = {"model__pretrained": directory(earlier), "model__adapter_rank": 2}
+    config = small_run(**keys, evaluate__item_group="popularity")
+    small = config.with_(_population(config, 20, 30, 5.0))
+    assert (small.model.pretrained, small.model.adapter_rank, small.evaluate.item_group) == (
+        "", 0, ""
+    )  # fmt: skip
+    items = prepare(config).population.num_items
+    assert count(config).elements == items * (4 + 2) + 2 * 4
 
 
 def test_the_centralised_twin_has_adapters_too(small_run: Make, earlier: Config) -> None:
