@@ -14,6 +14,8 @@ TUNING = ("fedavg", "fedprox", "pfedrec", "gpfedrec", "fedrap")
 """Methods whose local training leaves a table that a client can score with."""
 OWN_TABLES = ("additive",)
 """Models of which a client has an item table of its own."""
+LEARNING = ("fedavg", "fedprox", "fedrap")
+"""Methods that train such tables."""
 GRAPHS = ("gpfedrec",)
 """Methods whose server compares the updates of single clients."""
 
@@ -35,11 +37,11 @@ def check_personal(config: Config) -> None:
             f"model.name = {model!r} is for clients.unit = 'user', not {unit!r}: a client has an "
             "item table of its own for one user. Use model.name = 'head'"
         )
-    if model in OWN_TABLES and method == "fedrecon":
+    if model in OWN_TABLES and method not in LEARNING:
         raise ConfigError(
-            f"train.method = 'fedrecon' begins each round with new personal parameters, and with "
-            f"model.name = {model!r} these are item tables that are learnt over many rounds. Use "
-            "train.method = 'fedrap'"
+            f"model.name = {model!r} needs a method whose clients train their own table and the "
+            f"shared one together: train.method = {' or '.join(map(repr, LEARNING))}, not "
+            f"{method!r}"
         )
     if method == "fedrap" and model not in OWN_TABLES:
         raise ConfigError(
@@ -66,6 +68,11 @@ def _check_graph(config: Config) -> None:
     """
     robust, mechanism, mode = config.robust, config.privacy.mechanism, config.secure.mode
     asked = f"train.method = {config.train.method!r}"
+    if config.model.name not in ("head", "mf"):
+        raise ConfigError(
+            f"{asked} compares item tables that clients have fine-tuned under a head or a vector "
+            f"of their own: it needs model.name = 'head' or 'mf', not {config.model.name!r}"
+        )
     if mode != "off":
         raise ConfigError(
             f"{asked} compares the updates of single clients, and secure.mode = {mode!r} shows "

@@ -44,6 +44,7 @@ def test_these_fit(keys: dict[str, Any]) -> None:
             {**GRAPH, "server.weighting": "samples"},
             "'gpfedrec' needs server.weighting = 'equal', not 'samples'",
         ),
+        ({**GRAPH, "model.name": "ncf"}, "it needs model.name = 'head' or 'mf', not 'ncf'"),
         ({**GRAPH, "server.fairness": 1.0}, "not by its loss: set server.fairness = 0"),
         (
             {**GRAPH, "clients.unit": "merchant", "data.name": "marketplace"},
@@ -60,7 +61,8 @@ def test_these_fit(keys: dict[str, Any]) -> None:
         ),
         (
             {**RAP, "train.method": "fedrecon"},
-            "'fedrecon' begins each round with new personal parameters",
+            "'additive' needs a method whose clients train their own table and the shared one "
+            "together: train.method = 'fedavg' or 'fedprox' or 'fedrap', not 'fedrecon'",
         ),
     ],
 )

@@ -60,7 +60,7 @@ def test_gradients_by_hand_are_those_of_the_loss() -> None:
 
 
 def test_it_is_named_in_the_configuration() -> None:
-    keys = {"model.name": "additive", "model.dim": 7, "model.init": 0.2}
+    keys = {"model.name": "additive", "model.dim": 7, "model.init": 0.2, "train.method": "fedrap"}
     assert build_model(from_flat(keys)) == Additive(7, 0.2)
     with pytest.raises(ModelError, match="'additive' needs model.loss = 'logistic', not 'squared'"):
         build_model(from_flat({**keys, "model.loss": "squared", "data.feedback": "explicit"}))
