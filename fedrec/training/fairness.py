@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from fedrec.config import Config
 from fedrec.privacy.stages import scale_clients
 from fedrec.training.local import CohortUpdate
+from fedrec.training.methods import Method
 
 
 def fair_factors(loss: NDArray[np.float64], q: float, bound: float) -> NDArray[np.float64]:
@@ -35,10 +36,16 @@ def fair_factors(loss: NDArray[np.float64], q: float, bound: float) -> NDArray[n
     return np.asarray((np.clip(known, 0.0, bound) / bound) ** q, np.float64)
 
 
-def fairly_weighted(config: Config, update: CohortUpdate) -> CohortUpdate:
-    """Return the updates times the factors of their clients, if `server.fairness` is above 0."""
+def fairly_weighted(config: Config, method: Method, update: CohortUpdate) -> CohortUpdate:
+    """Return the updates times the factors of their clients, if `server.fairness` is above 0.
+
+    Args:
+        config: q and the bound.
+        method: of the round; where it sums statistics there is no loss, and all count alike.
+        update: of C clients.
+    """
     section = config.server
-    if not section.fairness:
+    if not section.fairness or method.statistics is not None:
         return update
     factor = fair_factors(update.loss, section.fairness, section.fair_loss)
     return scale_clients(update, factor)

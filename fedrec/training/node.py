@@ -202,7 +202,7 @@ def client_updates(
 
     def sent(block: NDArray[np.int64], update: CohortUpdate) -> CohortUpdate:
         update = as_sent(setup.config, setup.population, shared, update, block, round_number)
-        update = fairly_weighted(setup.config, update)
+        update = fairly_weighted(setup.config, setup.method, update)
         update = policy.on_update(top_rows(update, setup.config.compress.rows), block, at)
         if setup.config.secure.mode == "off":
             update = as_received(setup.config, update, shared, block, round_number)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from fedrec.models.export import load_model
 from fedrec.params import Shared
 from fedrec.privacy.policy import build_policy
 from fedrec.storage import RunDirectory
-from fedrec.training.fairness import fair_factors
+from fedrec.training.fairness import fair_factors, fairly_weighted
+from fedrec.training.gram import GramSums
 from fedrec.training.node import (
     client_updates,
     init_personal,
@@ -62,6 +64,15 @@ def test_a_client_multiplies_its_whole_update(small_run: Make) -> None:
         for name, index in update.index.items():
             expected = plain.rows[name] * factor[index.client][:, None]
             assert update.rows[name] == pytest.approx(expected, abs=1e-6)
+
+
+def test_sums_of_statistics_have_no_loss_and_stay_what_they_are(small_run: Make) -> None:
+    setup = prepare(small_run(server__fairness=1.0))
+    clients = np.arange(50)
+    update, _ = train_block(setup, init_shared(setup), init_personal(setup, clients), clients, 1)
+    method = replace(setup.method, statistics=GramSums("ease"))
+    assert fairly_weighted(setup.config, method, update) is update
+    assert fairly_weighted(setup.config, setup.method, update) is not update
 
 
 def tables(config: Config) -> tuple[Shared, list[dict[str, Any]]]:
