@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from fedrec.bench.estimate import known_estimate
 from fedrec.config import Config
 from fedrec.errors import ConfigError
 from fedrec.systems import check_systems
@@ -65,3 +66,8 @@ def test_a_client_alone_has_no_graph() -> None:
     with pytest.raises(ConfigError, match="leave 'local-only' out of compare.systems"):
         check_systems(["federated", "local-only"], config)
     check_systems(["federated", "centralised", "ease"], config)
+
+
+def test_a_run_whose_rounds_are_unlike_is_not_estimated_from_one() -> None:
+    long = {"train.rounds": 100_000, "data.name": "marketplace"}
+    assert known_estimate(Config().with_({**GRAPH, **long})) is None

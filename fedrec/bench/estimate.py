@@ -9,6 +9,7 @@ from typing import Any
 from fedrec.bench.calibration import MIB, Fit, calibrate, stored
 from fedrec.bench.counts import Counts, count, features, is_long
 from fedrec.config import Config
+from fedrec.config_graph import SUMS_FIRST
 from fedrec.config_sums import SUMMED
 
 _SHARED_COPIES = 10  # of 4 bytes: parameters, messages, sums in float64, optimiser, best round
@@ -66,7 +67,9 @@ def estimate(config: Config, *, anew: bool = False) -> Estimate:
 
 def known_estimate(config: Config) -> Estimate | None:
     """Return the estimate of a long run, or of a kind that was calibrated before, or None."""
-    if config.train.method in SUMMED or (stored(config) is None and not is_long(config)):
+    if config.train.method in (*SUMMED, *SUMS_FIRST):  # whose rounds are not all of a kind
+        return None
+    if stored(config) is None and not is_long(config):
         return None
     return estimate(config)
 
