@@ -91,7 +91,7 @@ OPTIONS: dict[str, Keys] = {
 }
 """Column of the table -> what it sets on top of a row."""
 
-Verdict = Literal["works", "refused", "failed"]
+Verdict = Literal["works", "accepted", "refused", "failed"]
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,8 @@ class Cell:
     """What became of one combination.
 
     Attributes:
-        verdict: "works" (it ran), "refused" (with a reason), or "failed", which is a bug.
+        verdict: "works" (it ran), "accepted" by the rules and not run yet, "refused" (with a
+            reason), or "failed", which is a bug.
         reason: first sentence of the refusal; what is wrong of a failure.
         by: "rules" if the configuration was refused, "run" if the run was.
     """

@@ -1,7 +1,8 @@
 """Which protection goes with which method?  Every combination works, or is refused with a reason.
 
     python experiments/privacy_table.py            # run the cells that are missing, and write
-    python experiments/privacy_table.py --fresh    # run all cells anew (some ten minutes)
+    python experiments/privacy_table.py --fresh    # run all cells anew (some twenty minutes)
+    python experiments/privacy_table.py --rules    # run none: seconds, after a new method
 
 A cell that the rules accept is run for one round on a marketplace of 24 users, and what it
 leaves must say what it promises.  The outcome is experiments/results/privacy_table/cells.json
@@ -13,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -28,8 +29,9 @@ Cells = dict[str, dict[str, Cell]]
 INTRODUCTION = (
     "# Methods and protection",
     "Every combination of a method with a model, and of both with a privacy option: `yes` has run "
-    "for one round, and its statement said what it promises; a number is the reason why it is "
-    "refused, below. Written by `python experiments/privacy_table.py`, tested cell by cell.",
+    "for one round, and its statement said what it promises; `rules` is accepted by the rules and "
+    "not run yet; a number is the reason why it is refused, below. Written by `python "
+    "experiments/privacy_table.py`, tested cell by cell.",
 )
 
 
@@ -44,8 +46,16 @@ def read_cells(file: Path = CELLS) -> Cells:
     }
 
 
-def complete(before: Cells) -> Cells:
-    """Return all cells: those of the rules as they are now, others run where not recorded."""
+def complete(
+    before: Cells, save: Callable[[Cells], None] = lambda cells: None, *, run: bool = True
+) -> Cells:
+    """Return all cells: those of the rules as they are now, others run where not recorded.
+
+    Args:
+        before: the recorded cells.
+        save: called after each row with all that is known.
+        run: whether cells that the rules accept are run, if they are not recorded.
+    """
     done: Cells = {}
     for row in rows():
         done[row] = {}
@@ -53,12 +63,19 @@ def complete(before: Cells) -> Cells:
             known = before.get(row, {}).get(option)
             cell = judged(row, option)
             if cell is None:
-                kept = known is not None and known.by != "rules" and known.verdict != "failed"
-                cell = known if kept and known is not None else tried(row, option)
+                cell = known if known is not None and _has_run(known) else None
+            if cell is None:
+                cell = tried(row, option) if run else Cell("accepted")
             done[row][option] = cell
             if cell != known:
                 print(f"{row} / {option}: {cell.verdict} {cell.reason}", flush=True)
+        if done[row] != before.get(row):
+            save({**before, **done})
     return done
+
+
+def _has_run(cell: Cell) -> bool:
+    return cell.verdict == "works" or (cell.verdict == "refused" and cell.by == "run")
 
 
 def write_cells(cells: Cells, file: Path = CELLS) -> None:
@@ -85,8 +102,8 @@ def page(cells: Mapping[str, Mapping[str, Cell]]) -> str:
 
 
 def _shown(cell: Cell, reasons: dict[str, int]) -> str:
-    if cell.verdict == "works":
-        return "yes"
+    if cell.verdict in ("works", "accepted"):
+        return "yes" if cell.verdict == "works" else "rules"
     number = reasons.setdefault(cell.reason, len(reasons) + 1)
     return f"{'FAILS ' if cell.verdict == 'failed' else ''}{number}"
 
@@ -99,8 +116,10 @@ def main(arguments: list[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(description="Which protection goes with which method.")
     parser.add_argument("--fresh", action="store_true", help="run all cells anew")
+    parser.add_argument("--rules", action="store_true", help="run none: ask the rules alone")
     options = parser.parse_args(arguments)
-    cells = complete({} if options.fresh else read_cells())
+    before = {} if options.fresh else read_cells()
+    cells = complete(before, write_cells, run=not options.rules)
     write_cells(cells)
     write_atomically(PAGE, page(cells))
     failed = [f"{r} / {o}" for r, own in cells.items() for o, c in own.items() if _bug(c)]
