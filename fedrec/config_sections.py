@@ -68,7 +68,7 @@ class DataSection(Section):
     data_seed: int = Field(0, ge=0, description="marketplace, zipf: seed of the generator")
     store: Literal["auto", "memory", "disk"] = Field(
         "auto",
-        description="zipf: where the population lies; disk: files in the cache that are mapped, "
+        description="file, zipf: where the population lies; disk: mapped files in the cache, "
         "the same numbers; auto: disk if it would take more than a quarter of the memory",
     )
 

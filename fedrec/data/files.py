@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -44,7 +44,16 @@ def read_files(section: DataSection) -> Dataset:
         DataError: if a file is missing, empty or not of its format, or for what
             `from_frames` refuses.
     """
-    path = Path(section.path).expanduser()
+    path, columns, header = what_to_read(section)
+    frame, _ = read_table(path, header=header)
+    if path.suffix == ".inter":
+        columns = usual_columns(columns, frame)
+    items, users = attribute_tables(section)
+    return from_frames(frame, columns, items=items, users=users, name=path.name)
+
+
+def what_to_read(section: DataSection) -> tuple[Path, Columns, bool]:
+    """Return the file of interactions, its columns, and whether it has a header line."""
     columns = Columns(
         user=section.user_column,
         item=section.item_column,
@@ -53,14 +62,21 @@ def read_files(section: DataSection) -> Dataset:
         merchant=section.merchant_column,
         event=section.event_column,
     )
-    atomic = path.suffix == ".inter"
     headless = all(name.isdigit() for name in columns.given().values())
-    frame, _ = read_table(path, header=not headless)
-    if atomic:
-        columns = _atomic_columns(columns, frame)
+    return Path(section.path).expanduser(), columns, not headless
+
+
+def attribute_tables(section: DataSection) -> tuple[Table | None, Table | None]:
+    """Return the attributes of items and of users, None where no file has any.
+
+    Raises:
+        DataError: if a file is missing, empty or not of its format.
+    """
+    path = Path(section.path).expanduser()
+    atomic = path.suffix == ".inter"
     items = _attributes(section.item_file, path.with_suffix(".item") if atomic else None)
     users = _attributes(section.user_file, path.with_suffix(".user") if atomic else None)
-    return from_frames(frame, columns, items=items, users=users, name=path.name)
+    return items, users
 
 
 def files_of(section: DataSection) -> tuple[Path, ...]:
@@ -71,7 +87,7 @@ def files_of(section: DataSection) -> tuple[Path, ...]:
     return (path, *named, *(beside if path.suffix == ".inter" else ()))
 
 
-def _atomic_columns(columns: Columns, frame: pd.DataFrame) -> Columns:
+def usual_columns(columns: Columns, frame: pd.DataFrame) -> Columns:
     """Take RecBole's usual column names for roles that were left at their default."""
     default, chosen = Columns(), vars(columns).copy()
     for role, usual in _ATOMIC_COLUMNS.items():
@@ -104,6 +120,19 @@ def read_table(path: Path, header: bool = True) -> tuple[pd.DataFrame, dict[str,
     Raises:
         DataError: if the file is missing, empty or not of its format.
     """
+    suffix = check_readable(path)
+    if suffix == ".parquet":
+        return _parquet(path), None
+    frame = _delimited(path, suffix, header)
+    return as_atomic(frame, path) if suffix in _ATOMIC else (frame, None)
+
+
+def check_readable(path: Path) -> str:
+    """Return the suffix of a table's file, without ".gz".
+
+    Raises:
+        DataError: if the file is missing, empty or of an unknown type.
+    """
     if not path.exists():
         raise DataError(f"the file {path} does not exist (looked in {path.parent.absolute()})")
     if path.is_dir():
@@ -116,10 +145,7 @@ def read_table(path: Path, header: bool = True) -> tuple[pd.DataFrame, dict[str,
         )
     if path.stat().st_size == 0:
         raise DataError(f"{path} is empty; expected a table of interactions or attributes")
-    if suffix == ".parquet":
-        return _parquet(path), None
-    frame = _delimited(path, _DELIMITERS.get(suffix, "\t"), header, as_text=suffix in _ATOMIC)
-    return _atomic(frame, path) if suffix in _ATOMIC else (frame, None)
+    return suffix
 
 
 def _parquet(path: Path) -> pd.DataFrame:
@@ -132,31 +158,40 @@ def _parquet(path: Path) -> pd.DataFrame:
         raise DataError(f"{path.name} is not a readable parquet file: {error}") from None
 
 
-def _delimited(path: Path, delimiter: str, header: bool, as_text: bool) -> pd.DataFrame:
+def delimited_options(suffix: str, header: bool) -> dict[str, Any]:
+    """Return how pandas is to read a delimited file of a suffix."""
     import csv
 
+    as_text = suffix in _ATOMIC
+    return {
+        "sep": _DELIMITERS.get(suffix, "\t"),
+        "header": 0 if header else None,
+        "dtype": str if as_text else None,
+        "quoting": csv.QUOTE_NONE if as_text else csv.QUOTE_MINIMAL,
+        "encoding": "utf-8-sig",
+        "low_memory": False,
+    }
+
+
+def unreadable(path: Path, delimiter: str, error: Exception) -> DataError:
+    """Return the error of a delimited file that cannot be read."""
+    return DataError(f"{path.name} is not a readable {delimiter!r}-separated UTF-8 table: {error}")
+
+
+def _delimited(path: Path, suffix: str, header: bool) -> pd.DataFrame:
     import pandas as pd
 
+    options = delimited_options(suffix, header)
     try:
-        frame = pd.read_csv(
-            path,
-            sep=delimiter,
-            header=0 if header else None,
-            dtype=str if as_text else None,
-            quoting=csv.QUOTE_NONE if as_text else csv.QUOTE_MINIMAL,
-            encoding="utf-8-sig",
-            low_memory=False,
-        )
+        frame: pd.DataFrame = pd.read_csv(path, **options)
     except pd.errors.EmptyDataError:
         raise DataError(f"{path} is empty; expected a table with a header line") from None
     except (pd.errors.ParserError, UnicodeDecodeError, OSError, EOFError) as error:
-        raise DataError(
-            f"{path.name} is not a readable {delimiter!r}-separated UTF-8 table: {error}"
-        ) from None
+        raise unreadable(path, options["sep"], error) from None
     return frame.rename(columns=str)
 
 
-def _atomic(frame: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, dict[str, Attribute]]:
+def as_atomic(frame: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, dict[str, Attribute]]:
     """Split RecBole's ``name:type`` headers and type the attributes by them."""
     kinds = {}
     for head in frame.columns:

@@ -76,9 +76,9 @@ def from_frames(
             that are not numbers or events where such are needed.
     """
     frame = frame.rename(columns=str)
-    _check(frame, columns, name)
+    check_columns(frame, columns, name)
     if not len(frame):
-        raise DataError(f"{name}: the table has columns but no rows; expected interactions")
+        raise without_rows(name)
     user_ids, user = encode_ids(frame[columns.user])
     item_ids, item = encode_ids(frame[columns.item])
     merchants, merchant = None, None
@@ -94,13 +94,23 @@ def from_frames(
         merchant=merchant,
         event=to_events(frame[event], event, name) if event else None,
     )
-    item_catalogue, item_lines = _catalogue(item_ids, items, columns.item, "items")
-    user_catalogue, user_lines = _catalogue(user_ids, users, columns.user, "users")
+    item_catalogue, item_lines = with_attributes(item_ids, items, columns.item, "items")
+    user_catalogue, user_lines = with_attributes(user_ids, users, columns.user, "users")
     lines = tuple(item_lines + user_lines)
     return Dataset(name, interactions, item_catalogue, user_catalogue, merchants, lines)
 
 
-def _check(frame: pd.DataFrame, columns: Columns, source: str) -> None:
+def without_rows(name: str) -> DataError:
+    """Return the error of a table without rows."""
+    return DataError(f"{name}: the table has columns but no rows; expected interactions")
+
+
+def check_columns(frame: pd.DataFrame, columns: Columns, source: str) -> None:
+    """Refuse a table that lacks a column, or of which one is named twice.
+
+    Raises:
+        DataError: saying which.
+    """
     present = list(frame.columns)
     for role, column in columns.given().items():
         if column not in present:
@@ -123,10 +133,23 @@ def _hint(column: str, present: list[str]) -> str:
     return hint if hint.startswith(" Did") else ""
 
 
-def _catalogue(
+def with_attributes(
     ids: NDArray[np.object_], table: Table | None, column: str, what: str
 ) -> tuple[Catalogue, list[str]]:
-    """Attach the rows of an attribute table to the ids of the interactions."""
+    """Attach the rows of an attribute table to the ids of the interactions.
+
+    Args:
+        ids: object [N].
+        table: of attributes, or None.
+        column: of ids in the interactions; taken as that of the table if it has it.
+        what: "items" or "users", for the account.
+
+    Returns:
+        the catalogue, and lines for the account.
+
+    Raises:
+        DataError: if the table is empty, or none of its ids occurs.
+    """
     import pandas as pd
 
     if table is None:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from fedrec.config import Config
 from fedrec.config_sections import DataSection
-from fedrec.data import cache, directory, movielens, registry, sources
-from fedrec.data.clean import Rules, clean
+from fedrec.data import cache, directory, file_store, movielens, registry, sources
+from fedrec.data.account import Rules, rules_of
+from fedrec.data.clean import clean
 from fedrec.data.files import files_of, read_files
 from fedrec.data.frames import Columns, Table, from_frames
 from fedrec.data.interactions import Dataset
@@ -43,13 +44,16 @@ def load_dataset(config: Config) -> Dataset:
     Raises:
         DataError: if the data set is unknown, cannot be had or read, or is
             empty after cleaning.
+        ConfigError: if data are asked for on the disk that only memory can hold.
     """
+    if file_store.on_disk(config):
+        return file_store.stored_dataset(config)
     per_merchant = config.clients.unit == "merchant"
-    return _load(config.data, per_merchant, _stamp(config.data))
+    return _load(config.data, per_merchant, stamp_of(config.data))
 
 
-def _stamp(section: DataSection) -> Stamp:
-    """Change with the files that the data set is read from, so that memory is not stale."""
+def stamp_of(section: DataSection) -> Stamp:
+    """Return what changes with the files of a data set, so that memory is not stale."""
     if section.name != "file":
         return ()
     stats = ((path, path.stat()) for path in files_of(section) if path.exists())
@@ -59,7 +63,7 @@ def _stamp(section: DataSection) -> Stamp:
 @lru_cache(maxsize=4)
 def _load(section: DataSection, per_merchant: bool, stamp: Stamp) -> Dataset:
     raw = load_raw(section)
-    return raw if as_generated(section) else clean(raw, _rules(section, per_merchant))
+    return raw if as_generated(section) else clean(raw, rules_of(section, per_merchant))
 
 
 def dataset_from_frame(
@@ -106,19 +110,6 @@ def dataset_from_frame(
         name=name,
     )
     return clean(raw, rules or Rules())
-
-
-def _rules(section: DataSection, per_merchant: bool) -> Rules:
-    return Rules(
-        explicit=section.feedback == "explicit",
-        min_rating=section.min_rating,
-        rating_low=section.rating_low,
-        rating_high=section.rating_high,
-        user_core=section.user_core,
-        item_core=section.item_core,
-        max_events_per_day=section.max_events_per_day,
-        per_merchant=per_merchant,
-    )
 
 
 def load_raw(section: DataSection) -> Dataset:

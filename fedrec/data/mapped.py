@@ -149,7 +149,8 @@ def _write_columns(part: Path, blocks: Iterable[Block], stack: ExitStack) -> dic
             if name not in files:
                 files[name] = stack.enter_context((part / name).open("wb"))
                 meta[name] = asdict(_File(piece.dtype.newbyteorder("<").str, 0, 0, 0))
-            raw = np.ascontiguousarray(piece, meta[name]["dtype"]).data.cast("B")
+            whole = np.ascontiguousarray(piece, meta[name]["dtype"])
+            raw = whole.data.cast("B") if len(piece) else b""
             files[name].write(raw)
             meta[name]["crc32"] = zlib.crc32(raw, meta[name]["crc32"])
             meta[name]["length"] += len(piece)

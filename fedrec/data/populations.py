@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 
 from fedrec.config import Config, Scalar
-from fedrec.data.load import load_dataset
+from fedrec.data import file_store
+from fedrec.data.load import Stamp, load_dataset, stamp_of
 from fedrec.data.partition import partition
 from fedrec.data.population import Population, build_population
 from fedrec.data.split import split
@@ -29,22 +30,25 @@ def load_population(config: Config) -> Population:
         "clients.availability": 1.0,
         "clients.dropout": 0.0,
     }
-    return _load_population(tuple({**keys, **neutral}.items()))
+    return _load_population(tuple({**keys, **neutral}.items()), stamp_of(config.data))
 
 
 @lru_cache(maxsize=4)
-def _load_population(keys: tuple[tuple[str, Scalar], ...]) -> Population:
+def _load_population(keys: tuple[tuple[str, Scalar], ...], stamp: Stamp) -> Population:
     nested: dict[str, dict[str, object]] = {}
     for key, value in keys:
         section, name = key.split(".", 1)
         nested.setdefault(section, {})[name] = value
     config = Config.model_validate(nested)
     short = has_short_way(config)
+    if file_store.on_disk(config):
+        return file_store.stored_population(config)
     if config.data.store == "disk" and not short:
         raise ConfigError(
-            f"data.store = 'disk' with data.name = {config.data.name!r}: only the generated data "
-            f"set 'zipf' is laid out on the disk, without cleaning, with clients.unit = 'user' and "
-            f"split.protocol = 'leave-last-out'. Set these, or data.store = 'memory'."
+            f"data.store = 'disk' with data.name = {config.data.name!r}: only own files ('file') "
+            f"and the generated data set 'zipf', this without cleaning, are laid out on the disk, "
+            f"with clients.unit = 'user' and split.protocol = 'leave-last-out'. "
+            f"Set these, or data.store = 'memory'."
         )
     if short and on_disk(config.data):
         return stored_population(config.data)

@@ -67,27 +67,29 @@ def encode_ids(values: pd.Series) -> tuple[NDArray[np.object_], NDArray[np.int32
         return numbers.astype(str).astype(object), inverse.astype(np.int32)
     codes, distinct = pd.factorize(as_words(values))
     ids = np.asarray(distinct, dtype=object)
-    order = _id_order(ids)
+    order = id_order(ids)
     place = np.empty(len(ids) + 1, dtype=np.int32)
     place[order] = np.arange(len(ids), dtype=np.int32)
     place[-1] = -1  # factorize marks missing values with -1, the last place
     return ids[order], place[codes]
 
 
-def _id_order(ids: NDArray[np.object_]) -> NDArray[np.int64]:
+def id_order(ids: NDArray[np.object_]) -> NDArray[np.int64]:
+    """Return the order of distinct identifiers (object [M]): by value if all are numbers."""
     numeric = all(word.isascii() and word.isdigit() and len(word) < 19 for word in ids)
     if numeric and len({int(word) for word in ids}) == len(ids):
         return np.argsort(np.array([int(word) for word in ids], dtype=np.int64), kind="stable")
     return np.argsort(ids.astype(str), kind="stable")
 
 
-def to_numbers(values: pd.Series, column: str, source: str) -> NDArray[np.float64]:
+def to_numbers(values: pd.Series, column: str, source: str, first: int = 0) -> NDArray[np.float64]:
     """Read a column of numbers; missing values become NaN.
 
     Args:
         values: the column, length N.
         column: its name, for the message.
         source: the file or frame, for the message.
+        first: rows before this column, if it is a piece of one.
 
     Returns:
         float64 [N].
@@ -102,7 +104,7 @@ def to_numbers(values: pd.Series, column: str, source: str) -> NDArray[np.float6
     bad = unread[as_words(values.iloc[unread]).notna().to_numpy()]
     if len(bad):
         raise DataError(
-            f"{source}: column {column!r} must hold numbers, but row {bad[0] + 1} holds "
+            f"{source}: column {column!r} must hold numbers, but row {first + bad[0] + 1} holds "
             f"{str(values.iloc[bad[0]])!r} ({len(bad):,} such rows). Name another column, "
             f"or correct or remove these rows."
         )
@@ -130,30 +132,51 @@ def to_times(values: pd.Series, column: str, source: str) -> NDArray[np.float64]
     import pandas as pd
 
     if pd.api.types.is_datetime64_any_dtype(values):
-        return _seconds(values)
-    numbers = pd.to_numeric(values, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+        return seconds_of(values)
+    numbers = as_numbers(values)
     finite = np.isfinite(numbers)
     if finite.sum() * 2 < values.notna().sum():
-        parsed = pd.to_datetime(
-            as_words(values), errors="coerce", utc=True, format="mixed", cache=True
-        )
+        parsed = as_dates(values)
         if parsed.notna().sum() > finite.sum():
-            return _seconds(parsed)
+            return seconds_of(parsed)
     if not finite.any() and len(values):
-        raise DataError(
-            f"{source}: column {column!r} holds no readable time (the first value is "
-            f"{str(values.iloc[0])!r}). Expected seconds since 1970 or dates such as "
-            f"2024-05-31 12:00:00. Name another column, or none to take the order of rows."
-        )
+        raise no_time(values.iloc[0], column, source)
     magnitude = np.median(np.abs(numbers[finite])) if finite.any() else 0.0
-    divisor = {1e17: 1e9, 1e14: 1e6, 1e11: 1e3}
-    for bound, unit in divisor.items():
+    for bound, unit in TIME_UNITS.items():
         if magnitude > bound:
             return numbers / unit
     return numbers
 
 
-def _seconds(times: pd.Series) -> NDArray[np.float64]:
+TIME_UNITS = {1e17: 1e9, 1e14: 1e6, 1e11: 1e3}
+"""Above this median, times are counted in so many parts of a second."""
+
+
+def as_numbers(values: pd.Series) -> NDArray[np.float64]:
+    """Return a column as numbers, float64 [N]; NaN where it holds none."""
+    import pandas as pd
+
+    return pd.to_numeric(values, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+
+
+def as_dates(values: pd.Series) -> pd.Series:
+    """Return a column as dates, each of a form of its own; NaT where it holds none."""
+    import pandas as pd
+
+    return pd.to_datetime(as_words(values), errors="coerce", utc=True, format="mixed", cache=True)
+
+
+def no_time(value: object, column: str, source: str) -> DataError:
+    """Return the error of a column without a readable time, whose first value is given."""
+    return DataError(
+        f"{source}: column {column!r} holds no readable time (the first value is "
+        f"{str(value)!r}). Expected seconds since 1970 or dates such as "
+        f"2024-05-31 12:00:00. Name another column, or none to take the order of rows."
+    )
+
+
+def seconds_of(times: pd.Series) -> NDArray[np.float64]:
+    """Return dates as seconds since 1970 (UTC if no zone), float64 [N]; NaN where missing."""
     if times.dt.tz is not None:
         times = times.dt.tz_convert("UTC").dt.tz_localize(None)
     nanoseconds = times.astype("datetime64[ns]").to_numpy()

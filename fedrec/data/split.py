@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from fedrec import rng
 from fedrec.config import Config
 from fedrec.data.interactions import Dataset, Interactions, Split
+from fedrec.data.split_notes import last_out_notes, strangers_note
 from fedrec.errors import DataError
 
 _TRAIN, _VALID, _TEST, _OUT = 0, 1, 2, 3
@@ -108,13 +109,8 @@ def leave_last_out(rows: Interactions) -> tuple[NDArray[np.int64], list[str]]:
     labels = np.where(length < 3, _TRAIN, np.select([place == 0, place == 1], [_TEST, _VALID]))
     counts = np.bincount(rows.user)
     few = int(((counts > 0) & (counts < 3)).sum())
-    return labels, [
-        f"{few:,} of {int((counts > 0).sum()):,} users have fewer than 3 interactions: "
-        f"kept in training, not evaluated.",
-        f"{_tied(rows, place, length):,} of {int((counts >= 3).sum()):,} evaluated users have "
-        f"equal times at the end of their history: there the order of rows decides what is "
-        f"held out.",
-    ]
+    users, tied = int((counts > 0).sum()), _tied(rows, place, length)
+    return labels, last_out_notes(few, users, tied)
 
 
 def _tied(rows: Interactions, place: NDArray[np.int64], length: NDArray[np.int64]) -> int:
@@ -191,10 +187,7 @@ def _without_strangers(
     strange_user = ~np.isin(rows.user, rows.user[train]) & ~train
     strange_item = ~np.isin(rows.item, rows.item[train]) & ~train
     if protocol == "leave-last-out":
-        return labels, [
-            f"{int(strange_item.sum()):,} held-out interactions are with items that never occur "
-            f"in training: kept."
-        ]
+        return labels, [strangers_note(int(strange_item.sum()))]
     out = {"cold-users": strange_item, "cold-items": strange_user}.get(
         protocol, strange_user | strange_item
     )
@@ -222,7 +215,7 @@ def split_hash(
         each part, its sorted (user, item) pairs as places in these lists.
     """
     rows = dataset.interactions
-    users, items = _Ranks.of(dataset.users.ids), _Ranks.of(dataset.items.ids)
+    users, items = Ranks.of(dataset.users.ids), Ranks.of(dataset.items.ids)
     digest = hashlib.sha256(json.dumps([users.words, items.words]).encode())
     for part in (train, valid, test):
         pairs = users.rank[rows.user[part]] * len(items.words) + items.rank[rows.item[part]]
@@ -232,14 +225,23 @@ def split_hash(
 
 
 @dataclass(frozen=True, eq=False)
-class _Ranks:
+class Ranks:
+    """Identifiers in the order of their text.
+
+    Attributes:
+        words: the n identifiers in this order.
+        order: int64 [n], their numbers in it.
+        rank: int64 [n], the place of each in it.
+    """
+
     words: list[str]
+    order: NDArray[np.int64]
     rank: NDArray[np.int64]
 
     @classmethod
-    def of(cls, ids: NDArray[np.object_]) -> _Ranks:
+    def of(cls, ids: NDArray[np.object_]) -> Ranks:
         """Rank ids, object [n], by their text."""
         order = np.argsort(ids.astype(str), kind="stable")
         rank = np.empty(len(ids), dtype=np.int64)
         rank[order] = np.arange(len(ids))
-        return cls([str(word) for word in ids[order]], rank)
+        return cls([str(word) for word in ids[order]], order, rank)
