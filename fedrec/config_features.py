@@ -12,11 +12,15 @@ if TYPE_CHECKING:
 ATTRIBUTE_MODELS = ("two-tower", "deepfm")
 """Models that read attributes of items and users; `model.name`."""
 
+METHODS = ("fedavg", "fedprox", "alternating", "fedrecon")
+"""What trains them: rows, weights and personal vectors at once or in turn."""
+
 ANCHORED_MODELS = ("mf", "head")
 """Models whose item table the attribute net of the server can pull (`model.anchor`)."""
 
-_OWN = ("tower", "user_attributes", "id_rows", "spread")
-_READ = (*_OWN, "item_attributes", "text", "text_width", "most_values")
+_ANCHORING = (*METHODS, "pfedrec")
+_OWN = ("user_attributes", "id_rows", "spread")
+_READ = (*_OWN, "tower", "item_attributes", "text", "text_width", "most_values")
 
 
 def check_features(config: Config) -> None:
@@ -38,6 +42,11 @@ def check_features(config: Config) -> None:
         return
     if config.data.feedback == "explicit":
         raise ConfigError(f"{name} ranks items: set data.feedback = 'implicit'")
+    if config.train.method not in METHODS:
+        raise ConfigError(
+            f"{name} needs train.method = {' or '.join(map(repr, METHODS))}, not "
+            f"{config.train.method!r}, which is made for the rows of an item table"
+        )
     if model.loss not in ("logistic", "bpr", "hinge"):
         raise ConfigError(
             f"{name} needs model.loss = 'logistic', 'bpr' or 'hinge', not {model.loss!r}"
@@ -75,11 +84,11 @@ def _check_anchor(config: Config) -> None:
     if not model.anchor:
         return
     asked = f"model.anchor = {model.anchor:g}"
-    if model.name not in ANCHORED_MODELS or config.train.method in ("fcf", "ials"):
+    if model.name not in ANCHORED_MODELS or config.train.method not in _ANCHORING:
         raise ConfigError(
             f"{asked} pulls an item table that is trained by gradients: it needs model.name = "
-            f"{' or '.join(map(repr, ANCHORED_MODELS))} and a method such as 'alternating', not "
-            f"{model.name!r} and {config.train.method!r}"
+            f"{' or '.join(map(repr, ANCHORED_MODELS))} and train.method = "
+            f"{' or '.join(map(repr, _ANCHORING))}, not {model.name!r} and {config.train.method!r}"
         )
     if model.freeze or model.adapter_rank:
         raise ConfigError(f"{asked} pulls an item table, and model.freeze and model.adapter_rank "

@@ -75,6 +75,8 @@ def entity_sizes(setup: Setup, shared: Shared) -> dict[str, int]:
 def split_entities(setup: Setup, shared: Shared, flat: NDArray) -> dict[str, NDArray]:
     """Cut a vector over all rows of all entities, [m], into one for each entity."""
     sizes = entity_sizes(setup, shared)
+    if not sizes:  # a model of dense weights alone
+        return {}
     ends = np.cumsum(list(sizes.values()))
     return dict(zip(sizes, np.split(flat, ends[:-1]), strict=True))
 
