@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fedrec.config import Config
 from fedrec.data.batches import Sampling, sample_counts
@@ -32,7 +33,8 @@ class Counts:
         tested: users that the test ranks.
         items: I.
         block_cells: users times items of the largest block that is ranked at once.
-        interactions: in the training data.
+        interactions: in the training data, if memory must hold them; 0 for mapped files, whose
+            pages the system drops when it needs the memory.
         neighbours: of a client in secure aggregation; 0 without.
         valid_neighbours: likewise, in a secure validation.
         test_neighbours: likewise, in a secure test.
@@ -101,7 +103,7 @@ def count(config: Config) -> Counts:
         items=population.num_items,
         block_cells=next((b - a for a, b in user_blocks(tested, population.num_items)), 0)
         * population.num_items,
-        interactions=len(population.items),
+        interactions=0 if _is_mapped(population.items) else len(population.items),
         neighbours=_neighbours(config, chosen),
         valid_neighbours=_neighbours(config, min(asked, everyone) if asked else everyone),
         test_neighbours=_neighbours(config, everyone),
@@ -132,6 +134,14 @@ def _work(setup: Setup, clients: int) -> tuple[int, int, int]:
             steps += sum(p.epochs * (-(-most // p.batch) if p.batch else 1) for p in phases)
             largest = max(largest, int(counts[block].sum()))
     return blocks, steps, largest
+
+
+def _is_mapped(array: NDArray) -> bool:
+    """Return whether an array lies in a file."""
+    base: object = array
+    while isinstance(base, np.ndarray) and not isinstance(base, np.memmap):
+        base = base.base
+    return isinstance(base, np.memmap)
 
 
 def _times(rounds: int, every: int) -> int:

@@ -98,12 +98,13 @@ class Distinct:
         if self.numbers is None or self.place is None:
             codes, distinct = pd.factorize(values)
             known = self._index.get_indexer(pd.Index(as_words(pd.Series(distinct)), dtype=object))
-            return np.append(known, -1).astype(np.int32)[codes]
-        codes = np.full(len(values), -1, np.int32)
+            place: NDArray[np.int32] = np.append(known, -1).astype(np.int32)
+            return place[codes]
+        found = np.full(len(values), -1, np.int32)
         present = values.notna().to_numpy()
         numbers = _numbers(values[present], kind_of(values))
-        codes[present] = self.place[np.searchsorted(self.numbers, numbers)]
-        return codes
+        found[present] = self.place[np.searchsorted(self.numbers, numbers)]
+        return found
 
 
 def _numbers(values: pd.Series, kind: str) -> NDArray:

@@ -1,6 +1,7 @@
 """What a run is made of, counted before it starts."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -106,3 +107,11 @@ def test_short_runs_are_not_worth_an_estimate() -> None:
     assert is_long(config(train__rounds=2000))
     sampled = config(train__rounds=2000, clients__sampling="fixed", clients__per_round=20)
     assert not is_long(sampled)
+
+
+def test_mapped_interactions_are_no_memory(tmp_path: Path) -> None:
+    cache = str(tmp_path)
+    memory = count(config(data__store="memory", data__cache=cache))
+    disk = count(config(data__store="disk", data__cache=cache))
+    assert disk == replace(memory, interactions=0)
+    assert memory.interactions > 3_000
