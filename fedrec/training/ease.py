@@ -45,7 +45,7 @@ def near_gram_matrix(train: sp.csr_matrix, window: float) -> NDArray[np.float64]
         if found is not None:
             row, other, weight = found
             cells = (weight.astype(np.float64), (part.indices[row], part.indices[other]))
-            total += sp.csr_matrix(cells, total.shape)
+            total += sp.csr_matrix(cells, total.shape).toarray()
     return total
 
 
