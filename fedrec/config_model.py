@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from fedrec.config_sections import Section
 
@@ -15,8 +15,8 @@ class ModelSection(Section):
     name: str = Field(
         "mf",
         description="mf, ncf, head, additive (train.method = fedrap), gru4rec, sasrec, nextitnet, "
-        "lightgcn, two-tower, deepfm, item-item (train.method = ease or item-knn), or keras for a "
-        "model of your own",
+        "lightgcn, two-tower, deepfm, shared-bottom, mmoe, item-item (train.method = ease or "
+        "item-knn), or keras for a model of your own",
     )
     dim: int = Field(32, ge=1, description="embedding size d")
     loss: Literal["logistic", "bpr", "squared", "softmax", "hinge"] = Field(
@@ -24,7 +24,22 @@ class ModelSection(Section):
         description="squared is for ratings (data.feedback = explicit) and for FCF; softmax, of "
         "the next item among negatives, for sequence models; hinge for two-tower",
     )
-    mlp: str = Field("64 32 16 8", description="ncf: widths of the hidden layers")
+    mlp: str = Field(
+        "64 32 16 8",
+        description="ncf, shared-bottom: widths of the hidden layers; mmoe: of each expert's",
+    )
+    experts: int = Field(4, ge=2, description="mmoe: number of experts")
+    target: Literal["view", "cart", "purchase"] = Field(
+        "purchase", description="shared-bottom, mmoe: the task whose head ranks"
+    )
+    task_weights: str = Field(
+        "1 1 1", description="shared-bottom, mmoe: weights of the losses of view, cart, purchase"
+    )
+    local_heads: Literal["auto", "true", "false"] = Field(
+        "auto",
+        description="shared-bottom, mmoe: heads of the tasks stay with the client; auto: where it "
+        "is a merchant",
+    )
     history: int = Field(
         50, ge=2, description="sequence models: places of a window, and latest items that are read"
     )
@@ -87,6 +102,11 @@ class ModelSection(Section):
         description="freeze item tables, and train a low-rank change of each: so many elements a "
         "row, and a basis; 0: none",
     )
+
+    @field_validator("local_heads", mode="before")
+    @classmethod
+    def _as_word(cls, value: object) -> object:
+        return str(value).lower() if isinstance(value, bool) else value
 
 
 class TrainSection(Section):

@@ -15,6 +15,7 @@ from fedrec.config_personal import check_personal
 from fedrec.config_protection import check_privacy, check_secure
 from fedrec.config_sequence import SEQUENCE_MODELS, check_sequence
 from fedrec.config_sums import SUMMED, check_sums
+from fedrec.config_tasks import check_tasks
 from fedrec.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def check(config: Config) -> None:
     check_features(config)
     check_sums(config)
     check_graph(config)
+    check_tasks(config)
     if explicit and not squared:
         raise ConfigError(
             f"data.feedback = 'explicit' predicts ratings and needs model.loss = 'squared', "

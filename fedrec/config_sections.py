@@ -83,6 +83,14 @@ class SplitSection(Section):
         0.1, gt=0, lt=0.5, description="time, cold: share held out for test, and for validation"
     )
     seed: int = Field(0, ge=0, description="cold: who is held out; dirichlet: who is grouped")
+    event: Literal["auto", "any", "view", "cart", "purchase"] = Field(
+        "auto",
+        description="only interactions that got this far are held out; auto: model.target for "
+        "models of several tasks, else any",
+    )
+    train_event: Literal["any", "view", "cart", "purchase"] = Field(
+        "any", description="only interactions that got this far are trained on"
+    )
 
 
 class ClientsSection(Section):

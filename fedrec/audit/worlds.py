@@ -240,4 +240,5 @@ def _tiled(population: Population, worlds: int) -> Population:
         indptr=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
         items=np.tile(population.items, worlds),
         labels=np.tile(population.labels, worlds),
+        levels=None if population.levels is None else np.tile(population.levels, worlds),
     )

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fedrec.data.funnel import without_events
 from fedrec.data.population import Population, expand
 from fedrec.data.support import query_interactions
 from fedrec.data.touched import Touched
@@ -43,6 +44,8 @@ class Sampling:
             None: all weigh the same.
         known: never draw items that nobody has a training interaction with: they are new,
             and come after training.
+        levels: the label of an interaction is how far it got (`fedrec.data.funnel`), not 1;
+            that of a negative is 0.
     """
 
     negatives: int = 4
@@ -56,6 +59,7 @@ class Sampling:
     ahead: int = 1
     support: float = 0.0
     propensity: tuple[float, float] | None = None
+    levels: bool = False
     known: bool = False
 
 
@@ -212,7 +216,7 @@ def make_samples(
     counts = population.indptr[users + 1] - population.indptr[users]
     at = expand(population.indptr, users)
     items = population.items[at].astype(np.int64)[:, None]
-    label = population.labels[at][:, None]
+    label = _labels(population, spec)[at].astype(np.float32)[:, None]
     weight = np.ones_like(label)
     if spec.propensity:
         weight = propensity_weights(population.item_counts, *spec.propensity)[items]
@@ -241,21 +245,6 @@ def make_samples(
     return Samples(client, columns, label.ravel(), weight.ravel(), order, len(clients), query=query)
 
 
-def shuffling_words(
-    seed: int, round_number: int, users: NDArray[np.int64], counts: NDArray[np.int64]
-) -> NDArray[np.uint64]:
-    """Return the words that decide the order of each user's samples, one user after the other.
-
-    Args:
-        seed: seed of the run.
-        round_number: the round.
-        users: int64 [M].
-        counts: int64 [M], samples of each.
-    """
-    key = np.repeat(keys(seed, round_number, users, Purpose.SHUFFLE), counts)
-    return draw(key, np.arange(len(key)) - np.repeat(np.cumsum(counts) - counts, counts))
-
-
 def propensity_weights(
     counts: NDArray[np.int64], exponent: float, clip: float
 ) -> NDArray[np.float32]:
@@ -275,6 +264,30 @@ def propensity_weights(
     weights = np.minimum(share**-exponent, clip)
     mean = float(counts @ weights) / max(int(counts.sum()), 1)
     return (weights / (mean or 1.0)).astype(np.float32)
+
+
+def _labels(population: Population, spec: Sampling) -> NDArray:
+    """Return the labels of all training interactions, [T]."""
+    if not spec.levels:
+        return population.labels
+    if population.levels is None:
+        raise without_events(population.split.dataset.name, "labels of several tasks")
+    return population.levels
+
+
+def shuffling_words(
+    seed: int, round_number: int, users: NDArray[np.int64], counts: NDArray[np.int64]
+) -> NDArray[np.uint64]:
+    """Return the words that decide the order of each user's samples, one user after the other.
+
+    Args:
+        seed: seed of the run.
+        round_number: the round.
+        users: int64 [M].
+        counts: int64 [M], samples of each.
+    """
+    key = np.repeat(keys(seed, round_number, users, Purpose.SHUFFLE), counts)
+    return draw(key, np.arange(len(key)) - np.repeat(np.cumsum(counts) - counts, counts))
 
 
 def _all_items(population: Population, users: NDArray[np.int64], spec: Sampling) -> Samples:

@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from fedrec.data.funnel import ANY, levels, reached
 from fedrec.data.interactions import Interactions, Split
 from fedrec.data.partition import Partition
 
@@ -56,6 +57,8 @@ class Population:
         valid: users ranked in validation.
         test: users ranked in the test.
         split: where all of it comes from.
+        levels: int8 [T], how far each training interaction got (`fedrec.data.funnel`); None
+            for data without events.
     """
 
     num_items: int
@@ -68,6 +71,7 @@ class Population:
     valid: HeldOut
     test: HeldOut
     split: Split
+    levels: NDArray[np.int8] | None = None
 
     @cached_property
     def new_items(self) -> NDArray[np.int64]:
@@ -176,20 +180,30 @@ def _held_out(
     return HeldOut(users, compact, items, labels, seen_indptr, seen_items)
 
 
-def build_population(partition: Partition, split: Split, *, explicit: bool) -> Population:
+def build_population(
+    partition: Partition, split: Split, *, explicit: bool, train_event: str = ANY
+) -> Population:
     """Lay a partition and its split out as a population.
 
     Args:
         partition: clients and their local users.
         split: split of `partition.dataset`.
         explicit: whether labels are ratings.
+        train_event: only interactions that got this far are trained on; the others of the
+            training part still count as seen, so that what is ranked stays the same.
 
     Returns:
         The population.
+
+    Raises:
+        DataError: if an event is asked of data without events.
     """
     num_users, num_items = split.dataset.num_users, split.dataset.num_items
     train, valid, test = (_in_time(split.part(p)) for p in ("train", "valid", "test"))
-    indptr, (items, labels) = csr(train.user, num_users, train.item, _labels(train, explicit))
+    trained = train.take(reached(train, train_event, split.dataset.name))
+    far = levels(trained)
+    columns = [trained.item, _labels(trained, explicit), *([] if far is None else [far])]
+    indptr, (items, labels, *rest) = csr(trained.user, num_users, *columns)
     return Population(
         num_items=num_items,
         num_users=num_users,
@@ -201,4 +215,5 @@ def build_population(partition: Partition, split: Split, *, explicit: bool) -> P
         valid=_held_out(valid, [train], num_users, explicit),
         test=_held_out(test, [train, valid], num_users, explicit),
         split=split,
+        levels=rest[0] if rest else None,
     )

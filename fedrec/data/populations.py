@@ -5,7 +5,9 @@ from __future__ import annotations
 from functools import lru_cache
 
 from fedrec.config import Config, Scalar
+from fedrec.config_tasks import held_out_event
 from fedrec.data import file_store
+from fedrec.data.funnel import ANY, without_events
 from fedrec.data.load import Stamp, load_dataset, stamp_of
 from fedrec.data.partition import partition
 from fedrec.data.population import Population, build_population
@@ -29,6 +31,7 @@ def load_population(config: Config) -> Population:
         "clients.per_round": 100,
         "clients.availability": 1.0,
         "clients.dropout": 0.0,
+        "split.event": held_out_event(config),  # which may follow from the model
     }
     return _load_population(tuple({**keys, **neutral}.items()), stamp_of(config.data))
 
@@ -41,6 +44,13 @@ def _load_population(keys: tuple[tuple[str, Scalar], ...], stamp: Stamp) -> Popu
         nested.setdefault(section, {})[name] = value
     config = Config.model_validate(nested)
     short = has_short_way(config)
+    if short and {config.split.event, config.split.train_event} != {ANY}:
+        raise without_events(config.data.name, "interactions of one event")
+    if file_store.on_disk(config) and {config.split.event, config.split.train_event} != {ANY}:
+        raise ConfigError(
+            "split.event and split.train_event need the data in memory, and models of several "
+            "tasks do: set data.store = 'memory', or both to 'any' and another model.name"
+        )
     if file_store.on_disk(config):
         return file_store.stored_population(config)
     if config.data.store == "disk" and not short:
@@ -55,5 +65,6 @@ def _load_population(keys: tuple[tuple[str, Scalar], ...], stamp: Stamp) -> Popu
     if short:
         return zipf_population(load_dataset(config), config.data)
     parts = partition(load_dataset(config), config)
-    explicit = config.data.feedback == "explicit"
-    return build_population(parts, split(parts.dataset, config), explicit=explicit)
+    explicit, event = config.data.feedback == "explicit", config.split.train_event
+    done = split(parts.dataset, config)
+    return build_population(parts, done, explicit=explicit, train_event=event)

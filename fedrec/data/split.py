@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from fedrec import rng
 from fedrec.config import Config
+from fedrec.config_tasks import held_out_event
+from fedrec.data.funnel import ANY, reached
 from fedrec.data.interactions import Dataset, Interactions, Split
 from fedrec.data.split_notes import last_out_notes, strangers_note
 from fedrec.errors import DataError
@@ -19,29 +21,37 @@ _TRAIN, _VALID, _TEST, _OUT = 0, 1, 2, 3
 
 
 def split(dataset: Dataset, config: Config) -> Split:
-    """Hold interactions out by `split.protocol`.
+    """Hold interactions out by `split.protocol`, those of `split.event` alone.
 
     Args:
         dataset: cleaned, so at most one interaction per (user, item).
-        config: its `split` section.
+        config: its `split` section, and the target of a model of several tasks.
 
     Returns:
         the split; rows in ascending order within each part.
 
     Raises:
-        DataError: if pairs repeat, or if a part would be empty.
+        DataError: if pairs repeat, if a part would be empty, or if the data have no events
+            and some are asked for.
     """
     rows = dataset.interactions
     _check_pairs(rows, dataset)
     protocol, fraction = config.split.protocol, config.split.fraction
+    event = held_out_event(config)
+    wanted = reached(rows, event, dataset.name)
     if protocol == "leave-last-out":
-        labels, notes = leave_last_out(rows)
+        labels, notes = leave_last_out(rows) if event == ANY else leave_last_of(rows, wanted, event)
     elif protocol == "time":
         labels, notes = by_time(rows, fraction)
     elif protocol == "cold-users":
         labels, notes = cold(rows.user, dataset.num_users, fraction, config.split.seed, "users")
     else:
         labels, notes = cold(rows.item, dataset.num_items, fraction, config.split.seed, "items")
+    other = (labels != _TRAIN) & ~wanted
+    if protocol != "leave-last-out" and event != ANY:
+        labels = np.where(other, _OUT, labels)
+        notes.append(f"{int(other.sum()):,} held-out interactions got not as far as a {event}: "
+                     "left out of every part.")  # fmt: skip
     labels, more = _without_strangers(rows, labels, protocol)
     train, valid, test = (np.flatnonzero(labels == part) for part in (_TRAIN, _VALID, _TEST))
     for name, part in (("training", train), ("validation", valid), ("test", test)):
@@ -111,6 +121,40 @@ def leave_last_out(rows: Interactions) -> tuple[NDArray[np.int64], list[str]]:
     few = int(((counts > 0) & (counts < 3)).sum())
     users, tied = int((counts > 0).sum()), _tied(rows, place, length)
     return labels, last_out_notes(few, users, tied)
+
+
+def leave_last_of(
+    rows: Interactions, wanted: NDArray[np.bool_], event: str
+) -> tuple[NDArray[np.int64], list[str]]:
+    """As `leave_last_out`, among the rows of an event; what comes later than these is in no part.
+
+    The other events stay in training as far as they lie before the first held-out one:
+    nobody knows what a user will look at after a purchase that is yet to be predicted.
+
+    Args:
+        rows: N interactions.
+        wanted: bool [N], rows that may be held out.
+        event: what they have reached, for the notes.
+
+    Returns:
+        labels: int64 [N], 0 training, 1 validation, 2 test, 3 in no part.
+        notes: lines for the reader.
+    """
+    labels = np.full(len(rows), _TRAIN)
+    chosen = np.flatnonzero(wanted)
+    labels[chosen], notes = leave_last_out(rows.take(chosen))
+    place, _ = from_latest(rows)
+    valid = labels == _VALID
+    first = np.zeros(int(rows.user.max()) + 1, np.int64)
+    first[rows.user[valid]] = place[valid]
+    later = (labels == _TRAIN) & (place < first[rows.user])
+    labels[later] = _OUT
+    return labels, [
+        f"held out are interactions that got as far as a {event}; the next two lines count these.",
+        *notes,
+        f"{int(later.sum()):,} interactions later than the first held-out one of their user: "
+        f"left out of every part.",
+    ]
 
 
 def _tied(rows: Interactions, place: NDArray[np.int64], length: NDArray[np.int64]) -> int:
@@ -183,9 +227,9 @@ def _without_strangers(
     simply hard), as published figures do.  Otherwise rows of strangers that the
     protocol does not ask about are taken out of every part, and counted.
     """
-    train = labels == _TRAIN
-    strange_user = ~np.isin(rows.user, rows.user[train]) & ~train
-    strange_item = ~np.isin(rows.item, rows.item[train]) & ~train
+    train, held = labels == _TRAIN, (labels == _VALID) | (labels == _TEST)
+    strange_user = ~np.isin(rows.user, rows.user[train]) & held
+    strange_item = ~np.isin(rows.item, rows.item[train]) & held
     if protocol == "leave-last-out":
         return labels, [strangers_note(int(strange_item.sum()))]
     out = {"cold-users": strange_item, "cold-items": strange_user}.get(

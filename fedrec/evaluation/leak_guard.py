@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedrec.config import Config
+from fedrec.config_tasks import held_out_event
 from fedrec.data.population import HeldOut, Population, expand
 from fedrec.errors import DataError
 from fedrec.evaluation.sums import means
@@ -103,7 +104,8 @@ def guard(config: Config) -> Verdict:
     population = one_user_each(population, evenly(population.test.users, MOST_USERS))
     test, number = _candidates(config, population)
     k = max(1, number // 10)
-    setup = replace(prepare(config.with_(_probe(k))), population=population)
+    probe = config.with_({**_probe(k), "split.event": held_out_event(config)})
+    setup = replace(prepare(probe), population=population)
     value = means(train_local_only(setup).test)[f"full.hr@{k}"]
     expected, error = random_hit_rate(test, number, k)
     distance = (value - expected) / max(error, 1e-12)
@@ -150,6 +152,9 @@ def _probe(k: int) -> dict[str, str | int | float | bool]:
         "model.spread": 1.0,
         "model.anchor": 0.0,
         "data.item_vectors": "",
+        "model.target": "purchase",  # what follows is for models of several tasks
+        "model.task_weights": "1 1 1",
+        "model.local_heads": "auto",
         "train.method": "fedavg",
         "train.negatives": 4,
         "train.propensity": 0.0,
@@ -196,6 +201,7 @@ def one_user_each(population: Population, users: NDArray[np.int64]) -> Populatio
         indptr=indptr.astype(np.int64),
         items=population.items[at],
         labels=population.labels[at],
+        levels=None if population.levels is None else population.levels[at],
         valid=_held_out_of(population.valid, users),
         test=_held_out_of(population.test, users),
     )

@@ -16,6 +16,8 @@ from fedrec.models.recommender import Tensor, Tensors
 
 Parts = tuple[Tensor, ...]  # [N, 1 or K, width] each; together the last axis of one value
 MERGES = ("Concatenate", "Multiply", "Add")
+WHOLE = "whole"
+"""Kind of a layer that says of itself that it is `tilewise`: it is called as it is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,10 +55,12 @@ def read_network(model: Any) -> tuple[Call, ...] | None:
         mixed = hasattr(layer, "product_dtype")  # fedrec.models.mixed.MixedDense
         ours = mixed or type(layer) is getattr(keras.layers, kind, None)
         sources = _sources(nodes)
+        whole = getattr(layer, "tilewise", False)  # without weights, and the same for any axes
         plain = mixed or kind in ("Dense", "Activation") or (kind in MERGES and _last_axis(layer))
-        if not ours or not plain or sources is None:
+        if not (whole or (ours and plain)) or sources is None:
             return None
-        calls.append(Call(entry["name"], "Dense" if mixed else kind, layer, sources))
+        called = "Dense" if mixed else WHOLE if whole else kind
+        calls.append(Call(entry["name"], called, layer, sources))
     return _in_order(calls)
 
 
@@ -113,6 +117,8 @@ def _run(call: Call, given: list[Parts], weights: Mapping[int, Tensor]) -> Parts
     layer = call.layer
     if call.kind == "Concatenate":
         return tuple(part for parts in given for part in parts)
+    if call.kind == WHOLE:
+        return (layer.call([_joined(parts) for parts in given]),)
     if call.kind == "Activation":
         return (layer.activation(_joined(given[0])),)
     if call.kind == "Dense":

@@ -15,12 +15,13 @@ from fedrec.config import Config, integers
 from fedrec.config_features import ATTRIBUTE_MODELS
 from fedrec.config_graph import GRAPH_MODELS
 from fedrec.config_sequence import SEQUENCE_MODELS
+from fedrec.config_tasks import TASK_MODELS, has_local_heads, task_weights
 from fedrec.errors import ModelError, nearest
 from fedrec.models.recommender import Recommender
 
 MODELS = (
     *("mf", "ncf", "head", "additive", "item-item", "keras"),
-    *(*GRAPH_MODELS, *SEQUENCE_MODELS, *ATTRIBUTE_MODELS),
+    *(*GRAPH_MODELS, *SEQUENCE_MODELS, *ATTRIBUTE_MODELS, *TASK_MODELS),
 )
 
 
@@ -68,6 +69,8 @@ def _build(config: Config) -> Recommender:
         raise ModelError(f"model.loss = 'bpr' is for model.name = 'mf', not {model.name!r}")
     if model.name in ("head", "additive"):
         return _headed(config)
+    if model.name in TASK_MODELS:
+        return _in_precision(_of_tasks(config), config)
     if model.name == "ncf":
         from fedrec.models.ncf import build_ncf
 
@@ -91,6 +94,23 @@ def _headed(config: Config) -> Recommender:
             "learns from implicit feedback"
         )
     return {"head": ScoreHead, "additive": Additive}[model.name](model.dim, model.init)
+
+
+def _of_tasks(config: Config) -> Recommender:
+    """Return the model of several tasks that `config.model` names."""
+    from fedrec.models.multitask import build_multitask
+
+    model = config.model
+    with _seeded(config.run.seed):
+        return build_multitask(
+            model.dim,
+            integers(config, "model.mlp"),
+            experts=model.experts if model.name == "mmoe" else 0,
+            target=model.target,
+            task_weights=task_weights(config),
+            local_heads=has_local_heads(config),
+            scale=model.init,
+        )
 
 
 def _sequence(config: Config) -> Recommender:

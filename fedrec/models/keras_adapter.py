@@ -63,6 +63,8 @@ class KerasRecommender:
     scale: float = 0.01
 
     pairwise = False
+    outputs = 1
+    """Numbers that the network gives for a sample."""
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -99,9 +101,9 @@ class KerasRecommender:
 
     def _check_output(self) -> None:
         shapes = [tuple(tensor.shape) for tensor in self.model.outputs]
-        if [shape[1:] for shape in shapes] != [(1,)]:
+        if [shape[1:] for shape in shapes] != [(self.outputs,)]:
             raise ModelError(
-                f"the Keras model gives {shapes}; expected one output (None, 1), "
+                f"the Keras model gives {shapes}; expected one output (None, {self.outputs}), "
                 "the logit or the rating of each sample"
             )
 
@@ -168,15 +170,22 @@ class KerasRecommender:
         inputs = keras.tree.pack_sequence_as(self.model.input, flat)  # a dict, a list or one
         trainable = [personal[n][0] if own else weights[n] for n, _, own in self._variables()]
         output, _ = self.model.stateless_call(trainable, [], inputs, training=training)
-        return tf.reshape(output, [batch])
+        return tf.reshape(output, [batch, self.outputs])
 
     def loss(self, weights: Tensors, personal: Tensors, rows: Tensors, batch: Tensors) -> Tensor:
         """See `Recommender.loss`."""
+        return self._loss_of(self._call(weights, personal, rows, training=True), batch)
+
+    def _loss_of(self, output: Tensor, batch: Tensors) -> Tensor:
+        """Return the loss of each run of samples; the output is [..., B, outputs]."""
         from fedrec.models import losses
 
         loss = losses.squared if self.kind == "squared" else losses.logistic
-        output = self._call(weights, personal, rows, training=True)
-        return loss(output, batch["label"], batch["weight"])
+        return loss(output[..., 0], batch["label"], batch["weight"])
+
+    def _score_of(self, output: Tensor) -> Tensor:
+        """Return what ranks, [B], of an output [B, outputs]."""
+        return output[:, 0]
 
     @property
     def gradients(self) -> Callable[..., Gradients] | None:
@@ -198,8 +207,6 @@ class KerasRecommender:
         """See `Recommender`: losses and gradients of tiles."""
         import tensorflow as tf
 
-        from fedrec.models import losses
-
         inputs = (weights, personal, {name: rows[name] for name in self.rows})
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(inputs)
@@ -208,9 +215,9 @@ class KerasRecommender:
             }
             vectors = {name: personal[name] for name in self.personal}
             output = self.model.output_names[0]
-            logit = run_network(network, output, {**inputs[2], **vectors}, values)[..., 0]
-            loss = losses.squared if self.kind == "squared" else losses.logistic
-            told = loss(logit, batch["label"], batch["weight"])
+            told = self._loss_of(
+                run_network(network, output, {**inputs[2], **vectors}, values), batch
+            )
             total = tf.reduce_sum(told)
         of_weights, own, of_rows = tape.gradient(total, inputs, unconnected_gradients="zero")
         return Gradients(told, of_rows, of_weights, own)
@@ -219,7 +226,7 @@ class KerasRecommender:
         self, weights: Tensors, personal: Tensors, item_vectors: Tensors, history: Tensor
     ) -> Tensor:
         """See `Recommender.score`."""
-        return self._call(weights, personal, item_vectors, training=False)
+        return self._score_of(self._call(weights, personal, item_vectors, training=False))
 
 
 def _value(variable: Any) -> NDArray[np.float32]:

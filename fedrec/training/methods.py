@@ -13,6 +13,7 @@ from fedrec.config import Config
 from fedrec.config_graph import SUMS_FIRST
 from fedrec.config_sequence import SEQUENCE_MODELS
 from fedrec.config_sums import ITEM_ITEM, SUMMED
+from fedrec.config_tasks import TASK_MODELS
 from fedrec.data.batches import Sampling
 from fedrec.training.gram import GramSums
 from fedrec.training.graph import GraphSums
@@ -313,6 +314,7 @@ def build_method(config: Config, *, pairwise: bool = False, pooled: bool = False
         window=config.model.history if config.model.name in SEQUENCE_MODELS else 0,
         ahead=config.model.ahead if config.model.name in SEQUENCE_MODELS else 1,
         support=train.support if train.method == "fedrecon" else 0.0,
+        levels=config.model.name in TASK_MODELS,
         propensity=(train.propensity, train.propensity_clip) if train.propensity else None,
     )
     reduction = "sum" if fcf else train.reduction

@@ -1,0 +1,129 @@
+"""Several tasks of one model: view, cart and purchase, each with a head of its own.
+
+Shared-bottom (Caruana, Machine Learning 1997): one network below all heads.  MMoE (Ma
+et al., KDD 2018): experts in its place, and for each task a gate that mixes them.  User
+vectors stay with the clients; the item table, the bottom or the experts, and the gates
+are shared, and so are the heads unless they are local.  Below lies what NCF starts from:
+both vectors and their product.
+
+The label of a sample is how far its pair got in the funnel (`fedrec.data.funnel`); the
+loss is a weighted sum of the tasks' logistic losses.  Imported with TensorFlow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+from fedrec.config_tasks import TASKS
+from fedrec.models.keras_adapter import KerasRecommender
+from fedrec.models.recommender import Tensor, Tensors
+
+
+class Mixture(keras.layers.Layer):  # type: ignore[misc]
+    """The sum of experts [..., w], each times its part of a gate [..., E], which comes first."""
+
+    tilewise = True
+
+    def call(self, inputs: Sequence[Any]) -> Any:
+        """Return the mixture, float32 [..., w]."""
+        gate, *experts = inputs
+        stacked = keras.ops.stack(experts, -2)
+        return keras.ops.sum(gate[..., None] * stacked, -2)
+
+    def compute_output_shape(self, input_shape: Sequence[Any]) -> Any:
+        """Return the shape of one expert."""
+        return input_shape[1]
+
+
+@dataclass(frozen=True, eq=False)
+class MultiTask(KerasRecommender):
+    """A Keras model that gives one logit for each of `TASKS`.
+
+    Attributes:
+        target: the task whose logit ranks.
+        task_weights: weight of each task's loss.
+    """
+
+    target: str = TASKS[-1]
+    task_weights: tuple[float, ...] = (1.0,) * len(TASKS)
+
+    outputs = len(TASKS)
+
+    def _loss_of(self, output: Tensor, batch: Tensors) -> Tensor:
+        """Return the weighted sum of the tasks' losses.
+
+        A sample of level 0 is a negative of every task; one of level -1 got no further
+        than is known, so it has a label for the first task alone.
+        """
+        import tensorflow as tf
+
+        from fedrec.models import losses
+
+        level, total = batch["label"], 0.0
+        for task, share in enumerate(self.task_weights):
+            known = tf.cast((level >= 0) | (task == 0), tf.float32)
+            label = tf.cast((level > task) | ((level < 0) & (task == 0)), tf.float32)
+            weight = share * known * batch["weight"]
+            total += losses.logistic(output[..., task], label, weight)
+        return total
+
+    def _score_of(self, output: Tensor) -> Tensor:
+        return output[:, TASKS.index(self.target)]
+
+
+def build_multitask(
+    dim: int,
+    hidden: tuple[int, ...],
+    *,
+    experts: int = 0,
+    target: str = TASKS[-1],
+    task_weights: tuple[float, ...] = (1.0,) * len(TASKS),
+    local_heads: bool = False,
+    scale: float = 0.01,
+) -> MultiTask:
+    """Build a model of several tasks.
+
+    Args:
+        dim: embedding size d.
+        hidden: widths of the hidden layers of the bottom, or of each expert.
+        experts: number of experts of MMoE; 0: shared bottom.
+        target: the task that ranks.
+        task_weights: weight of each task's loss.
+        local_heads: whether the heads stay with the client.
+        scale: standard deviation of initial embeddings.
+
+    Returns:
+        A recommender with the table "item" [I, d] and personal vectors "user" [d].
+    """
+    inputs = {name: keras.Input((dim,), name=name) for name in ("item", "user")}
+    product = keras.layers.Multiply(name="product")([inputs["item"], inputs["user"]])
+    below = keras.layers.Concatenate(name="pair")([inputs["item"], inputs["user"], product])
+    towers = [_tower(below, hidden, f"expert_{n}" if experts else "bottom")
+              for n in range(max(1, experts))]  # fmt: skip
+    logits = []
+    for task in TASKS:
+        x = towers[0]
+        if experts:
+            gate = keras.layers.Dense(experts, activation="softmax", name=f"gate_{task}")(below)
+            x = Mixture(name=f"mixture_{task}")([gate, *towers])
+        logits.append(keras.layers.Dense(1, name=f"head_{task}")(x))
+    output = keras.layers.Concatenate(name="logits")(logits)
+    return MultiTask(
+        keras.Model(inputs, output, name="multitask"),
+        rows={"item": dim},
+        personal={"user": dim},
+        personal_layers=tuple(f"head_{task}" for task in TASKS) if local_heads else (),
+        scale=scale,
+        target=target,
+        task_weights=task_weights,
+    )
+
+
+def _tower(x: Any, hidden: tuple[int, ...], name: str) -> Any:
+    for number, width in enumerate(hidden):
+        x = keras.layers.Dense(width, activation="relu", name=f"{name}_{number}")(x)
+    return x
