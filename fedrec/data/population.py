@@ -202,7 +202,8 @@ def build_population(
     train, valid, test = (_in_time(split.part(p)) for p in ("train", "valid", "test"))
     trained = train.take(reached(train, train_event, split.dataset.name))
     far = levels(trained)
-    columns = [trained.item, _labels(trained, explicit), *([] if far is None else [far])]
+    columns: list[NDArray] = [trained.item, _labels(trained, explicit)]
+    columns += [] if far is None else [far]
     indptr, (items, labels, *rest) = csr(trained.user, num_users, *columns)
     return Population(
         num_items=num_items,
