@@ -18,11 +18,13 @@ from numpy.typing import NDArray
 
 from fedrec.config import Config
 from fedrec.config_sections import DataSection
+from fedrec.config_tasks import held_out_event
 from fedrec.data.account import rules_of
 from fedrec.data.chunks import expected_rows
 from fedrec.data.directory import cache_directory
 from fedrec.data.file_columns import written_columns
 from fedrec.data.files import files_of
+from fedrec.data.funnel import ANY
 from fedrec.data.interactions import Attribute, Catalogue, Dataset, Interactions, Split
 from fedrec.data.mapped import open_or_write
 from fedrec.data.names import Packed
@@ -48,7 +50,11 @@ def refusal(config: Config) -> str:
     reasons = {
         "data.name is not 'file' (or 'zipf' without cleaning)": section.name != "file",
         "data.event_column is set": bool(section.event_column),
-        "split.event is set": config.flat().get("split.event", "any") != "any",
+        "interactions of one event are asked for": {
+            held_out_event(config),
+            config.split.train_event,
+        }
+        != {ANY},
         "clients.unit is not 'user'": config.clients.unit != "user",
         "split.protocol is not 'leave-last-out'": config.split.protocol != "leave-last-out",
     }

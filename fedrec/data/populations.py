@@ -46,11 +46,6 @@ def _load_population(keys: tuple[tuple[str, Scalar], ...], stamp: Stamp) -> Popu
     short = has_short_way(config)
     if short and {config.split.event, config.split.train_event} != {ANY}:
         raise without_events(config.data.name, "interactions of one event")
-    if file_store.on_disk(config) and {config.split.event, config.split.train_event} != {ANY}:
-        raise ConfigError(
-            "split.event and split.train_event need the data in memory, and models of several "
-            "tasks do: set data.store = 'memory', or both to 'any' and another model.name"
-        )
     if file_store.on_disk(config):
         return file_store.stored_population(config)
     if config.data.store == "disk" and not short:
