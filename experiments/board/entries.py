@@ -129,7 +129,8 @@ class Entry:
         """Return the systems that this entry trains.
 
         They are the federated system, its centralised twin, and baselines that carry the
-        entry's name; other baselines of `compare.systems` have files of their own.
+        entry's name, or whose name it extends: "ease-near" trains "ease" with keys of its own.
+        Other baselines of `compare.systems` have files of their own.
 
         Raises:
             ConfigError: for a system that there is not.
@@ -150,7 +151,9 @@ class Entry:
             return f"{self.name}.centralised"
         method = str(self.settings.get("train.method", ""))
         wanted = {"fcf": "ials"}.get(method, method)
-        return f"{wanted}.{wanted}" if wanted in names else None
+        if wanted not in names:
+            return None
+        return f"{self.name if self._own(wanted) else wanted}.{wanted}"
 
     def space(self, data: str, system: str) -> Space:
         """Return what is searched for a system: only keys that it looks at.
@@ -185,7 +188,8 @@ class Entry:
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
     def _own(self, baseline: str) -> bool:
-        return baseline in BASELINES and f"{baseline}-".startswith(f"{self.name}-")
+        mine, its = f"{self.name}-", f"{baseline}-"
+        return baseline in BASELINES and (its.startswith(mine) or mine.startswith(its))
 
     def _takes(self, system: str, key: str) -> bool:
         if system == "centralised":

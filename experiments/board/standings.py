@@ -58,11 +58,19 @@ class Standing:
         """How the row is called in tables."""
         if self.system == "federated":
             return self.entry.name
-        return f"{self.entry.name if self.system == 'centralised' else self.system}, centralised"
+        own = self.system == "centralised" or self.varied
+        return f"{self.entry.name if own else self.system}, centralised"
+
+    @property
+    def varied(self) -> bool:
+        """Whether it is a usual baseline with keys that usual ones do not have."""
+        return self.entry.name.startswith(f"{self.system}-")
 
     @property
     def kind(self) -> str:
         """Return "federated", "centralised" or "baseline"."""
+        if self.varied:
+            return "centralised"
         return self.system if self.system in ("federated", "centralised") else "baseline"
 
     @property

@@ -3,6 +3,7 @@
 import pytest
 
 from experiments.board.entries import Choices, Entry, Range, read_entries, read_entry, size
+from experiments.board.standings import Standing
 from fedrec.errors import ConfigError
 
 FILE = """# A method.
@@ -160,3 +161,14 @@ def test_every_file_of_the_leaderboard_is_usable(entry):
         for system in entry.systems():
             assert size(entry.space(data, system)) >= 1
     assert entry.systems()
+
+
+def test_a_baseline_with_keys_of_its_own_is_a_twin_and_no_baseline():
+    entry = next(e for e in read_entries() if e.name == "ease-near")
+    assert entry.systems() == ("federated", "ease")
+    assert entry.twin() == "ease-near.ease"
+    assert entry.space("ml-100k", "ease") == entry.space("ml-100k", "federated")
+    row = Standing("ease-near.ease", entry, "ease", None)
+    assert (row.name, row.kind) == ("ease-near, centralised", "centralised")
+    plain = Standing("ease.ease", next(e for e in read_entries() if e.name == "ease"), "ease", None)
+    assert (plain.name, plain.kind) == ("ease, centralised", "baseline")
