@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from fedrec.config_attacks import NEEDS_SINGLE, OWN
 from fedrec.config_features import check_features
 from fedrec.config_graph import check_graph
+from fedrec.config_item_graph import check_item_graph
 from fedrec.config_personal import check_personal
 from fedrec.config_protection import check_privacy, check_secure
 from fedrec.config_sequence import SEQUENCE_MODELS, check_sequence
@@ -42,6 +43,7 @@ def check(config: Config) -> None:
     check_features(config)
     check_sums(config)
     check_graph(config)
+    check_item_graph(config)
     check_tasks(config)
     if explicit and not squared:
         raise ConfigError(

@@ -45,6 +45,11 @@ class DataSection(Section):
         description="file of item vectors (of images, say) with their ids, which models of "
         "attributes read: .npz, .npy or .parquet",
     )
+    item_graph: str = Field(
+        "",
+        description="server.graph = file: table of edges between items, two columns of ids and "
+        "perhaps one of weights",
+    )
     feedback: Literal["implicit", "explicit"] = Field(
         "implicit", description="implicit: an interaction counts; explicit: its rating counts"
     )
@@ -123,6 +128,20 @@ class ServerSection(Section):
     weight_optimizer: OptimizerName = Field("adam", description="Keras optimiser of the weights")
     weight_lr: float = Field(0.01, gt=0, description="its learning rate")
     l2: float = Field(0.0, ge=0, description="weight decay: l2 * table is added to the gradient")
+    graph_l2: float = Field(
+        0.0,
+        ge=0,
+        description="weight of the penalty that pulls items joined in a graph together: times "
+        "the graph's normalised Laplacian times the table it is added to the gradient",
+    )
+    graph: Literal["attributes", "file"] = Field(
+        "attributes",
+        description="graph_l2: join items of one category or tag, or those in data.item_graph",
+    )
+    graph_attributes: str = Field(
+        "all",
+        description="graph_l2: names of category or tags attributes of items, or all of them",
+    )
     fairness: float = Field(
         0.0,
         ge=0,

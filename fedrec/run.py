@@ -12,6 +12,7 @@ from typing import Any
 
 from fedrec import __version__
 from fedrec.config import Config, load_config, to_toml
+from fedrec.data.item_graph import graph_notes
 from fedrec.data.load import load_dataset
 from fedrec.errors import CheckpointError
 from fedrec.evaluation.selection import selection_metric
@@ -227,7 +228,7 @@ def make_result(
         command=command,
         created=now.isoformat(timespec="seconds"),
         account=population.split.dataset.account,
-        notes=population.split.notes,
+        notes=(*population.split.notes, *graph_notes(config, population.split.dataset.items)),
         config=config.with_({"run.out": ""}).flat(),
         extra={} if seconds is None else {"seconds": round(seconds, 1)},
         **more,

@@ -28,6 +28,7 @@ from fedrec.rng import Purpose, draw, keys
 from fedrec.training.node import Setup
 from server.aggregation import MeanUpdate
 from server.graph import GraphOptimizer
+from server.graph_penalty import GraphPenalty, build_penalty
 from server.optimizers import ServerOptimizer
 from server.solver import Solver, build_optimizer
 
@@ -42,13 +43,20 @@ class AnchoredOptimizer:
         config: of the run.
         shared: initial parameters.
         items: the catalogue with its attributes.
+        penalty: what joins items, where `server.graph_l2` is above 0.
 
     Raises:
         ModelError: if there is nothing that could say something about an item.
     """
 
-    def __init__(self, config: Config, shared: Shared, items: Catalogue) -> None:
-        self._inner = ServerOptimizer(config.server, shared)
+    def __init__(
+        self,
+        config: Config,
+        shared: Shared,
+        items: Catalogue,
+        penalty: GraphPenalty | None = None,
+    ) -> None:
+        self._inner = ServerOptimizer(config.server, shared, penalty)
         self._steps = config.server.anchor_steps
         self._features = item_features(items, feature_options(config)).values
         if not self._features.shape[1]:
@@ -110,12 +118,14 @@ def optimizer_of(
         shared: initial parameters.
 
     Raises:
-        ModelError: where anchors are wanted of items without attributes.
+        DataError: for a file of edges between items that cannot be used.
+        ModelError: where anchors or a graph are wanted of items without attributes.
     """
+    penalty = build_penalty(setup, shared)
     if setup.config.model.anchor:
         items = setup.population.split.dataset.items
-        return AnchoredOptimizer(setup.config, shared, items)
-    return build_optimizer(setup.config.server, setup.method.statistics, shared)
+        return AnchoredOptimizer(setup.config, shared, items, penalty)
+    return build_optimizer(setup.config.server, setup.method.statistics, shared, penalty)
 
 
 def _net(width: int, hidden: tuple[int, ...], out: int, config: Config) -> Any:

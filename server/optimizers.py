@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from fedrec.config_sections import ServerSection
 from fedrec.params import Shared, SparseRows
 from server.aggregation import MeanUpdate
+from server.graph_penalty import GraphPenalty
 from server.row_optimizers import RULES, RowOptimizer, check_state, works_on_rows
 
 Arrays = dict[str, NDArray]
@@ -46,14 +47,17 @@ class ServerOptimizer:
     Args:
         section: names, learning rates and weight decay.
         shared: initial parameters; names and shapes stay the same.
+        penalty: what joins items, where `server.graph_l2` is above 0.
     """
 
-    def __init__(self, section: ServerSection, shared: Shared) -> None:
+    def __init__(
+        self, section: ServerSection, shared: Shared, penalty: GraphPenalty | None = None
+    ) -> None:
         self._tables: RowOptimizer | _DenseTables
         if works_on_rows(section):
             self._tables = RowOptimizer(section, shared.tables)
         else:
-            self._tables = _DenseTables(section, shared.tables)
+            self._tables = _DenseTables(section, shared.tables, penalty)
         self._weights: _RowWeights | _Group
         if RULES[section.weight_optimizer].exact:
             self._weights = _RowWeights(section, shared.weights)
@@ -94,20 +98,23 @@ class ServerOptimizer:
 class _DenseTables:
     """A Keras optimiser over all rows of all tables, whether clients touched them or not."""
 
-    def __init__(self, section: ServerSection, tables: Arrays) -> None:
-        self._l2 = section.l2
+    def __init__(
+        self, section: ServerSection, tables: Arrays, penalty: GraphPenalty | None = None
+    ) -> None:
+        self._l2, self._penalty = section.l2, penalty
         self._group = _Group(section.table_optimizer, section.table_lr, tables)
         self.state, self.restore = self._group.state, self._group.restore
 
     def step(self, tables: Arrays, update: Mapping[str, SparseRows], *, in_place: bool) -> Arrays:
         """Return the tables after one step; those that are given stay as they are."""
-        gradients = {n: self._gradient(update[n], table) for n, table in tables.items()}
+        gradients = {n: self._gradient(n, update[n], table) for n, table in tables.items()}
         return self._group.step(tables, gradients)
 
-    def _gradient(self, update: SparseRows, table: NDArray) -> NDArray:
+    def _gradient(self, name: str, update: SparseRows, table: NDArray) -> NDArray:
         gradient = self._l2 * table if self._l2 else np.zeros(table.shape, np.float32)
         gradient[update.ids] = self._l2 * table[update.ids] - update.rows
-        return gradient
+        pull = None if self._penalty is None else self._penalty.gradient(name, table)
+        return gradient if pull is None else gradient + pull
 
 
 class _RowWeights:

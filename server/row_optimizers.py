@@ -127,7 +127,8 @@ RULES: dict[str, RowRule] = {
 
 def works_on_rows(section: ServerSection) -> bool:
     """Return whether tables are updated row by row: where it is exact, or asked for."""
-    return section.lazy_rows or (RULES[section.table_optimizer].exact and section.l2 == 0)
+    dense = section.l2 > 0 or section.graph_l2 > 0
+    return section.lazy_rows or (RULES[section.table_optimizer].exact and not dense)
 
 
 class RowOptimizer:

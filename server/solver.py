@@ -19,6 +19,7 @@ from fedrec.training.graph import GraphSums
 from fedrec.training.statistics import Statistics
 from server.aggregation import MeanUpdate
 from server.graph import GraphOptimizer
+from server.graph_penalty import GraphPenalty
 from server.optimizers import ServerOptimizer
 
 Arrays = dict[str, NDArray]
@@ -84,7 +85,10 @@ class Solver:
 
 
 def build_optimizer(
-    section: ServerSection, statistics: Statistics | None, shared: Shared
+    section: ServerSection,
+    statistics: Statistics | None,
+    shared: Shared,
+    penalty: GraphPenalty | None = None,
 ) -> ServerOptimizer | GraphOptimizer | Solver:
     """Return what turns the sum of a round into new parameters.
 
@@ -92,9 +96,10 @@ def build_optimizer(
         section: of the configuration.
         statistics: what the method sums; None if it sums changes of the parameters.
         shared: initial parameters.
+        penalty: what joins items, of use to an optimiser alone.
     """
     if statistics is None:
-        return ServerOptimizer(section, shared)
+        return ServerOptimizer(section, shared, penalty)
     if isinstance(statistics, GraphSums):
         return GraphOptimizer(section, statistics, shared)
     return Solver(statistics, shared)

@@ -44,6 +44,8 @@ def system_name(config: Config, system: str = "federated") -> str:
     name = f"{system}-{config.train.method if own else config.model.name}"
     if system == "federated" and config.model.anchor:
         name += "-anchored"
+    if system == "federated" and config.server.graph_l2:
+        name += "-graph"
     if system == "federated" and config.evaluate.table == "personalised":
         name += "-personalised"
     leaky = config.train.negatives_from == "legacy-leaky" and config.data.feedback == "implicit"
