@@ -46,6 +46,17 @@ class ModelSection(Section):
     ahead: int = Field(
         1, ge=1, description="sequence models: a place's target is drawn from so many next items"
     )
+    contrast: float = Field(
+        0.0,
+        ge=0,
+        description="sequence models: weight of the contrast between two masked views of a window",
+    )
+    contrast_mask: float = Field(
+        0.3, gt=0, lt=1, description="contrast: chance that a view masks an item of the window"
+    )
+    contrast_temperature: float = Field(
+        0.5, gt=0, description="contrast: what cosines of states are divided by"
+    )
     layers: int = Field(
         1,
         ge=1,

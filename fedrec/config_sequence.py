@@ -26,6 +26,11 @@ def check_sequence(config: Config) -> None:
                 f"model.loss = 'softmax' is for sequence models ({', '.join(SEQUENCE_MODELS)}), "
                 f"not for {name}: set model.loss = 'logistic'"
             )
+        if model.contrast:
+            raise ConfigError(
+                f"model.contrast = {model.contrast:g} compares views of a sequence: it is for "
+                f"sequence models ({', '.join(SEQUENCE_MODELS)}), not for {name}. Set it to 0"
+            )
         return
     if config.data.feedback == "explicit":
         raise ConfigError(

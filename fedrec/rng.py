@@ -51,6 +51,7 @@ class Purpose(IntEnum):
     ROUNDING = 21
     SUPPORT = 22
     TARGETS = 23
+    MASKS = 24
     SEARCH = 40
     ANCHOR_NET = 44
 

@@ -42,6 +42,8 @@ class Sampling:
             (see `fedrec.data.support`); 0: they are not split.
         propensity: exponent and clip of the weights of interactions (`propensity_weights`);
             None: all weigh the same.
+        mask: window: chance that a place is masked in each of two views of its window, told
+            by the label (see `fedrec.data.sequences`); 0: there are no views.
         known: never draw items that nobody has a training interaction with: they are new,
             and come after training.
         levels: the label of an interaction is how far it got (`fedrec.data.funnel`), not 1;
@@ -57,6 +59,7 @@ class Sampling:
     fixed: bool = False
     window: int = 0
     ahead: int = 1
+    mask: float = 0.0
     support: float = 0.0
     propensity: tuple[float, float] | None = None
     levels: bool = False

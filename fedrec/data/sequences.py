@@ -6,6 +6,10 @@ next ("item"), and negatives of that place.  Where the order of single items mea
 stand in windows of L places, which are never cut or shuffled apart, so that a model
 reads what came before a place from the places in front of it.  Nothing but training
 items enters a window.
+
+For contrastive training a window has two views, in each of which places are masked at
+random.  What is masked stands in the label of a place, as a place has no other use for
+it: 1, and 1 more if the first view masks it, 2 more if the second does.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ from numpy.typing import NDArray
 
 from fedrec.data.batches import Samples, Sampling, draw_negatives
 from fedrec.data.population import Population
-from fedrec.rng import Purpose, draw, integers, keys
+from fedrec.rng import Purpose, draw, integers, keys, uniform
 
 
 def negative_fields(number: int) -> tuple[str, ...]:
@@ -58,7 +62,7 @@ def window_samples(
         seed: seed of the run.
         round_number: the round, for negatives, targets and the order of windows.
         spec: `window` is L, `negatives` are drawn for each place, and a target among the
-            next `ahead` items, as far as there are so many.
+            next `ahead` items, as far as there are so many; `mask` makes views.
     """
     length = spec.window
     count = population.indptr[users + 1] - population.indptr[users]
@@ -87,9 +91,17 @@ def window_samples(
     return Samples(
         owner[user],
         fields,
-        np.ones(len(user), np.float32),
+        _views(keys(seed, round_number, users, Purpose.MASKS)[user], place, spec.mask),
         (real & possible[drawn]).astype(np.float32),
         np.repeat(draw(key, number), length),
         num_clients,
         window=length,
     )
+
+
+def _views(key: NDArray[np.uint64], place: NDArray[np.int64], mask: float) -> NDArray[np.float32]:
+    """Return the labels of places: 1 plus what the two views of a window mask."""
+    if not mask:
+        return np.ones(len(place), np.float32)
+    first, second = (uniform(draw(key, 2 * place + view)) < mask for view in (0, 1))
+    return (1 + first + 2 * second).astype(np.float32)

@@ -121,9 +121,10 @@ def _sequence(config: Config) -> Recommender:
 
     model = config.model
     common = (model.dim, model.history, config.train.negatives, model.loss, model.init)
+    views: Any = {"contrast": model.contrast, "temperature": model.contrast_temperature}
     if model.name == "sasrec":
-        return SASRec(*common, model.layers, model.heads)
-    return {"gru4rec": GRU4Rec, "nextitnet": NextItNet}[model.name](*common, model.layers)
+        return SASRec(*common, model.layers, model.heads, **views)
+    return {"gru4rec": GRU4Rec, "nextitnet": NextItNet}[model.name](*common, model.layers, **views)
 
 
 def _with_attributes(config: Config) -> Recommender:

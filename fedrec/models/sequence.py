@@ -5,12 +5,17 @@ items up to a place into a vector, whose product with an item's row scores what 
 next.  The state of a user is its history, which never leaves the client; the server
 learns the table and the network.  Negatives are drawn for each place, and every place
 of a window uses those of all: a client downloads no more rows for it.
+
+A contrast between two views of a window is an option (CL4SRec, Xie et al., ICDE 2022, item
+masks).  There, the negatives of a user are other users, of whom a client knows none.  Here
+the state of a place in one view is to be told from the states of the window's other places
+in the other view: a window needs no other, of its client or of any.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -33,6 +38,8 @@ class SequenceRecommender:
         kind: "softmax" (of the next item among the negatives), "logistic" or "bpr".
         scale: standard deviation of initial item rows.
         layers: how many layers of its kind the network has.
+        contrast: weight of the contrast between two masked views of a window, 0: none.
+        temperature: of the contrast.
     """
 
     dim: int
@@ -41,6 +48,8 @@ class SequenceRecommender:
     kind: str = "softmax"
     scale: float = 0.01
     layers: int = 1
+    contrast: float = field(default=0.0, kw_only=True)
+    temperature: float = field(default=0.5, kw_only=True)
 
     pairwise = False
 
@@ -65,7 +74,8 @@ class SequenceRecommender:
         """Floats of a place, beside its rows, of which a step of training holds some copies."""
         weights = sum(int(np.prod(shape)) for shape in self.shapes.values())
         scores = self.window * (self.negatives + self.layers)
-        return weights // self.window + scores + 3 * self.layers * self.dim
+        views = 3 if self.contrast else 1
+        return views * (weights // self.window + scores + 3 * self.layers * self.dim)
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -127,7 +137,37 @@ class SequenceRecommender:
         drawn = tf.concat([placed[name] for name in negative_fields(self.negatives)], 1)
         negative = tf.linalg.matmul(hidden, drawn, transpose_b=True)  # [N, L, L * K]
         usable = tf.tile(real, [1, self.negatives])[:, None]
-        return tf.reduce_sum(weight * self._terms(positive, negative, usable), -1)
+        terms = self._terms(positive, negative, usable)
+        if self.contrast:
+            masks = tf.reshape(batch["label"], [-1, self.window])
+            terms += self.contrast * self._contrast(weights, placed["input"], real, masks)
+        return tf.reduce_sum(weight * terms, -1)
+
+    def _contrast(self, weights: Tensors, items: Tensor, real: Tensor, label: Tensor) -> Tensor:
+        """Return InfoNCE of each place [N, L] between two views, the mean of both directions.
+
+        With cosines s of states, ``-log(exp(s_tt / T) / sum_r exp(s_tr / T))`` over the real
+        places r of the other view (van den Oord, Li and Vinyals 2018).
+
+        Args:
+            weights: of the network.
+            items: float32 [N, L, d].
+            real: float32 [N, L], 1 where there is an item.
+            label: float32 [N, L], which view masks a place (`fedrec.data.sequences`).
+        """
+        import tensorflow as tf
+
+        masked = tf.cast(label, tf.int32) - 1
+        kept = (1 - masked % 2, 1 - masked // 2)
+        shown = (items * (real * tf.cast(one, tf.float32))[..., None] for one in kept)
+        first, second = (
+            tf.math.l2_normalize(self.encode(weights, one, real), -1, 1e-6) for one in shown
+        )
+        near = tf.linalg.matmul(first, second, transpose_b=True) / self.temperature
+        same, away = tf.linalg.diag_part(near), (1.0 - real) * -1e9
+        forth = tf.reduce_logsumexp(near + away[:, None], -1)
+        back = tf.reduce_logsumexp(near + away[..., None], -2)
+        return (0.5 * (forth + back) - same) * real
 
     def _terms(self, positive: Tensor, negative: Tensor, usable: Tensor) -> Tensor:
         """Return the loss of each place [N, L]; a mean over negatives stands for K of them."""

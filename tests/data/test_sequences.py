@@ -141,3 +141,19 @@ def test_negatives_drawn_once_stay(fixed: bool) -> None:
     one, two = drawn(population, spec, 1), drawn(population, spec, 2)
     assert (one.fields["negative_0"] == two.fields["negative_0"]).all() == fixed
     assert (one.order != two.order).any()
+
+
+def test_views_are_masked_by_their_address() -> None:
+    population = random_population((40,) * 60, 200)
+    spec = replace(SPEC, window=10, mask=0.3)
+    plain, first, again = drawn(population), drawn(population, spec), drawn(population, spec)
+    assert (plain.label == 1).all()
+    assert np.array_equal(first.label, again.label)
+    assert (first.label != drawn(population, spec, 2).label).mean() > 0.3
+    masked = first.label[first.weight > 0].astype(int) - 1
+    for view in (masked % 2, masked // 2):
+        assert view.mean() == pytest.approx(0.3, abs=0.04)  # 4 standard errors of 2,340
+    assert (masked == 3).mean() == pytest.approx(0.09, abs=0.025)  # views are independent
+    whole = everyone(population)
+    part = draw_samples(population, whole[20:], 0, 1, spec)  # of whom it is with is no matter
+    assert np.array_equal(part.label, first.label[first.client >= 20])

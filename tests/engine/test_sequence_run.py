@@ -31,6 +31,14 @@ def test_nodes_do_not_matter(small_run: Make, name: str) -> None:
     assert relative_difference(run_change(small_run, "in-process", 7, **keys), one) <= TOLERANCE
 
 
+def test_nodes_do_not_matter_to_views_of_windows(small_run: Make) -> None:
+    keys = {**KEYS, "model__name": "nextitnet", "model__contrast": 0.5}
+    one = run_change(small_run, "in-process", 1, **keys)
+    assert relative_difference(run_change(small_run, "in-process", 7, **keys), one) <= TOLERANCE
+    without = run_change(small_run, "in-process", 2, **{**keys, "model__contrast": 0.0})
+    assert relative_difference(without, one) > 0.01
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_secure_run_is_the_plain_one(small_run: Make, name: str) -> None:
     keys = {**KEYS, "train__lr": 0.1, "model__name": name}

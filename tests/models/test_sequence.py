@@ -184,11 +184,11 @@ def test_many_scores_are_those_of_each(model: SequenceRecommender) -> None:
     tables = numbers(3, I, D)
     history = np.array([[-1] * L, [-1] * (L - 2) + [4, 2], [1, 2, 3, 4, 5, 6]], np.int32)
     one = [model.score(weights, {}, {"item": tables[0]}, h).numpy() for h in history]
-    together = compile_score(model)(weights, {}, {"item": tables[0]}, history).numpy()
+    together = compile_score(model)(weights, {}, {"item": tables[0]}, {}, history).numpy()
     assert np.isfinite(together).all()
     assert together == pytest.approx(np.stack(one), rel=1e-5, abs=1e-5)
     each = {n: np.repeat(v[None], 3, 0) for n, v in weights.items()}
-    own = compile_score(model, own_rows=True)(each, {}, {"item": tables}, history).numpy()
+    own = compile_score(model, own_rows=True)(each, {}, {"item": tables}, {}, history).numpy()
     expected = [
         model.score(weights, {}, {"item": t}, h).numpy()
         for t, h in zip(tables, history, strict=True)
@@ -324,3 +324,54 @@ def test_mixed_precision_is_refused() -> None:
     keys = {"model.name": "sasrec", "train.method": "fedavg", "train.precision": "mixed"}
     with pytest.raises(ModelError, match="not for SASRec: set train.precision = 'float32'"):
         build_model(from_flat(keys))
+
+
+def contrast_by_hand(first: np.ndarray, second: np.ndarray, heat: float) -> np.ndarray:
+    """InfoNCE of the places of one window [L], states [L, d] of two views."""
+    unit = [s / np.linalg.norm(s, axis=1, keepdims=True) for s in (first, second)]
+    near = np.exp(unit[0] @ unit[1].T / heat)
+    told: np.ndarray = -0.5 * (
+        np.log(np.diag(near) / near.sum(1)) + np.log(np.diag(near) / near.sum(0))
+    )
+    return told
+
+
+@every_model
+def test_the_contrast_of_two_views_by_hand(model: SequenceRecommender) -> None:
+    rows, batch = window(model, 1)
+    batch = {**batch, "label": np.array([[4, 4, 1, 2, 3, 4]], np.float32)}
+    views = replace(model, contrast=0.7, temperature=0.4)
+    weights, real = weights_of(model), (batch["weight"] > 0).astype(np.float32)
+    masks = np.array([[[1, 1, 1, 0, 1, 0]], [[1, 1, 1, 1, 0, 0]]], np.float32)
+    first, second = (encode(model, rows["input"] * m[..., None], real)[0, 2:] for m in masks)
+    without = gradients_of(model, weights, rows, batch)
+    found = gradients_of(views, weights, rows, batch)
+    expected = 0.7 * contrast_by_hand(first, second, 0.4).sum()
+    assert expected > 0.1
+    assert (found.losses - without.losses).numpy() == pytest.approx([expected], rel=1e-4)
+    assert (found.rows["input"].numpy()[0, :2] == 0).all()  # padding
+    assert np.isfinite(found.rows["input"].numpy()).all()
+    alone = {n: tf.constant(v[0]) for n, v in rows.items()}
+    flat = {n: tf.constant(v[0]) for n, v in batch.items()}
+    own = {n: tf.constant(v[0]) for n, v in weights.items()}
+    assert views.loss(own, {}, alone, flat).numpy() == pytest.approx(found.losses.numpy()[0], 1e-5)
+
+
+def test_windows_are_contrasted_each_for_itself() -> None:
+    model = replace(MODELS["gru4rec"], contrast=1.0)
+    rows, batch = window(model, 2)
+    batch = {**batch, "label": np.random.default_rng(5).integers(1, 5, (2, L)).astype(np.float32)}
+    both = gradients_of(model, weights_of(model, 2), rows, batch)
+    second = [{n: v[1:] for n, v in part.items()} for part in (weights_of(model, 2), rows, batch)]
+    alone = gradients_of(model, *second)
+    assert both.losses.numpy()[1] == pytest.approx(alone.losses.numpy()[0], rel=1e-5)
+    assert np.allclose(both.rows["input"][1], alone.rows["input"][0], atol=1e-5)
+
+
+def test_other_models_have_no_views() -> None:
+    with pytest.raises(ConfigError, match="model.contrast = 0.1 compares views of a sequence"):
+        from_flat({"model.contrast": 0.1})
+    config = from_flat({"model.name": "sasrec", "model.loss": "softmax", "model.contrast": 0.1,
+                        "train.method": "fedavg", "model.contrast_temperature": 0.2})  # fmt: skip
+    built: Any = build_model(config)
+    assert (built.contrast, built.temperature, built.heads) == (0.1, 0.2, 1)
