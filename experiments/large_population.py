@@ -9,6 +9,7 @@ for three rounds and tested on all users, each step in a process of its own.  A 
 reads how much of the process is anonymous memory, which only swapping could free, every
 10 ms; pages of mapped files are counted apart, since the system drops them when it needs
 the memory.  The same with 20,000 users shows what program and libraries take.
+large_file.py does the like with an own file.
 """
 
 from __future__ import annotations
@@ -114,6 +115,13 @@ def measure(users: int) -> dict[str, Any]:
     return found
 
 
+def record(path: Path, figures: dict[str, Any]) -> None:
+    """Put figures into a JSON file, whose other keys stay as they are."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    others = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    path.write_text(json.dumps(others | figures, indent=1) + "\n", encoding="utf-8")
+
+
 def main() -> None:
     """Measure, and print a table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
@@ -136,9 +144,7 @@ def main() -> None:
         size = f"{row['users']:,}, {row['run']['interactions']:,}: {row['population_mib']:,} MiB"
         print(f"{size}; {told}")
     if given.json:
-        given.json.parent.mkdir(parents=True, exist_ok=True)
-        result = {"machine": describe_machine(), "rows": rows}
-        given.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        record(given.json, {"machine": describe_machine(), "rows": rows})
 
 
 if __name__ == "__main__":
