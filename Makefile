@@ -34,7 +34,7 @@ $(VENV)/.demo-installed: pyproject.toml | $(BIN)/python
 
 $(VENV)/.dev-installed: pyproject.toml | $(BIN)/python
 	$(PIP) --upgrade "pip>=25.1"
-	$(PIP) --editable ".[ray,report,baselines,privacy]" --group dev
+	$(PIP) --editable ".[ray,report,baselines,privacy,tune]" --group dev
 	@touch $@ $(VENV)/.demo-installed
 
 demo: $(VENV)/.demo-installed

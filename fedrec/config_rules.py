@@ -36,15 +36,41 @@ def check(config: Config) -> None:
         integers(config, key)
     positive_numbers(config, "audit.shadow_noise")
     selection_metric(config)
-    explicit = config.data.feedback == "explicit"
-    squared = config.model.loss == "squared"
-    method = config.train.method
     check_sequence(config)
     check_features(config)
     check_sums(config)
     check_graph(config)
     check_item_graph(config)
     check_tasks(config)
+    _check_feedback(config)
+    if config.model.name == "keras" and not config.model.source:
+        raise ConfigError("model.name = 'keras' needs model.source = 'file.py:function'")
+    if config.train.precision == "mixed" and config.model.name == "mf":
+        raise ConfigError(
+            "train.precision = 'mixed' is for the Dense layers of model.name = 'ncf' or 'keras': "
+            "matrix factorisation has none. Set train.precision = 'float32'"
+        )
+    if config.data.name == "file" and not config.data.path:
+        raise ConfigError("data.name = 'file' needs data.path, the file to read")
+    check_personal(config)
+    _check_pretrained(config)
+    _check_published(config)
+    _check_propensity(config)
+    check_privacy(config)
+    check_secure(config)
+    _check_compression(config)
+    _check_robust(config)
+
+
+def _check_feedback(config: Config) -> None:
+    """Refuse losses, methods and metrics that the feedback does not fit.
+
+    Raises:
+        ConfigError: naming the keys and what to change.
+    """
+    explicit = config.data.feedback == "explicit"
+    squared = config.model.loss == "squared"
+    method = config.train.method
     if explicit and not squared:
         raise ConfigError(
             f"data.feedback = 'explicit' predicts ratings and needs model.loss = 'squared', "
@@ -67,28 +93,11 @@ def check(config: Config) -> None:
         )
     if method != "fcf" and not explicit and config.train.negatives == 0:
         raise ConfigError("implicit feedback needs train.negatives of at least 1")
-    if config.model.name == "keras" and not config.model.source:
-        raise ConfigError("model.name = 'keras' needs model.source = 'file.py:function'")
-    if config.train.precision == "mixed" and config.model.name == "mf":
-        raise ConfigError(
-            "train.precision = 'mixed' is for the Dense layers of model.name = 'ncf' or 'keras': "
-            "matrix factorisation has none. Set train.precision = 'float32'"
-        )
     if config.evaluate.item_group and explicit:
         raise ConfigError(
             f"evaluate.item_group = {config.evaluate.item_group!r} measures lists, and "
             "data.feedback = 'explicit' predicts ratings: leave it out"
         )
-    if config.data.name == "file" and not config.data.path:
-        raise ConfigError("data.name = 'file' needs data.path, the file to read")
-    check_personal(config)
-    _check_pretrained(config)
-    _check_published(config)
-    _check_propensity(config)
-    check_privacy(config)
-    check_secure(config)
-    _check_compression(config)
-    _check_robust(config)
 
 
 def _check_published(config: Config) -> None:

@@ -29,7 +29,7 @@ from fedrec.results import Result, SystemResult, save_result
 from fedrec.robust.checks import check_robust_run
 from fedrec.storage import RunDirectory
 from fedrec.training.device import device_name
-from fedrec.training.node import load_population, prepare
+from fedrec.training.node import init_shared, load_population, prepare
 
 OnEvent = Callable[[dict[str, Any]], None]
 
@@ -114,12 +114,17 @@ def start_output(config: Config, out: str | Path | None, *, overwrite: bool) -> 
     Raises:
         OutputError: if it cannot be used.
         DataError: if the data cannot be had.
-        ModelError: if the model cannot be built.
+        ModelError: if the model cannot be built, or the earlier one that it begins with
+            cannot be read.
         ConfigError: if an attack or a defence does not fit these data.
     """
     directory = ready_output(output_directory(config, out), overwrite=overwrite)
     with discarded_if_empty(directory):
-        check_robust_run(config, prepare(config).population)
+        setup = prepare(config)
+        check_robust_run(config, setup.population)
+        graph_notes(config, setup.population.split.dataset.items)  # reads the file of edges
+        if config.model.pretrained:
+            init_shared(setup)  # reads the earlier model
     delete_run(directory)
     # The file may be moved and run elsewhere: it does not say where this run lies.
     write_atomically(directory / "config.toml", to_toml(config.with_({"run.out": ""})))

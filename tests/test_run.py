@@ -6,7 +6,7 @@ import pytest
 
 from fedrec import load_result, run
 from fedrec.config import load_config
-from fedrec.errors import CheckpointError, ModelError, OutputError
+from fedrec.errors import CheckpointError, FedrecError, ModelError, OutputError
 from fedrec.run import read_system, reproducing_command, resumed_config
 from tests.interruption import cut_after
 
@@ -89,6 +89,22 @@ def test_the_command_names_engine_and_app(tmp_path):
     assert reproducing_command("compare", "in-process") == "fedrec compare config.toml" + said
     command = reproducing_command("run", "ray", tmp_path / "mine")
     assert command == "fedrec run config.toml --engine ray --app mine" + said
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"model.pretrained": "/nowhere"}, "model.pretrained: cannot read /nowhere"),
+        ({"server.graph_l2": 1.0, "server.graph": "file", "data.item_graph": "/no.csv"}, "no.csv"),
+    ],
+)
+def test_a_file_that_the_server_cannot_read_leaves_nothing(tmp_path, keys, message):
+    config = load_config(None, {"data.name": "marketplace", "data.users": 50, **keys})
+    events = []
+    with pytest.raises(FedrecError, match=message):
+        run(config, out=tmp_path / "new", on_event=events.append)
+    assert not (tmp_path / "new").exists()
+    assert events == []
 
 
 def test_a_model_that_cannot_be_built_leaves_nothing(tmp_path):

@@ -33,8 +33,8 @@ class Counts:
         tested: users that the test ranks.
         items: I.
         block_cells: users times items of the largest block that is ranked at once.
-        interactions: in the training data, if memory must hold them; 0 for mapped files, whose
-            pages the system drops when it needs the memory.
+        interactions: in the training data, if memory must hold them; else 0.
+        mapped: those in mapped files, whose pages the system drops when it needs the memory.
         neighbours: of a client in secure aggregation; 0 without.
         valid_neighbours: likewise, in a secure validation.
         test_neighbours: likewise, in a secure test.
@@ -57,6 +57,7 @@ class Counts:
     items: int
     block_cells: int
     interactions: int
+    mapped: int
     neighbours: int
     valid_neighbours: int
     test_neighbours: int
@@ -87,7 +88,7 @@ def count(config: Config) -> Counts:
     sampling = setup.method.sampling
     rounds = config.train.rounds
     blocks, steps, largest = _work(setup, round(clients))
-    tested = len(population.test.users)
+    tested, mapped = len(population.test.users), _is_mapped(population.items)
     asked = config.evaluate.clients
     return Counts(
         clients=clients,
@@ -103,7 +104,8 @@ def count(config: Config) -> Counts:
         items=population.num_items,
         block_cells=next((b - a for a, b in user_blocks(tested, population.num_items)), 0)
         * population.num_items,
-        interactions=0 if _is_mapped(population.items) else len(population.items),
+        interactions=0 if mapped else len(population.items),
+        mapped=len(population.items) if mapped else 0,
         neighbours=_neighbours(config, chosen),
         valid_neighbours=_neighbours(config, min(asked, everyone) if asked else everyone),
         test_neighbours=_neighbours(config, everyone),

@@ -68,6 +68,11 @@ def _print(found: Estimate) -> None:
         f"samples; {counts.evaluations:,} validations of {counts.users:,} users on "
         f"{counts.items:,} items"
     )
+    if counts.mapped:
+        told += (
+            f"; {counts.mapped:,} interactions lie in mapped files and are not in this memory: "
+            "the system drops them when it needs the room"
+        )
     console = Console()
     console.print(table)
     console.print(told, highlight=False)

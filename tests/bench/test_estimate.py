@@ -28,6 +28,7 @@ COUNTS = Counts(
     items=1_600,
     block_cells=1_000_000,
     interactions=98_000,
+    mapped=0,
     neighbours=0,
     valid_neighbours=0,
     test_neighbours=0,
@@ -151,6 +152,8 @@ def test_a_kind_is_model_method_and_code_not_length_or_data(
     monkeypatch.undo()
     for key, value in (("model__dim", 8), ("train__method", "fedavg"), ("evaluate__sampled", 0)):
         assert kind_of(config(**{key: value})) != kind
+    precise, mixed = (config(model__name="ncf", train__precision=p) for p in ("float32", "mixed"))
+    assert kind_of(precise) != kind_of(mixed)
 
 
 def test_small_runs_are_fitted_and_foretell_themselves(

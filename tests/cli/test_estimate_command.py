@@ -35,6 +35,16 @@ def test_an_estimate_is_printed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     assert "0.5 s" in text
 
 
+def test_mapped_interactions_are_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("FEDREC_CACHE", str(tmp_path))
+    monkeypatch.setattr(estimating, "calibrate", lambda config, **_: FIT)
+    zipf = ["data.name=zipf", "data.users=40", "data.items=60", "data.events_per_user=10"]
+    text = " ".join(invoke("estimate", *zipf, "model.dim=4", "data.store=disk").split())
+    assert "interactions lie in mapped files and are not in this memory" in text
+    memory = invoke("estimate", *zipf, "model.dim=4", "data.store=memory")
+    assert "mapped" not in memory
+
+
 def test_a_run_begins_with_its_estimate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(estimating, "stored", lambda config, **_: FIT)
     monkeypatch.setattr(estimating, "calibrate", lambda config, **_: FIT)
