@@ -1,0 +1,1 @@
+"""Alignment: merchants find out what they have in common without showing the rest."""

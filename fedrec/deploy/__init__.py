@@ -1,0 +1,1 @@
+"""Deployment: certificates, keys, scripts and folders of a federation on real machines."""
