@@ -41,10 +41,15 @@ class OutputError(FedrecError):
 
 
 class ProtocolError(FedrecError):
-    """A message of secure aggregation is malformed, forged, replayed or out of order.
+    """A message of a protocol is malformed, forged, replayed or out of order.
 
-    The message has changed nothing; its sender counts as lost for the round.
+    The message has changed nothing.  In a round of secure aggregation its sender counts
+    as lost.
     """
+
+
+class AlignmentError(FedrecError):
+    """An alignment is refused: lists too short or too unlike, or too many agreements."""
 
 
 class SkippedRound(FedrecError):

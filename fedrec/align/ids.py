@@ -1,0 +1,130 @@
+"""Identifiers as a merchant has them, and as they are compared.
+
+Rules of writing, agreed on beforehand:
+
+* exact: Unicode NFC, without spaces at the ends;
+* text: Unicode NFKC, case folded, runs of spaces as one;
+* gtin: 6 to 14 digits with a right check digit (GS1), written as 14 digits: tables lose
+  leading zeros, and GTIN-8, -12, -13 and -14 of one article differ by these only;
+* email: NFKC, case folded, exactly one @; no guessing about dots or plus signs.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedrec.align.agreement import Rule
+from fedrec.errors import DataError
+
+_GTIN_LENGTHS = range(6, 15)
+MAX_KEY_BYTES = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class Ids:
+    """A list of identifiers.
+
+    Attributes:
+        raw: the R different identifiers as the merchant writes them, in their order.
+        keys: the n <= R different ones after normalising.
+        place: int64 [R], the key of each raw identifier.
+    """
+
+    raw: tuple[str, ...]
+    keys: tuple[bytes, ...]
+    place: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+
+def make_ids(raw: Iterable[str], rule: Rule = "exact", source: str = "ids") -> Ids:
+    """Normalise identifiers; what is equal afterwards is one key.
+
+    Raises:
+        DataError: if there is none, or one is empty or against the rule, saying which.
+    """
+    words = tuple(dict.fromkeys(raw))
+    if not words:
+        raise DataError(f"{source}: no identifiers; expected at least one")
+    write = _RULES[rule]
+    first: dict[bytes, int] = {}
+    place = np.empty(len(words), np.int64)
+    for number, word in enumerate(words):
+        key = write(word)
+        if not key or len(key) > MAX_KEY_BYTES:
+            raise DataError(
+                f"{source}: identifier {word[:80]!r} {_EXPECTED[rule]}. Correct or remove it, or "
+                "agree on another rule (normalise)"
+            )
+        place[number] = first.setdefault(key, len(first))
+    return Ids(words, tuple(first), place)
+
+
+def read_ids(path: Path, column: str = "", rule: Rule = "exact") -> Ids:
+    """Read the identifiers of a table; a table of interactions will do, repeats count once.
+
+    Args:
+        path: csv, tsv, parquet or RecBole file.
+        column: of the identifiers; empty takes the first.
+        rule: how they are written.
+
+    Raises:
+        DataError: if the file or the column is missing, or an identifier is not usable.
+    """
+    from fedrec.data.files import read_table
+    from fedrec.data.readers import as_words
+    from fedrec.errors import nearest
+
+    frame, _ = read_table(path)  # as the data loader reads it
+    names = [str(name) for name in frame.columns]
+    if column and column not in names:
+        raise DataError(
+            f"{path.name}: no column {column!r}; its columns are {', '.join(names)}."
+            f"{nearest(column, names)} Name it with --column"
+        )
+    words = as_words(frame.iloc[:, names.index(column) if column else 0]).dropna()
+    return make_ids(words, rule, path.name)
+
+
+def _exact(word: str) -> bytes:
+    return unicodedata.normalize("NFC", word).strip().encode()
+
+
+def _text(word: str) -> bytes:
+    return " ".join(unicodedata.normalize("NFKC", word).casefold().split()).encode()
+
+
+def _gtin(word: str) -> bytes:
+    digits = "".join(word.split()).replace("-", "")
+    if len(digits) not in _GTIN_LENGTHS or not (digits.isascii() and digits.isdigit()):
+        return b""
+    weighed = sum(int(d) * (3 if i % 2 else 1) for i, d in enumerate(reversed(digits)))
+    return digits.zfill(14).encode() if weighed % 10 == 0 else b""
+
+
+def _email(word: str) -> bytes:
+    key = unicodedata.normalize("NFKC", word).casefold().strip()
+    local, at, domain = key.partition("@")
+    fits = at and local and "." in domain and "@" not in domain and not any(map(str.isspace, key))
+    return key.encode() if fits else b""
+
+
+_RULES: Mapping[Rule, Callable[[str], bytes]] = {
+    "exact": _exact,
+    "text": _text,
+    "gtin": _gtin,
+    "email": _email,
+}
+_EXPECTED = {
+    "exact": "is empty or too long",
+    "text": "is empty or too long",
+    "gtin": "is no GTIN: expected 6 to 14 digits with a right check digit",
+    "email": "is no e-mail address",
+}
