@@ -10,6 +10,8 @@ from flwr.app import Context
 from numpy.typing import NDArray
 
 from fedrec.config import Config, from_flat
+from fedrec.config_silo import merchants_of
+from fedrec.data.merchant_file import MerchantFile, local_config, read_merchant_file
 from fedrec.errors import EngineError, ProtocolError
 from fedrec.output import output_directory
 from fedrec.params import Personal
@@ -79,12 +81,17 @@ def host(context: Context) -> Host:
     """Return what the node of a Flower context hosts.
 
     Raises:
-        EngineError: if the node was started without partition-id and num-partitions.
+        EngineError: if the node was started without partition-id and num-partitions, and
+            without a merchant-file.
         ConfigError: if the run-config is not usable.
-        ProtocolError: if the node is bound to a registry and the run protects less.
+        ProtocolError: if the node is bound to a registry and the run protects less, or to a
+            merchant that has no part in the run.
     """
     config = from_flat(context.run_config)
     _check_protection(context, config)
+    merchant = str(context.node_config.get("merchant-file", ""))
+    if merchant:
+        return _host_merchant(context, config, read_merchant_file(Path(merchant)))
     try:
         partition = int(context.node_config["partition-id"])
         num_partitions = int(context.node_config["num-partitions"])
@@ -95,9 +102,21 @@ def host(context: Context) -> Host:
         ) from None
     setup = prepare(config)
     clients = hosted_clients(partition, num_partitions, setup.population.num_clients)
+    return _hosting(context, setup, clients, f"{partition}-of-{num_partitions}")
+
+
+def _host_merchant(context: Context, config: Config, file: MerchantFile) -> Host:
+    """Return the host of one merchant, which reads its own file alone."""
+    config = local_config(config, file)
+    names = merchants_of(config)
+    number = names.index(file.merchant)
+    clients = np.array([number], np.int64)
+    return _hosting(context, prepare(config), clients, f"{number}-of-{len(names)}")
+
+
+def _hosting(context: Context, setup: Setup, clients: NDArray[np.int64], name: str) -> Host:
     own = str(context.node_config.get("state-dir", ""))
-    run = RunDirectory(output_directory(config))
-    name = f"{partition}-of-{num_partitions}"
+    run = RunDirectory(output_directory(from_flat(context.run_config)))
     return Host(setup, clients, Path(own) / name if own else run.clients / name, name)
 
 

@@ -95,7 +95,7 @@ def _disk(here: Host, moment: Moment) -> DiskStore | None:
         CheckpointError: if this very run was begun the other way.
     """
     folder = here.directory / moment.session
-    users = personal_users(here.setup, here.clients)
+    users = here.setup.population.address(personal_users(here.setup, here.clients))
 
     def initial(index: NDArray[np.int64]) -> Personal:
         return here.setup.model.init_personal(users[index], here.setup.config.run.seed)

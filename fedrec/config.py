@@ -41,6 +41,7 @@ from fedrec.config_sections import (
     ServerSection,
     SplitSection,
 )
+from fedrec.config_silo import SiloSection
 from fedrec.errors import ConfigError, nearest
 
 Scalar = str | int | float | bool
@@ -51,6 +52,7 @@ class Config(Section):
 
     run: RunSection = RunSection()
     data: DataSection = DataSection()
+    silo: SiloSection = SiloSection()
     split: SplitSection = SplitSection()
     clients: ClientsSection = ClientsSection()
     model: ModelSection = ModelSection()
@@ -83,11 +85,12 @@ class Config(Section):
     def config_hash(self) -> str:
         """Return 16 hex digits over all keys that can change a result.
 
-        Where the run is written, how clients are spread over nodes, and what is
+        Where the run is written, how clients and rows are spread over nodes, and what is
         audited cannot.
         """
         neutral = {"run.out", "run.name", "run.tensorboard", "data.cache", "train.device"}
         neutral |= {"robust.attacks", "robust.defences", "robust.rounds"}
+        neutral |= {"silo.holds", "silo.items", "silo.answer_s"}
         apart = ("engine.", "audit.")
         keys = {
             k: v for k, v in self.flat().items() if k not in neutral and not k.startswith(apart)

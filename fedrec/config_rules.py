@@ -15,6 +15,7 @@ from fedrec.config_item_graph import check_item_graph
 from fedrec.config_personal import check_personal
 from fedrec.config_protection import check_privacy, check_secure
 from fedrec.config_sequence import SEQUENCE_MODELS, check_sequence
+from fedrec.config_silo import NONE, check_silos
 from fedrec.config_sums import SUMMED, check_sums
 from fedrec.config_tasks import check_tasks
 from fedrec.errors import ConfigError, nearest
@@ -50,7 +51,8 @@ def check(config: Config) -> None:
             "train.precision = 'mixed' is for the Dense layers of model.name = 'ncf' or 'keras': "
             "matrix factorisation has none. Set train.precision = 'float32'"
         )
-    if config.data.name == "file" and not config.data.path:
+    check_silos(config)
+    if config.data.name == "file" and not config.data.path and config.silo.holds != NONE:
         raise ConfigError("data.name = 'file' needs data.path, the file to read")
     check_personal(config)
     _check_pretrained(config)

@@ -15,6 +15,7 @@ from flwr.app import ArrayRecord
 from numpy.typing import NDArray
 
 from fedrec.config import Config
+from fedrec.config_silo import ALL
 from fedrec.errors import SkippedRound
 from fedrec.params import Shared
 from fedrec.privacy.ring import RingNoise
@@ -135,7 +136,8 @@ class SecureServer:
             return done
         total = decode_sum(sums.totals, layout, len(sums.survivors), float(done.bytes_up))
         done.total = total
-        if self._exposure is None and self._noise is None:
+        seen = self._config.silo.holds == ALL  # the server of a deployment has no rows
+        if seen and self._exposure is None and self._noise is None:
             self._exposure = self._measure(sums, train, kept)
         return done
 

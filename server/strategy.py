@@ -286,7 +286,8 @@ class FedRecStrategy(Strategy):
         Raises:
             EngineError: if all nodes failed.
         """
-        replies = list(grid.send_and_receive(messages))
+        patience = self._config.silo.answer_s or None
+        replies = list(grid.send_and_receive(messages, timeout=patience))
         self._traffic.count(messages, replies)
         failures = failures_of(messages, replies)
         if messages and len(failures) == len(messages):

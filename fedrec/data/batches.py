@@ -152,7 +152,7 @@ def _draw_block(
     forbidden = _forbidden(population, users, spec)
     possible = (np.count_nonzero(forbidden, axis=1) < population.num_items)[owner]
     drawn_in = 0 if spec.fixed else round_number
-    key = keys(seed, drawn_in, users, Purpose.NEGATIVES)[owner]
+    key = keys(seed, drawn_in, population.address(users), Purpose.NEGATIVES)[owner]
     counter = (position[:, None] * spec.negatives + np.arange(spec.negatives)).ravel()
     key, owner = np.repeat(key, spec.negatives), np.repeat(owner, spec.negatives)
     items = integers(draw(key, counter), population.num_items)
@@ -238,11 +238,12 @@ def make_samples(
     owner = np.repeat(np.repeat(np.arange(len(users)), counts), width)
     if spec.pooled:
         fields["user"] = users[owner].reshape(label.shape)
-    order = shuffling_words(seed, round_number, users, counts * width)
+    addresses = population.address(users)
+    order = shuffling_words(seed, round_number, addresses, counts * width)
     columns = {name: value.ravel() for name, value in fields.items()}
     query = None
     if spec.support:
-        query = query_interactions(seed, round_number, users, counts, spec.support)
+        query = query_interactions(seed, round_number, addresses, counts, spec.support)
         query = np.repeat(query, width)  # negatives go with their positive
     client = position[owner]
     return Samples(client, columns, label.ravel(), weight.ravel(), order, len(clients), query=query)

@@ -107,12 +107,15 @@ def _attributes(named: str, beside: Path | None) -> Table | None:
     return Table(frame, source=path.name, parsed=parsed)
 
 
-def read_table(path: Path, header: bool = True) -> tuple[pd.DataFrame, dict[str, Attribute] | None]:
+def read_table(
+    path: Path, header: bool = True, *, text: bool = False
+) -> tuple[pd.DataFrame, dict[str, Attribute] | None]:
     """Read one table.
 
     Args:
         path: the file; its suffix decides the format.
         header: whether a delimited file names its columns in the first line.
+        text: every cell of a delimited file is text as it stands, leading zeros included.
 
     Returns:
         the table, and for RecBole files the attributes typed by their header.
@@ -123,7 +126,7 @@ def read_table(path: Path, header: bool = True) -> tuple[pd.DataFrame, dict[str,
     suffix = check_readable(path)
     if suffix == ".parquet":
         return _parquet(path), None
-    frame = _delimited(path, suffix, header)
+    frame = _delimited(path, suffix, header, text)
     return as_atomic(frame, path) if suffix in _ATOMIC else (frame, None)
 
 
@@ -158,7 +161,7 @@ def _parquet(path: Path) -> pd.DataFrame:
         raise DataError(f"{path.name} is not a readable parquet file: {error}") from None
 
 
-def delimited_options(suffix: str, header: bool) -> dict[str, Any]:
+def delimited_options(suffix: str, header: bool, text: bool = False) -> dict[str, Any]:
     """Return how pandas is to read a delimited file of a suffix."""
     import csv
 
@@ -166,7 +169,7 @@ def delimited_options(suffix: str, header: bool) -> dict[str, Any]:
     return {
         "sep": _DELIMITERS.get(suffix, "\t"),
         "header": 0 if header else None,
-        "dtype": str if as_text else None,
+        "dtype": str if as_text or text else None,
         "quoting": csv.QUOTE_NONE if as_text else csv.QUOTE_MINIMAL,
         "encoding": "utf-8-sig",
         "low_memory": False,
@@ -178,10 +181,10 @@ def unreadable(path: Path, delimiter: str, error: Exception) -> DataError:
     return DataError(f"{path.name} is not a readable {delimiter!r}-separated UTF-8 table: {error}")
 
 
-def _delimited(path: Path, suffix: str, header: bool) -> pd.DataFrame:
+def _delimited(path: Path, suffix: str, header: bool, text: bool) -> pd.DataFrame:
     import pandas as pd
 
-    options = delimited_options(suffix, header)
+    options = delimited_options(suffix, header, text)
     try:
         frame: pd.DataFrame = pd.read_csv(path, **options)
     except pd.errors.EmptyDataError:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from fedrec.config import Config
 from fedrec.config_sections import DataSection
+from fedrec.config_silo import SiloSection
 from fedrec.data import cache, directory, file_store, movielens, registry, sources
 from fedrec.data.account import Rules, rules_of
 from fedrec.data.clean import clean
@@ -17,6 +18,7 @@ from fedrec.data.files import files_of, read_files
 from fedrec.data.frames import Columns, Table, from_frames
 from fedrec.data.interactions import Dataset
 from fedrec.data.journey import read_journey
+from fedrec.data.silos import silo_dataset
 from fedrec.data.synthetic import make_marketplace
 from fedrec.data.zipf import as_generated, make_zipf
 from fedrec.data.zipf_store import on_disk, stored_dataset
@@ -48,15 +50,19 @@ def load_dataset(config: Config) -> Dataset:
     """
     if file_store.on_disk(config):
         return file_store.stored_dataset(config)
+    if config.silo.merchants:
+        return silo_dataset(config)
     per_merchant = config.clients.unit == "merchant"
     return _load(config.data, per_merchant, stamp_of(config.data))
 
 
-def stamp_of(section: DataSection) -> Stamp:
+def stamp_of(section: DataSection, silo: SiloSection | None = None) -> Stamp:
     """Return what changes with the files of a data set, so that memory is not stale."""
     if section.name != "file":
         return ()
-    stats = ((path, path.stat()) for path in files_of(section) if path.exists())
+    items = () if silo is None or not silo.items else (Path(silo.items).expanduser(),)
+    own = files_of(section) if section.path else ()
+    stats = ((path, path.stat()) for path in (*own, *items) if path.exists())
     return tuple((str(path), stat.st_mtime_ns, stat.st_size) for path, stat in stats)
 
 

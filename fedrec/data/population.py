@@ -32,6 +32,7 @@ class HeldOut:
         seen_indptr: int64 [U+1], over all local users.
         seen_items: int32, items that a user has met before and that are not ranked:
             training items, and for the test part also the validation items.
+        addresses: int64 [U], as in `Population`.
     """
 
     users: NDArray[np.int64]
@@ -40,6 +41,11 @@ class HeldOut:
     labels: NDArray[np.float32]
     seen_indptr: NDArray[np.int64]
     seen_items: NDArray[np.int32]
+    addresses: NDArray[np.int64] | None = None
+
+    def address(self, users: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return what addresses the draws of some users, int64."""
+        return users if self.addresses is None else self.addresses[users]
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +65,8 @@ class Population:
         split: where all of it comes from.
         levels: int8 [T], how far each training interaction got (`fedrec.data.funnel`); None
             for data without events.
+        addresses: int64 [U], what addresses the draws of local users; None: their numbers.
+            Merchants that keep their rows count their own users.
     """
 
     num_items: int
@@ -72,6 +80,11 @@ class Population:
     test: HeldOut
     split: Split
     levels: NDArray[np.int8] | None = None
+    addresses: NDArray[np.int64] | None = None
+
+    def address(self, users: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return what addresses the draws of some local users, int64."""
+        return users if self.addresses is None else self.addresses[users]
 
     @cached_property
     def new_items(self) -> NDArray[np.int64]:

@@ -11,6 +11,7 @@ from fedrec.data.funnel import ANY, without_events
 from fedrec.data.load import Stamp, load_dataset, stamp_of
 from fedrec.data.partition import partition
 from fedrec.data.population import Population, build_population
+from fedrec.data.silos import silo_population
 from fedrec.data.split import split
 from fedrec.data.zipf import has_short_way, zipf_population
 from fedrec.data.zipf_store import on_disk, stored_population
@@ -24,16 +25,18 @@ def load_population(config: Config) -> Population:
         DataError: if the data cannot be had or split as asked.
         ConfigError: if data are asked for on the disk that only memory can hold.
     """
-    sections = ("data", "split", "clients")
+    sections = ("data", "silo", "split", "clients")
     keys = {k: v for k, v in config.flat().items() if k.split(".")[0] in sections}
     neutral: dict[str, Scalar] = {
         "clients.sampling": "all",
         "clients.per_round": 100,
         "clients.availability": 1.0,
         "clients.dropout": 0.0,
+        "silo.answer_s": 0.0,
         "split.event": held_out_event(config),  # which may follow from the model
     }
-    return _load_population(tuple({**keys, **neutral}.items()), stamp_of(config.data))
+    stamp = stamp_of(config.data, config.silo)
+    return _load_population(tuple({**keys, **neutral}.items()), stamp)
 
 
 @lru_cache(maxsize=4)
@@ -43,6 +46,8 @@ def _load_population(keys: tuple[tuple[str, Scalar], ...], stamp: Stamp) -> Popu
         section, name = key.split(".", 1)
         nested.setdefault(section, {})[name] = value
     config = Config.model_validate(nested)
+    if config.silo.merchants:
+        return silo_population(config)
     short = has_short_way(config)
     if short and {config.split.event, config.split.train_event} != {ANY}:
         raise without_events(config.data.name, "interactions of one event")

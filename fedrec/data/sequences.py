@@ -74,7 +74,8 @@ def window_samples(
     real, place = place >= 0, np.maximum(place, 0)
     last = population.indptr[users + 1][user] - 1
     at = population.indptr[users][user] + place
-    key = keys(seed, round_number, users, Purpose.TARGETS)[user]
+    addresses = population.address(users)
+    key = keys(seed, round_number, addresses, Purpose.TARGETS)[user]
     further = integers(draw(key, place), np.minimum(spec.ahead, last - at))
     negatives, possible = draw_negatives(population, users, seed, round_number, spec)
     drawn = (np.cumsum(count) - count)[user] + place + 1  # of the item that came next
@@ -86,12 +87,12 @@ def window_samples(
     fields |= {name: np.ascontiguousarray(column) for name, column in columns}
     if spec.pooled:
         fields["user"] = users[user]
-    key = np.repeat(keys(seed, round_number, users, Purpose.SHUFFLE), windows)
+    key = np.repeat(keys(seed, round_number, addresses, Purpose.SHUFFLE), windows)
     number = np.arange(len(key)) - np.repeat(np.cumsum(windows) - windows, windows)
     return Samples(
         owner[user],
         fields,
-        _views(keys(seed, round_number, users, Purpose.MASKS)[user], place, spec.mask),
+        _views(keys(seed, round_number, addresses, Purpose.MASKS)[user], place, spec.mask),
         (real & possible[drawn]).astype(np.float32),
         np.repeat(draw(key, number), length),
         num_clients,

@@ -152,9 +152,8 @@ def rank_users(
         own = slice(indptr[begin], indptr[end])
         rows = np.repeat(np.arange(end - begin), np.diff(indptr[begin : end + 1]))
         scores, seen = _candidate_scores(score, held_out, chosen[begin:end], num_items)
-        full[own], few[own], listed = _rank_block(
-            scores, seen, chosen[begin:end], rows, items[own], draws
-        )
+        addresses = held_out.address(chosen[begin:end])
+        full[own], few[own], listed = _rank_block(scores, seen, addresses, rows, items[own], draws)
         lists.append(begin * num_items + listed)
     ranks = {"full": full} | ({f"sampled{sampled}": few} if sampled else {})
     metrics = _prefixed({name: user_metrics(r, indptr, ks) for name, r in ranks.items()})

@@ -81,7 +81,7 @@ def summarise(
         of items in lists, and "beyond" how unequal they are (`disparity`).
     """
     metrics = nest(means(sums))
-    if sums.recommended.sum() > 0:
+    if sums.recommended.sum() > 0 and population.num_users:  # a deployment's server has none
         counts = population.item_counts
         k = list_length(integers(config, "evaluate.k"))
         metrics["beyond"] = beyond(sums.recommended, counts, population.num_users, k)

@@ -118,7 +118,8 @@ def personal_users(setup: Setup, clients: NDArray[np.int64]) -> NDArray[np.int64
 
 def init_personal(setup: Setup, clients: NDArray[np.int64]) -> Personal:
     """Return initial personal parameters, stacked like `personal_users(setup, clients)`."""
-    return setup.model.init_personal(personal_users(setup, clients), setup.config.run.seed)
+    users = setup.population.address(personal_users(setup, clients))
+    return setup.model.init_personal(users, setup.config.run.seed)
 
 
 def training_blocks(setup: Setup, clients: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:

@@ -101,11 +101,14 @@ def _sizes(setup: Setup, part: str) -> Sizes:
     """Return the largest sums that a client can have in this part."""
     data, held_out = setup.config.data, setup.population.held_out(part)
     owner = setup.population.client_of_user[held_out.users]
+    silos = bool(setup.config.silo.merchants)
+    if silos:  # nobody knows how many users the others have: as many as one may have
+        owner = np.zeros(setup.config.silo.most_users, np.int64)
     if data.feedback != "explicit":
         most = int(np.bincount(owner).max(initial=0))
         weight = largest_weight(setup.config, part)
         return Sizes(most * weight, int(np.ceil(most * weight)), most * weight**2)
-    ratings = np.diff(held_out.indptr).astype(np.float64)
+    ratings = np.ones(len(owner)) if silos else np.diff(held_out.indptr).astype(np.float64)
     error = max(1.0, LARGEST_ERROR * (data.rating_high - data.rating_low)) ** 2
     most = np.bincount(owner, ratings).max(initial=0.0)
     squares = np.bincount(owner, ratings**2).max(initial=0.0)
