@@ -20,6 +20,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from fedrec.config_attacks import AuditSection, RobustSection
+from fedrec.config_coldstart import ColdstartSection
 from fedrec.config_model import ModelSection, TrainSection
 from fedrec.config_rules import check as check
 from fedrec.config_rules import integers as integers
@@ -64,6 +65,7 @@ class Config(Section):
     central: CentralSection = CentralSection()
     local: LocalSection = LocalSection()
     evaluate: EvaluateSection = EvaluateSection()
+    coldstart: ColdstartSection = ColdstartSection()
     baseline: BaselineSection = BaselineSection()
     compare: CompareSection = CompareSection()
     robust: RobustSection = RobustSection()

@@ -9,9 +9,11 @@ import math
 from typing import TYPE_CHECKING
 
 from fedrec.config_attacks import NEEDS_SINGLE, OWN
+from fedrec.config_coldstart import check_coldstart
 from fedrec.config_features import check_features
 from fedrec.config_graph import check_graph
 from fedrec.config_item_graph import check_item_graph
+from fedrec.config_new_items import check_new_items
 from fedrec.config_personal import check_personal
 from fedrec.config_protection import check_privacy, check_secure
 from fedrec.config_sequence import SEQUENCE_MODELS, check_sequence
@@ -43,6 +45,8 @@ def check(config: Config) -> None:
     check_graph(config)
     check_item_graph(config)
     check_tasks(config)
+    check_coldstart(config)
+    check_new_items(config)
     _check_feedback(config)
     if config.model.name == "keras" and not config.model.source:
         raise ConfigError("model.name = 'keras' needs model.source = 'file.py:function'")

@@ -100,16 +100,13 @@ def _near_ease(train: sp.csr_matrix, options: BaselineSection) -> Scorer:
     """EASE in which what was met close together, and what was met of late, counts more."""
     from scipy.sparse import csr_matrix
 
-    from fedrec.training.ease import ease_weights, gram_matrix, near_gram_matrix
+    from fedrec.training.ease import ease_weights, gram_matrix, near_gram_matrix, recent_rows
 
     ones = csr_matrix((np.ones(train.nnz), train.indices, train.indptr), train.shape)
-    window, decay = options.ease_window, options.ease_decay
+    window = options.ease_window
     gram = near_gram_matrix(ones, window) if window else gram_matrix(ones)
     weights = ease_weights(gram, options.ease_l2)
-    counts = np.diff(train.indptr)
-    age = np.repeat(train.indptr[1:], counts) - 1 - np.arange(train.nnz)
-    mass = np.exp(-age / decay) if decay else np.ones(train.nnz)
-    recent = csr_matrix((mass.astype(np.float32), train.indices, train.indptr), train.shape)
+    recent = recent_rows(train, options.ease_decay)
     return lambda users: recent[users] @ weights
 
 

@@ -49,6 +49,23 @@ def near_gram_matrix(train: sp.csr_matrix, window: float) -> NDArray[np.float64]
     return total
 
 
+def recent_rows(train: sp.csr_matrix, decay: float) -> sp.csr_matrix:
+    """Return rows in which an item met n interactions ago counts exp(-n / decay).
+
+    Args:
+        train: sparse [U, I] whose rows hold their items in the order of time.
+        decay: in interactions; 0: all count 1.
+
+    Returns:
+        sparse float32 [U, I].
+    """
+    import scipy.sparse as sp
+
+    age = np.repeat(train.indptr[1:], np.diff(train.indptr)) - 1 - np.arange(train.nnz)
+    mass = np.exp(-age / decay) if decay else np.ones(train.nnz)
+    return sp.csr_matrix((mass.astype(np.float32), train.indices, train.indptr), train.shape)
+
+
 def ease_weights(gram: NDArray[np.float64], l2: float) -> NDArray[np.float32]:
     """Return the item-item weights of EASE (Steck 2019, eq. 8).
 

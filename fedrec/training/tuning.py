@@ -92,7 +92,11 @@ def derive_personal(
 
 
 def reconstruct(
-    setup: Setup, shared: Shared, clients: NDArray[np.int64], round_number: int
+    setup: Setup,
+    shared: Shared,
+    clients: NDArray[np.int64],
+    round_number: int,
+    start: Personal | None = None,
 ) -> Personal:
     """Return personal parameters reconstructed from all training interactions of clients.
 
@@ -101,13 +105,15 @@ def reconstruct(
         shared: what the server sent.
         clients: int64 [C], ascending.
         round_number: whose samples are drawn.
+        start: what they start from, stacked likewise; None: initial parameters.
 
     Returns:
         Stacked like `personal_users(setup, clients)`; of clients without interactions
         what they start from.
     """
-    only = replace(setup, method=replace(setup.method, phases=setup.method.before_scoring))
-    users, start = personal_users(setup, clients), init_personal(setup, clients)
+    method = replace(setup.method, phases=setup.method.before_scoring, fresh=start is None)
+    only = replace(setup, method=method)
+    users, start = personal_users(setup, clients), start or init_personal(setup, clients)
     values = {name: value.copy() for name, value in start.values.items()}
 
     def train(block: NDArray[np.int64]) -> tuple[CohortUpdate, Personal]:
