@@ -52,6 +52,7 @@ def run(
     *,
     engine: str = "in-process",
     app: Path | None = None,
+    link: Path | None = None,
     out: str | Path | None = None,
     resume: str | Path | None = None,
     overwrite: bool = False,
@@ -61,8 +62,9 @@ def run(
 
     Args:
         config: the configuration; may be left out when resuming.
-        engine: "in-process", "ray" or "superlink".
+        engine: "in-process", "ray", "superlink" or "deployed".
         app: your own app directory; None for fedrec's.
+        link: "deployed": the folder of the server, from `fedrec deploy init`.
         out: output directory; None: run.out, else runs/<run.name>.
         resume: the output directory of an interrupted run, to be continued.
         overwrite: replace a run that lies in the output directory.
@@ -74,6 +76,7 @@ def run(
     Raises:
         FedrecError: whatever stops the run, with one clear message.
     """
+    from fedrec.engine.deployed import as_deployed
     from fedrec.engine.run_engine import execute
 
     tell = on_event or (lambda event: None)
@@ -83,10 +86,12 @@ def run(
         config = resumed_config(directory, config)
     else:
         config = config or Config()
+        config = config if link is None else as_deployed(config, link)
         directory = start_output(config, out, overwrite=overwrite)
     name, seed, rounds = system_name(config), config.run.seed, config.train.rounds
     tell({"event": "system-start", "system": name, "seed": seed, "rounds": rounds})
-    execute(config.with_({"run.out": str(directory)}), engine=engine, app=app, on_event=on_event)
+    placed = config.with_({"run.out": str(directory)})
+    execute(placed, engine=engine, app=app, link=link, on_event=on_event)
     system = read_system(directory)
     tell(done_event(system, system.cost.get("total_s", 0.0)))
     if system.privacy.get("stopped"):
@@ -161,6 +166,7 @@ def reproducing_command(command: str, engine: str, app: Path | None = None) -> s
     """Return what a reader of a result types to get it again, wherever they are."""
     words = ["fedrec", command, "config.toml"]
     words += [] if engine == "in-process" else ["--engine", engine]
+    words += ["--link", "server"] if engine == "deployed" else []
     words += [] if app is None else ["--app", Path(app).name]
     return " ".join(words) + "  # config.toml lies beside result.json"
 

@@ -21,6 +21,7 @@ from fedrec.cli import (
     calibrate,
     config,
     data,
+    deploy,
     doctor,
     estimate,
     identities,
@@ -48,6 +49,7 @@ app.command("calibrate")(calibrate.calibrate)
 app.command("identities")(identities.identities)
 app.command("bench")(bench.bench)
 app.command("estimate")(estimate.estimate)
+app.add_typer(deploy.app, name="deploy", help="Set up, check and run a federation of merchants.")
 app.command("new")(new.new)
 app.command("doctor")(doctor.doctor)
 

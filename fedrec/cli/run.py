@@ -41,6 +41,7 @@ class Engine(StrEnum):
     in_process = "in-process"
     ray = "ray"
     superlink = "superlink"
+    deployed = "deployed"
 
 
 File = Annotated[
@@ -70,6 +71,10 @@ def run(
         Path | None,
         typer.Option(metavar="DIR", help="Your copy of the apps (fedrec new DIR)."),
     ] = None,
+    link: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Engine deployed: the server's folder (fedrec deploy)."),
+    ] = None,
     resume: Resume = None,
     overwrite: Overwrite = False,
     estimate: Annotated[
@@ -96,6 +101,7 @@ def run(
             config,
             engine=engine.value,
             app=app,
+            link=link,
             out=directory,
             resume=directory if resume is not None else None,
             overwrite=overwrite,

@@ -51,6 +51,21 @@ def error_reply(message: Message, error: BaseException) -> Message:
     return Message(Error(code=code, reason=f"{type(error)}:<'{error}'>"), reply_to=message)
 
 
+def run_superlink(guard: Any) -> None:
+    """Run ``flower-superlink`` in this process, behind a middleware, with its command line.
+
+    Args:
+        guard: ASGI middleware class, outermost.
+    """
+    from flwr.superlink import extensions
+    from flwr.superlink.cli import flower_superlink
+    from starlette.middleware import Middleware
+
+    others = extensions.get_middleware()
+    extensions.get_middleware = lambda: (Middleware(guard), *others)
+    flower_superlink()
+
+
 def answer_tasks(address: str, parent: int, app: ClientApp) -> None:
     """Answer the messages of a SuperNode in this process, until the SuperNode ends.
 

@@ -65,7 +65,7 @@ def run_on_flower(config: Config, app: Path, *, simulation: bool) -> None:
         raise MissingExtraError("ray", "ray", "The Ray engine")
     with contextlib.ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fedrec-flower-")))
-        bundle = _bundle(app, home)
+        bundle = bundle_app(app, home)
         link = _SuperLink(home)
         stack.callback(link.end)
         link.start(simulation=simulation)
@@ -75,7 +75,7 @@ def run_on_flower(config: Config, app: Path, *, simulation: bool) -> None:
         link.run(config, bundle, simulation=simulation)
 
 
-def _bundle(app: Path, home: Path) -> Path:
+def bundle_app(app: Path, home: Path) -> Path:
     """Copy what Flower needs of an app to a directory with a name that it accepts.
 
     Flower refuses keys that pyproject does not declare, so the copy declares the
@@ -186,7 +186,7 @@ class _SuperLink:
             ended = [node.ended() for node in self._nodes]
             if ended and all(ended):
                 raise EngineError(f"all SuperNodes ended during the run:\n{self._tail()}")
-        self._raise_reported()
+        raise_reported(plain_log(self._log))
         if child.returncode or not RunDirectory(Path(config.run.out)).system.is_file():
             raise EngineError(f"the run failed on Flower:\n{self._tail()}")
 
@@ -218,19 +218,31 @@ class _SuperLink:
         self._children.append(child)
         return child
 
-    def _text(self) -> str:
-        return _COLOUR.sub("", self._log.read_text(encoding="utf-8", errors="replace"))
-
     def _tail(self) -> str:
-        return "\n".join(self._text().splitlines()[-_TAIL_LINES:])
+        return log_tail(plain_log(self._log))
 
-    def _raise_reported(self) -> None:
-        """Raise the error of the server app again, as its own class, if it names one."""
-        found = _RAISED.findall(self._text())
-        if found:
-            name, message = found[-1]
-            kind = getattr(errors, name, FedrecError)
-            raise (FedrecError if kind is MissingExtraError else kind)(message.strip())
+
+def plain_log(path: Path) -> str:
+    """Return a log of Flower's without its colours."""
+    return _COLOUR.sub("", path.read_text(encoding="utf-8", errors="replace"))
+
+
+def log_tail(text: str) -> str:
+    """Return the last lines of a log."""
+    return "\n".join(text.splitlines()[-_TAIL_LINES:])
+
+
+def raise_reported(text: str) -> None:
+    """Raise the error of the server app again, as its own class, if a log names one.
+
+    Raises:
+        FedrecError: what the server app raised.
+    """
+    found = _RAISED.findall(text)
+    if found:
+        name, message = found[-1]
+        kind = getattr(errors, name, FedrecError)
+        raise (FedrecError if kind is MissingExtraError else kind)(message.strip())
 
 
 def free_port() -> int:

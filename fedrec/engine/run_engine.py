@@ -11,7 +11,7 @@ from fedrec.errors import ConfigError, EngineError, nearest
 from fedrec.output import output_directory
 from fedrec.storage import RunDirectory
 
-ENGINES = ("in-process", "ray", "superlink")
+ENGINES = ("in-process", "ray", "superlink", "deployed")
 
 
 def execute(
@@ -19,6 +19,7 @@ def execute(
     *,
     engine: str = "in-process",
     app: Path | None = None,
+    link: Path | None = None,
     on_event: OnEvent | None = None,
 ) -> None:
     """Run one federation to its end, or continue it from its checkpoint.
@@ -27,16 +28,23 @@ def execute(
         config: of the run.  If `run.out` holds a checkpoint of the same
             configuration, the run goes on from there.
         engine: "in-process" (nodes in this process), "ray" (Flower's simulation),
-            or "superlink" (a SuperLink and SuperNodes on this machine).
+            "superlink" (a SuperLink and SuperNodes on this machine), or "deployed" (a
+            SuperLink that is there, with the merchants' SuperNodes).
         app: an app directory; None for the one that belongs to this fedrec.
+        link: "deployed": the server's folder that `fedrec deploy init` made.
         on_event: called with {"event": "round", ...} as rounds are finished.
 
     Raises:
-        ConfigError: for an unknown engine.
+        ConfigError: for an unknown engine, or if only one of "deployed" and link is given.
         FedrecError: whatever stops the run.
     """
     if engine not in ENGINES:
         raise ConfigError(f"unknown engine {engine!r}.{nearest(engine, ENGINES)}")
+    if (engine == "deployed") != (link is not None):
+        raise ConfigError(
+            "engine 'deployed' and the folder of a server go together: --engine deployed --link "
+            "DIR/server, as 'fedrec deploy init DIR' makes it"
+        )
     directory = app_dir() if app is None else check_app(app)
     files = RunDirectory(output_directory(config))
     config = config.with_({"run.out": str(files.path)})
@@ -46,6 +54,10 @@ def execute(
             from fedrec.engine.in_process import run_in_process
 
             run_in_process(config, *load_app(directory))
+        elif link is not None:
+            from fedrec.engine.deployed import run_on_deployment
+
+            run_on_deployment(config, directory, link)
         else:
             from fedrec.engine.flower import run_on_flower
 

@@ -78,5 +78,5 @@ def test_the_bundle_declares_this_schema(tmp_path: Path) -> None:
     copy_app(old)
     pyproject = old / "pyproject.toml"
     pyproject.write_text(pyproject.read_text().replace("rounds = ", "an_old_name = "))
-    bundle = flower._bundle(old, tmp_path)
+    bundle = flower.bundle_app(old, tmp_path)
     assert (bundle / "pyproject.toml").read_text() == (app_dir() / "pyproject.toml").read_text()
