@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fedrec.results import Result as Result
     from fedrec.results import load_result as load_result
     from fedrec.run import run as run
+    from fedrec.serving.load import load_recommender as load_recommender
 
 __version__ = "0.1.0"
 
@@ -31,6 +32,7 @@ _LAZY = {
     "dataset_from_frame": "fedrec.data.load",
     "load_dataset": "fedrec.data.load",
     "Result": "fedrec.results",
+    "load_recommender": "fedrec.serving.load",
     "load_result": "fedrec.results",
 }
 __all__ = [
@@ -41,6 +43,7 @@ __all__ = [
     "dataset_from_frame",
     "load_config",
     "load_dataset",
+    "load_recommender",
     "load_result",
     "run",
 ]

@@ -63,7 +63,8 @@ def write_outcome(
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **to_arrays(sums))
     replace_file(files.bootstrap, buffer.getvalue())
-    export_model(files.model, config, population.split.dataset, chosen.shared, system)
+    dataset, counts = population.split.dataset, population.item_counts
+    export_model(files.model, config, dataset, chosen.shared, system, counts)
     replace_file(files.system, (json.dumps(system, indent=1) + "\n").encode())
 
 

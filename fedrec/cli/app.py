@@ -26,6 +26,7 @@ from fedrec.cli import (
     estimate,
     identities,
     new,
+    recommend,
     report,
     run,
 )
@@ -43,6 +44,7 @@ app.command("run")(run.run)
 app.command("compare")(run.compare)
 app.command("audit")(audit.audit)
 app.command("report")(report.report)
+app.command("recommend")(recommend.recommend)
 app.add_typer(data.app, name="data", help="List, download and describe data sets.")
 app.command("config")(config.config)
 app.command("calibrate")(calibrate.calibrate)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from fedrec.config import Config, load_config, to_toml
 from fedrec.data.interactions import Dataset
 from fedrec.errors import CheckpointError
+from fedrec.models.export_items import reveals_counts, write_items
 from fedrec.params import Shared
 from fedrec.storage import read_arrays, replace_file, write_arrays
 
@@ -38,9 +39,14 @@ class ExportedModel:
 
 
 def export_model(
-    directory: Path, config: Config, dataset: Dataset, shared: Shared, system: Mapping[str, Any]
+    directory: Path,
+    config: Config,
+    dataset: Dataset,
+    shared: Shared,
+    system: Mapping[str, Any],
+    counts: NDArray[np.int64] | None = None,
 ) -> None:
-    """Write the model of the selected round.
+    """Write the model of the selected round, and what a device needs to recommend with it.
 
     No personal parameter is in it: those stay with their clients.
 
@@ -50,6 +56,8 @@ def export_model(
         dataset: names the items.
         shared: the parameters.
         system: the element of `systems` that describes the run; becomes the card.
+        counts: int64 [I], training interactions of each item, which are written only if the
+            run has told them (`export_items.reveals_counts`); None: unknown.
 
     Raises:
         OutputError: if the directory cannot be written.
@@ -60,6 +68,7 @@ def export_model(
     items = "".join(json.dumps(str(name)) + "\n" for name in dataset.items.ids)
     write_arrays(directory / "shared.ckpt", arrays, {"data": dataset.name})
     replace_file(directory / "items.jsonl", items.encode())
+    write_items(directory, dataset.items, counts if reveals_counts(config) else None)
     replace_file(directory / "config.toml", to_toml(config).encode())
     replace_file(directory / "card.json", (json.dumps(dict(system), indent=1) + "\n").encode())
 

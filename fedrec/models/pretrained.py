@@ -48,7 +48,7 @@ def begin(config: Config, shared: Shared, items: Catalogue) -> Shared:
             f"model.pretrained = {str(directory)!r} knows none of the {len(items)} items of "
             f"{config.data.name!r}: its items are those of {earlier.config.data.name!r}"
         )
-    known = _whole(earlier.shared)
+    known = whole(earlier.shared)
 
     def rows(tables: Mapping[str, NDArray]) -> dict[str, NDArray]:
         out = {}
@@ -83,7 +83,7 @@ def _added(shared: Shared) -> set[str]:
     return {name_of(n) for n in shared.fixed for name_of in (adapter_of, basis_of)}
 
 
-def _whole(shared: Shared) -> Shared:
+def whole(shared: Shared) -> Shared:
     """Return parameters whose adapters are added to their frozen tables."""
     tables = {n: v for n, v in {**shared.fixed, **shared.tables}.items() if n not in _added(shared)}
     weights = {n: v for n, v in shared.weights.items() if n not in _added(shared)}

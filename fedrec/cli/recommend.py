@@ -1,0 +1,119 @@
+"""``fedrec recommend``."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fedrec.errors import DataError
+
+if TYPE_CHECKING:
+    from fedrec.serving.reasons import Reason, Recommendation
+    from fedrec.serving.session import Session
+
+
+def recommend(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Output directory of a run.")],
+    history: Annotated[
+        str, typer.Option(help="Items that the user has met, oldest first, separated by spaces.")
+    ] = "",
+    user_attributes: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="An attribute of the user; may be repeated."),
+    ] = None,
+    rating: Annotated[
+        list[float] | None,
+        typer.Option(help="Models of ratings: the rating of each item of the history, in order."),
+    ] = None,
+    k: Annotated[int, typer.Option("--k", "-k", min=1, help="How many items.")] = 10,
+    explain: Annotated[bool, typer.Option("--explain", help="Say why.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Recommend items to one user with the model of a finished run.
+
+    Everything happens on this device: the history goes nowhere. An identifier with a
+    space in it stands in quotes: --history "12 'green tea' 7".
+    """
+    from fedrec.serving.load import load_recommender
+    from fedrec.serving.past import Observation
+
+    items = _words(history)
+    ratings: list[Any] = rating or [None] * len(items)
+    if len(ratings) != len(items):
+        raise DataError(
+            f"--rating was given {len(ratings)} times for {len(items)} items of --history: "
+            "expected one for each"
+        )
+    events = [Observation(i, rating=r) for i, r in zip(items, ratings, strict=True)]
+    session = load_recommender(run).session(
+        history=events, attributes=dict(_attribute(word) for word in user_attributes or [])
+    )
+    found = session.recommend(k, explain=explain)
+    if as_json:
+        typer.echo(json.dumps(_as_json(session, found), indent=1))
+        return
+    for line in _lines(session, found):
+        typer.echo(line)
+
+
+def _words(history: str) -> list[str]:
+    try:
+        return shlex.split(history)
+    except ValueError as error:
+        raise DataError(f"--history {history!r}: {error}; close every quote") from None
+
+
+def _attribute(word: str) -> tuple[str, str]:
+    name, equals, value = word.partition("=")
+    if not equals:
+        raise DataError(f"--user-attributes {word!r}: expected NAME=VALUE, for example age=30")
+    return name.strip(), value.strip()
+
+
+def _as_json(session: Session, found: list[Recommendation]) -> dict[str, Any]:
+    return {
+        "starts_from": session.starts_from,
+        "how": session.how,
+        "items": [asdict(one) for one in found],
+    }
+
+
+_STARTS = {
+    "popularity": "no history: the most popular items, by the counts that the run has told",
+    "attributes": "no history: what the user's attributes say",
+    "start": "no history: the start of a client in the run, which knows nothing of the user",
+}
+
+
+def _lines(session: Session, found: list[Recommendation]) -> list[str]:
+    lines = [_STARTS[session.starts_from]] if session.starts_from in _STARTS else []
+    for number, one in enumerate(found, 1):
+        lines.append(f"{number:3}. {_called(one.item, one.title)}  {one.score:.4g}")
+        lines += [f"       {_because(reason)}" for reason in one.reasons]
+    if found and found[0].reasons:
+        told = {
+            "exact": "all shares of an item add up to its score; the largest are shown",
+            "leave-one-out": "a share is what the score loses without its source",
+        }
+        lines.append(f"shares: {told[found[0].shares]}")
+    return lines
+
+
+def _called(name: str, title: str) -> str:
+    return f"{title} [{name}]" if title and title != name else name
+
+
+def _because(reason: Reason) -> str:
+    what = {
+        "history": f"because you met {_called(reason.name, reason.title)}",
+        "attribute": f"its {reason.name}",
+        "user attribute": f"your {reason.name}",
+        "start": "before anything was known of you",
+        "popularity": "clients who met it",
+    }[reason.kind]
+    return f"{reason.share:+.4g}  {what}"

@@ -1,0 +1,1 @@
+"""A trained model on one device: history in, items and reasons out, and nothing leaves."""
