@@ -39,7 +39,9 @@ def recommend(
     Everything happens on this device: the history goes nowhere. An identifier with a
     space in it stands in quotes: --history "12 'green tea' 7".
     """
-    from fedrec.serving.load import load_recommender
+    from fedrec.cli.quiet import import_tensorflow
+    from fedrec.config import load_config
+    from fedrec.serving.load import load_recommender, model_directory, needs_tensorflow
     from fedrec.serving.past import Observation
 
     items = _words(history)
@@ -50,6 +52,8 @@ def recommend(
             "expected one for each"
         )
     events = [Observation(i, rating=r) for i, r in zip(items, ratings, strict=True)]
+    if needs_tensorflow(load_config(model_directory(run) / "config.toml")):
+        import_tensorflow()
     session = load_recommender(run).session(
         history=events, attributes=dict(_attribute(word) for word in user_attributes or [])
     )

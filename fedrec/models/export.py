@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from fedrec.config import Config, load_config, to_toml
 from fedrec.data.interactions import Dataset
 from fedrec.errors import CheckpointError
+from fedrec.models.export_features import write_features
 from fedrec.models.export_items import reveals_counts, write_items
 from fedrec.params import Shared
 from fedrec.storage import read_arrays, replace_file, write_arrays
@@ -69,6 +70,7 @@ def export_model(
     write_arrays(directory / "shared.ckpt", arrays, {"data": dataset.name})
     replace_file(directory / "items.jsonl", items.encode())
     write_items(directory, dataset.items, counts if reveals_counts(config) else None)
+    write_features(directory, config, dataset)
     replace_file(directory / "config.toml", to_toml(config).encode())
     replace_file(directory / "card.json", (json.dumps(dict(system), indent=1) + "\n").encode())
 

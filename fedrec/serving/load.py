@@ -5,22 +5,35 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedrec.config import Config
+from fedrec.config_features import ATTRIBUTE_MODELS
+from fedrec.config_graph import GRAPH_MODELS
+from fedrec.data.interactions import Catalogue
 from fedrec.errors import CheckpointError, DataError, ModelError, nearest
+from fedrec.models.adapted import as_configured
 from fedrec.models.build import build_model
 from fedrec.models.export import ExportedModel, load_model
+from fedrec.models.export_features import read_features
 from fedrec.models.export_items import read_catalogue, read_counts
 from fedrec.models.pretrained import whole
+from fedrec.models.recommender import bound
 from fedrec.serving.catalogue import Items
 from fedrec.serving.past import Diary, Observation
 from fedrec.serving.ridge import implicit_ridge, rating_ridge
 from fedrec.serving.session import Adaptation, Session
 from fedrec.serving.sums import GraphSums, ItemItemSums
+
+if TYPE_CHECKING:
+    from fedrec.models.item_item import ItemItem
+
+SOLVED = ("fcf", "ials")
+"""Methods that solve user vectors in closed form, as a session then does."""
+_ONE = np.array(["user"], dtype=object)
 
 WAYS = ("auto", "closed-form", "steps")
 
@@ -72,15 +85,15 @@ class LoadedRecommender:
 
     def _of_user(self, attributes: Mapping[str, Any]) -> Adaptation:
         """Return the adaptation for a user of these attributes."""
+        known = self._adaptation.attributes
         for name in attributes:
-            if name not in self._adaptation.attributes:
-                known = self._adaptation.attributes
+            if name not in known:
                 hint = nearest(name, known) if known else " It reads none."
                 raise ModelError(
                     f"model.name = {self.model.config.model.name!r} reads no user attribute "
                     f"{name!r}.{hint}"
                 )
-        return self._adaptation
+        return self._adaptation.of_user(attributes) if known else self._adaptation
 
 
 def load_recommender(
@@ -94,7 +107,7 @@ def load_recommender(
             example from the shop's own public counts; None: the counts of the run, if it has
             told them.
         adapt: how matrix factorisation follows events: "closed-form", "steps" (of local
-            training, as in the run), or "auto".
+            training), or "auto", as the run itself made user vectors.
 
     Returns:
         A model for sessions.
@@ -111,7 +124,7 @@ def load_recommender(
     counts = read_counts(directory) if popularity is None else _counts(model, popularity)
     data = model.config.data.name
     items = Items(model.item_ids, read_catalogue(directory), counts, data)
-    return LoadedRecommender(model, items, _adaptation(model, adapt))
+    return LoadedRecommender(model, items, _adaptation(model, directory, adapt))
 
 
 def model_directory(run: Path) -> Path:
@@ -140,24 +153,52 @@ def _counts(model: ExportedModel, popularity: Mapping[str, float]) -> NDArray[np
     return counts
 
 
-def _adaptation(model: ExportedModel, adapt: str) -> Adaptation:
-    config = model.config
-    name, shared = config.model.name, whole(model.shared)
-    if name == "item-item":
-        from fedrec.models.item_item import ItemItem
+def needs_tensorflow(config: Config, adapt: str = "auto") -> bool:
+    """Whether sessions of a run's model need TensorFlow; those of sums and closed forms do not."""
+    if config.model.name in ("item-item", *GRAPH_MODELS):
+        return False
+    solved = adapt == "auto" and config.train.method in SOLVED
+    return not (config.model.name == "mf" and (solved or adapt == "closed-form"))
 
-        built = build_model(config)
-        assert isinstance(built, ItemItem)  # noqa: S101
-        return ItemItemSums(built, shared.tables["item"])
-    if name == "lightgcn":
-        return GraphSums(shared.tables["item"])
-    if name == "mf" and (adapt == "closed-form" or (adapt == "auto" and _solves(config))):
+
+def _adaptation(model: ExportedModel, directory: Path, adapt: str) -> Adaptation:
+    """Return how this model follows events."""
+    config, name = model.config, model.config.model.name
+    if adapt == "closed-form" and name != "mf":
+        raise ModelError(
+            f"adapt = 'closed-form' is for model.name = 'mf', not {name!r}: leave it out"
+        )
+    if name == "item-item":
+        return ItemItemSums(cast("ItemItem", build_model(config)), model.shared.tables["item"])
+    if name in GRAPH_MODELS:
+        return GraphSums(model.shared.tables["item"])
+    if not needs_tensorflow(config, adapt):
+        shared = whole(model.shared)
         if config.data.feedback == "explicit":
             limits = (config.data.rating_low, config.data.rating_high)
             return rating_ridge(shared, config.train.ridge, limits)
         return implicit_ridge(shared.tables["item"], config.train.alpha, config.train.ridge)
-    raise ModelError(f"model.name = {name!r} cannot be served yet")
+    return _trained(model, directory)
 
 
-def _solves(config: Config) -> bool:
-    return True
+def _trained(model: ExportedModel, directory: Path) -> Adaptation:
+    """Return the adaptation of a model that is trained, with the catalogues it was bound to."""
+    from fedrec.models.features import Features
+    from fedrec.serving.trained import trained, with_features
+
+    config = model.config
+    built: Any = as_configured(config, build_model(config))
+    if config.model.name in ATTRIBUTE_MODELS:
+        known = read_features(directory)
+        width = len(known.profile({}))
+        users = Features(np.zeros((1, width), np.float32), known.fields)
+        built, more = with_features(built, known.items, users), {
+            "features": known.items.fields, "rules": known
+        }  # fmt: skip
+        return trained(config, built, model.shared, **more)
+    if config.model.name == "keras" and hasattr(built, "bound"):
+        raise ModelError(
+            f"model.source = {config.model.source!r} reads catalogues (it has a method 'bound'), "
+            "which are not exported with a model of your own: it cannot be served"
+        )
+    return trained(config, bound(built, Catalogue(model.item_ids), Catalogue(_ONE)), model.shared)

@@ -12,7 +12,9 @@ Ratings: ``r - mean - b_j`` is regressed on (q_j, 1), whose last element is the 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,6 +66,10 @@ class Ridge:
 
     how = "closed form: ridge regression, updated by one item at a time"
     attributes: tuple[str, ...] = ()
+
+    def of_user(self, attributes: Mapping[str, Any]) -> Ridge:
+        """See `Adaptation`: no attribute is read."""
+        return self
 
     def start(self, past: Past) -> RidgeState:
         """Solve for a whole history."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -26,6 +26,9 @@ class Adaptation(Protocol):
     @property
     def attributes(self) -> tuple[str, ...]:
         """Names of the user attributes that it reads."""
+
+    def of_user(self, attributes: Mapping[str, Any]) -> Adaptation:
+        """Return the same for a user of these attributes; asked only of who reads some."""
 
     def start(self, past: Past) -> Any:
         """Return the state that follows from a past."""

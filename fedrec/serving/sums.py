@@ -7,7 +7,9 @@ same over the k neighbours of i; LightGCN (He et al., SIGIR 2020): ``n^-1/2 sum_
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +35,10 @@ class ItemItemSums:
 
     how = "the history is the state: scores are sums over it"
     attributes: tuple[str, ...] = ()
+
+    def of_user(self, attributes: Mapping[str, Any]) -> ItemItemSums:
+        """See `Adaptation`: no attribute is read."""
+        return self
 
     def start(self, past: Past) -> None:
         """There is no state beside the history."""
@@ -84,6 +90,10 @@ class GraphSums:
 
     how = "the history is the state: the user's vector is a sum over it"
     attributes: tuple[str, ...] = ()
+
+    def of_user(self, attributes: Mapping[str, Any]) -> GraphSums:
+        """See `Adaptation`: no attribute is read."""
+        return self
 
     def start(self, past: Past) -> None:
         """There is no state beside the history."""

@@ -1,0 +1,317 @@
+"""All other models on a device: a few steps of local training, and the history itself.
+
+What is personal begins where a client of the run begins, and takes some passes over the
+history with the shared part frozen: the steps of the run's own method, by the function that
+trains its clients (`train_cohort`), as FedRecon does before it scores (Singhal et al.,
+NeurIPS 2021).  Where a model reads the history itself (sequence models), that is its state.
+The outcome depends on the history alone, not on how it came.  Imported with TensorFlow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from fedrec.config import Config
+from fedrec.data.batches import Samples, make_samples
+from fedrec.data.interactions import Catalogue, Dataset, Interactions, Split
+from fedrec.data.population import HeldOut, Population
+from fedrec.errors import ModelError
+from fedrec.models.attributed import FEATURES, PROFILE, Attributed
+from fedrec.models.export_features import ReadFeatures
+from fedrec.models.recommender import WHOLE_HISTORY, Recommender, Tensor, constants
+from fedrec.params import Personal, Shared
+from fedrec.serving.past import Past
+from fedrec.serving.reasons import LEFT_OUT, Shares
+from fedrec.training.local import train_cohort
+from fedrec.training.methods import Method, build_method
+from fedrec.training.rows import personal_tables
+from fedrec.training.scoring import compile_score
+
+PASSES = 20
+"""Times the passes of one round: a client of a run has had as many rounds and more."""
+MOST = 20
+"""Latest items of the history that are left out one by one for an explanation."""
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A model whose personal part is trained, or which reads the history, or both.
+
+    Attributes:
+        model: as in the run.
+        shared: its parameters as tensors, with its constants among the fixed.
+        method: phases that move personal parameters alone; none for models without.
+        seed: of the run.
+        features: name of each item attribute -> its columns; empty without.
+        rules: how user attributes become numbers; None for models that read none.
+        profile: float32 [A'], the user's own attributes; None: all missing.
+        tuned: the run scored each client with tables that it had trained, which a session
+            does not.
+    """
+
+    model: Recommender
+    shared: Shared
+    method: Method
+    seed: int
+    features: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    rules: ReadFeatures | None = None
+    profile: NDArray[np.float32] | None = None
+    tuned: bool = False
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """Names of the user attributes that it reads."""
+        return tuple(self._profile_fields)
+
+    @property
+    def _profile_fields(self) -> Mapping[str, tuple[int, int]]:
+        return self.rules.fields if self.rules is not None else {}
+
+    @property
+    def how(self) -> str:
+        """In words."""
+        if not self.method.phases:
+            return "the history is the state: the model reads its latest items"
+        frozen = " (the run scored with tables that each client trained)" if self.tuned else ""
+        return f"local training of what is personal, with the shared part frozen{frozen}"
+
+    def of_user(self, attributes: Mapping[str, Any]) -> Trained:
+        """Return the same for a user of these attributes."""
+        return self if self.rules is None else replace(self, profile=self.rules.profile(attributes))
+
+    def _fresh(self, count: int) -> Personal:
+        """Return what `count` clients begin with, all alike."""
+        values = self.model.init_personal(np.zeros(1, np.int64), self.seed).values
+        if self.rules is not None and self.rules.fields:
+            profile = self.rules.profile({}) if self.profile is None else self.profile
+            values = {**values, PROFILE: profile[None]}
+        return Personal({n: np.repeat(v, count, 0) for n, v in values.items()})
+
+    def start(self, past: Past) -> Personal:
+        """Train from the start on a whole history."""
+        fresh = self._fresh(1)
+        if not len(past) or not self.method.phases:
+            return fresh
+        return self._train(fresh, self._samples(past))
+
+    def grown(self, state: Personal, past: Past) -> Personal:
+        """As `start`: a history leads to one state, however it came."""
+        return self.start(past)
+
+    def _train(self, fresh: Personal, samples: Samples) -> Personal:
+        return train_cohort(self.model, self.shared, fresh, samples, self.method).personal
+
+    def _samples(self, past: Past) -> Samples:
+        size = next(iter(self.shared.tables.values())).shape[0] if self.shared.tables else (
+            next(iter(self.shared.fixed.values())).shape[0]
+        )  # fmt: skip
+        alone = lone_population(past, int(size))
+        return make_samples(alone, np.zeros(1, np.int64), self.seed, 0, self.method.sampling)
+
+    def scores(self, state: Personal, past: Past) -> NDArray[np.float32]:
+        """Return the scores of all items, float32 [I]."""
+        return self._run(self.shared, state, self._histories([past.items]))[0]
+
+    def _run(
+        self, shared: Shared, personal: Personal, history: NDArray[np.int32]
+    ) -> NDArray[np.float32]:
+        """Return the scores of b clients, float32 [b, I]."""
+        values = {name: tf.constant(v) for name, v in personal.values.items()}
+        groups = (shared.weights, values, shared.tables, shared.fixed)
+        found: NDArray[np.float32] = compile_score(self.model)(
+            *groups, tf.constant(history)
+        ).numpy()
+        return found
+
+    def _histories(self, lists: list[NDArray[np.int64]]) -> NDArray[np.int32]:
+        """Return histories as models read them, int32 [b, H]."""
+        length = int(getattr(self.model, "history_length", 0))
+        if length == WHOLE_HISTORY:
+            length = max(len(items) for items in lists)
+        out = np.full((len(lists), length), -1, np.int32)
+        for row, items in enumerate(lists):  # as many as there are reasons
+            kept = items[len(items) - min(length, len(items)) :]
+            out[row, length - len(kept) :] = kept
+        return out
+
+    def shares(self, state: Personal, past: Past, items: NDArray[np.int64]) -> Shares:
+        """Return what the scores lose without an item of the history, or an attribute."""
+        left_out = np.arange(max(0, len(past) - MOST), len(past))
+        history = np.zeros((len(items), len(past)))
+        if len(left_out):
+            scores = self._without(past, left_out, items)
+            history[:, left_out] = (scores[-1] - scores[:-1]).T
+        return Shares(history, self._attribute_shares(state, past, items), LEFT_OUT)
+
+    def _without(
+        self, past: Past, left_out: NDArray[np.int64], items: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """Return the scores without each item, and last with all, float32 [m + 1, k].
+
+        All are trained in one call, on the same samples but those of the item left out.
+        """
+        every = [np.delete(past.items, at) for at in left_out] + [past.items]
+        personal = self._fresh(len(every))
+        if self.method.phases:
+            samples = self._samples(past)
+            width = len(samples.client) // len(past)
+            personal = self._train(personal, _copies(samples, left_out, width))
+        if int(getattr(self.model, "history_length", 0)):  # rows of the history are read, too
+            return self._run(self.shared, personal, self._histories(every))[:, items]
+        return self._run(self._of(items), self._own(personal, items), self._histories(every))
+
+    def _of(self, items: NDArray[np.int64]) -> Shared:
+        """Return the parameters with the rows of some items alone."""
+        tables, fixed = (
+            {n: tf.gather(v, items) for n, v in group.items()}
+            for group in (self.shared.tables, self.shared.fixed)
+        )
+        return Shared(tables, self.shared.weights, fixed)
+
+    def _own(self, personal: Personal, items: NDArray[np.int64]) -> Personal:
+        own = personal_tables(self.model)
+        return Personal({n: v[:, items] if n in own else v for n, v in personal.values.items()})
+
+    def _attribute_shares(
+        self, state: Personal, past: Past, items: NDArray[np.int64]
+    ) -> dict[tuple[str, str], NDArray]:
+        """Return what scores lose where the columns of an attribute are 0."""
+        if not self.features and not self._profile_fields:
+            return {}
+        some, history = self._of(items), self._histories([past.items])
+        whole = self._run(some, state, history)[0]
+        found: dict[tuple[str, str], NDArray] = {}
+        for name, columns in self.features.items():
+            kept = _zeroed(some.fixed[FEATURES], columns)
+            without = Shared(some.tables, some.weights, {**some.fixed, FEATURES: kept})
+            found["attribute", name] = whole - self._run(without, state, history)[0]
+        for name, (begin, end) in self._profile_fields.items():
+            profile = state.values[PROFILE].copy()
+            profile[:, begin:end] = 0.0
+            other = Personal({**state.values, PROFILE: profile})
+            found["user attribute", name] = whole - self._run(some, other, history)[0]
+        return found
+
+
+def _zeroed(values: Tensor, columns: tuple[int, int]) -> Tensor:
+    place = np.arange(values.shape[1])
+    return values * ((place < columns[0]) | (place >= columns[1])).astype(np.float32)
+
+
+def _copies(samples: Samples, left_out: NDArray[np.int64], width: int) -> Samples:
+    """Return the samples of one client for m + 1: each without an item, the last with all.
+
+    Args:
+        samples: `width` for each item of the history, in its order.
+        left_out: int64 [m], places in the history.
+        width: samples of an item.
+    """
+    number, size = len(left_out) + 1, len(samples.client)
+    weight = np.tile(samples.weight, (number, 1))
+    for row, at in enumerate(left_out):
+        weight[row, at * width : (at + 1) * width] = 0.0  # weightless samples teach nothing
+    return Samples(
+        np.repeat(np.arange(number), size),
+        {n: np.tile(v, number) for n, v in samples.fields.items()},
+        np.tile(samples.label, number),
+        weight.ravel(),
+        np.tile(samples.order, number),
+        number,
+    )
+
+
+def lone_population(past: Past, num_items: int) -> Population:
+    """Return a population of one client with a past, and nothing held out."""
+    size, nothing = len(past), np.zeros(0, np.int64)
+    none = HeldOut(
+        nothing,
+        np.zeros(1, np.int64),
+        np.zeros(0, np.int32),
+        np.zeros(0, np.float32),
+        np.zeros(2, np.int64),
+        np.zeros(0, np.int32),
+    )
+    rows = Interactions(np.zeros(size, np.int32), past.items.astype(np.int32))
+    user = Catalogue(np.array(["user"], dtype=object))
+    dataset = Dataset("device", rows, Catalogue(np.arange(num_items).astype(object)), user)
+    return Population(
+        num_items=num_items,
+        num_users=1,
+        num_clients=1,
+        indptr=np.array([0, size], np.int64),
+        items=past.items.astype(np.int32),
+        labels=past.labels,
+        client_of_user=np.zeros(1, np.int64),
+        valid=none,
+        test=none,
+        split=Split(dataset, np.arange(size), nothing, nothing, "device", ""),
+        levels=past.levels,
+    )
+
+
+def local_method(config: Config, model: Recommender) -> Method:
+    """Return the method of a run with the steps that move personal parameters alone.
+
+    Raises:
+        ModelError: if the model has personal parameters and the method never trains them.
+    """
+    method = build_method(config, pairwise=model.pairwise)
+    own = method.before_scoring or tuple(
+        replace(phase, epochs=phase.epochs * PASSES)
+        for phase in method.phases
+        if phase.personal and phase.solver == "gradient"
+    )
+    tables = bool(personal_tables(model))  # rows of one's own move along with the shared ones,
+    alone = tuple(  # whose change is then dropped, as in a round of the run
+        replace(p, shared=tables, personal=True, personal_first=False, part="all", prox_mu=0.0)
+        for p in own
+    )
+    has_own = tables or bool(model.personal_vectors)
+    if has_own and not alone:
+        raise ModelError(
+            f"train.method = {config.train.method!r} takes no steps on personal parameters: "
+            "load the model with adapt = 'closed-form'"
+        )
+    sampling = replace(
+        method.sampling, leaky=False, known=False, propensity=None, fixed=False, support=0.0
+    )
+    return Method(method.name, alone if has_own else (), sampling, method.reduction)
+
+
+def trained(config: Config, model: Recommender, shared: Shared, **more: Any) -> Trained:
+    """Return the adaptation of a model, compiled.
+
+    Args:
+        config: of the run.
+        model: bound to its items.
+        shared: as exported.
+        more: fields of `Trained` for models of attributes.
+
+    Raises:
+        ModelError: see `local_method`.
+    """
+    fixed = {**constants(model), **shared.fixed}
+    tables, weights, still = (
+        {n: tf.constant(v) for n, v in group.items()}
+        for group in (shared.tables, shared.weights, fixed)
+    )
+    tensors = Shared(tables, weights, still)
+    tuned = config.evaluate.table == "personalised"
+    own = (local_method(config, model), config.run.seed)
+    ready = Trained(model, tensors, *own, tuned=tuned, **more)
+    one = Past(np.zeros(1, np.int64), np.ones(1, np.float32), np.ones(1, np.int8))
+    ready.scores(ready.start(one), one)  # traces what sessions run
+    return ready
+
+
+def with_features(model: Any, items: Any, users: Any) -> Any:
+    """Return a model, or one inside another, with features of items and of one user."""
+    if isinstance(model, Attributed):
+        return replace(model, items=items, users=users)
+    return replace(model, model=with_features(model.model, items, users))
