@@ -35,7 +35,7 @@ from fedrec.training.scoring import compile_score
 
 PASSES = 20
 """Times the passes of one round: a client of a run has had as many rounds and more."""
-MOST = 20
+MOST = 10
 """Latest items of the history that are left out one by one for an explanation."""
 
 

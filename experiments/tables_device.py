@@ -1,0 +1,58 @@
+"""Tables of what recommend_speed.py and transfer.py have measured."""
+
+from __future__ import annotations
+
+import statistics
+from pathlib import Path
+
+from experiments.tables_bench import ROOT, Figures, machine_of, measurement
+
+
+def speed_on_device(root: Path = ROOT) -> str:
+    """Return the table of times from an event to an answer."""
+    figures = measurement("device/recommend_speed", root)
+    if figures is None:
+        return ""
+    head = "| model | items | file | observe | recommend 10 | and say why | loaded in |"
+    lines = [head, "|---|---:|---:|---:|---:|---:|---:|"]
+    for row in figures["cases"]:
+        times = [row[f"{name}_ms"]["median"] for name in ("observe", "recommend", "explain")]
+        told = " | ".join(f"{value:.1f} ms" for value in times)
+        size = f"{row['megabytes']:,.0f} MB"
+        loaded = f"{row['load_s']:.1f} s"
+        lines.append(f"| {row['case']} | {row['items']:,} | {size} | {told} | {loaded} |")
+    told = (
+        f"Medians of {figures['events']} events after {figures['met']} that were met before. "
+        f"Measured on {machine_of(figures['machine'])}, load {figures['load']:.1f} when it began."
+    )
+    return "\n".join([*lines, "", told])
+
+
+def transfer_table(root: Path = ROOT) -> str:
+    """Return the table of NDCG@10 by the rounds after which it was tested."""
+    figures = measurement("device/transfer", root)
+    if figures is None:
+        return ""
+    rounds = figures["rounds"]
+    named = " | ".join(f"{n} round{'s' if n > 1 else ''}" for n in rounds)
+    lines = [
+        f"| begins with, trains | items known | {named} | bytes up |",
+        "|---|---:|" + "---:|" * (len(rounds) + 1),
+    ]
+    for row in figures["cases"]:
+        known, size = row["known_items"]
+        items = f"{known:,} of {size:,}" if size else "–"
+        cells = [_accuracy(point) for point in row["curve"]]
+        sent = f"{row['curve'][-1]['bytes_up'] / 1000:,.1f} kB"
+        lines.append(f"| {' | '.join([row['case'], items, *cells, sent])} |")
+    seeds = ", ".join(map(str, figures["seeds"]))
+    told = (
+        f"NDCG@10, full ranking, mean of seeds {seeds} with the 95% interval over users of the "
+        f"first. Measured on {machine_of(figures['machine'])}."
+    )
+    return "\n".join([*lines, "", told])
+
+
+def _accuracy(point: Figures) -> str:
+    low, high = point["ci95"]["ndcg@10"]
+    return f"{statistics.fmean(point['accuracy']['ndcg@10']):.3f} [{low:.3f}, {high:.3f}]"
