@@ -31,6 +31,10 @@ def recommend(
         typer.Option(help="Models of ratings: the rating of each item of the history, in order."),
     ] = None,
     k: Annotated[int, typer.Option("--k", "-k", min=1, help="How many items.")] = 10,
+    adapt: Annotated[
+        str,
+        typer.Option(help="Models 'mf': closed-form, steps, or auto (as the run made vectors)."),
+    ] = "auto",
     explain: Annotated[bool, typer.Option("--explain", help="Say why.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -52,9 +56,9 @@ def recommend(
             "expected one for each"
         )
     events = [Observation(i, rating=r) for i, r in zip(items, ratings, strict=True)]
-    if needs_tensorflow(load_config(model_directory(run) / "config.toml")):
+    if needs_tensorflow(load_config(model_directory(run) / "config.toml"), adapt):
         import_tensorflow()
-    session = load_recommender(run).session(
+    session = load_recommender(run, adapt=adapt).session(
         history=events, attributes=dict(_attribute(word) for word in user_attributes or [])
     )
     found = session.recommend(k, explain=explain)

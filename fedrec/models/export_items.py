@@ -31,11 +31,13 @@ def reveals_counts(config: Config) -> bool:
     """Return whether a run tells the server how many clients met each item.
 
     The diagonal of EASE's and the neighbours' Gram matrix and a column of LightGCN's sum
-    are these counts; inverse propensities (`train.propensity`) are made of them.  With
-    noise on the sum they are not told.
+    are these counts; inverse propensities (`train.propensity`, `evaluate.propensity`) and
+    groups of items by popularity (`evaluate.item_group`) are made of them.  With noise on
+    the sum they are not told.
     """
-    method, noisy = config.train.method, config.privacy.mechanism != "off"
-    return not noisy and (method in (*ITEM_ITEM, *SUMS_FIRST) or config.train.propensity > 0)
+    noisy, evaluate = config.privacy.mechanism != "off", config.evaluate
+    asked = config.train.propensity or evaluate.propensity or evaluate.item_group == "popularity"
+    return not noisy and (config.train.method in (*ITEM_ITEM, *SUMS_FIRST) or bool(asked))
 
 
 def write_items(directory: Path, items: Catalogue, counts: NDArray[np.int64] | None) -> None:

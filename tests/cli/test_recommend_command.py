@@ -69,5 +69,6 @@ def test_errors(run: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert "'ax' is not among the 4 items of 'ml-100k'" in said(capsys, run, "--history", "ax")
     assert "was given 1 times for 2 items" in said(capsys, run, "--history", "a c", "--rating", "3")
     assert "expected NAME=VALUE" in said(capsys, run, "--user-attributes", "age")
+    assert "adapt = 'x': expected one of" in said(capsys, run, "--adapt", "x")
     assert "there is no model in" in said(capsys, run + "x")
     assert said(capsys, run, "--history", "'a").startswith("2\nerror: --history")

@@ -10,6 +10,7 @@ from fedrec.config import Config
 from fedrec.errors import ModelError
 from fedrec.models.export import export_model
 from fedrec.serving.load import LoadedRecommender, load_recommender
+from fedrec.training.closed_form import solve_users
 from fedrec.training.node import init_personal, init_shared, prepare
 from fedrec.training.scoring import make_scorer
 
@@ -156,6 +157,25 @@ def test_a_model_of_your_own(small_run: Make, tmp_path: Path) -> None:
     keys = {"model__source": f"{file}:reads"}
     with pytest.raises(ModelError, match=r"reads catalogues .*cannot be served"):
         exported(small_run, "keras", keys)
+
+
+def test_a_low_rank_model_is_served_whole(small_run: Make, tmp_path: Path) -> None:
+    _, before = exported(small_run, "mf")
+    low: Keys = {"model__adapter_rank": 2, "model__pretrained": f"{before.run.out}/model"}
+    config = small_run("low", **low)
+    setup = prepare(config)
+    start = init_shared(setup)
+    moved = np.random.default_rng(0).normal(size=start.tables["item_adapter"].shape)
+    start.tables["item_adapter"][:] = moved
+    data, directory = setup.population.split.dataset, Path(config.run.out)
+    export_model(directory / "model", config, data, start, {})
+    table = start.fixed["item"] + start.tables["item_adapter"] @ start.weights["item_basis"]
+    closed = load_recommender(directory, adapt="closed-form")
+    steps = load_recommender(directory)
+    ids = closed.items.ids[:3]
+    vector = solve_users(table, np.zeros(3, np.int64), np.arange(3), 1, alpha=4.0, ridge=10.0)[0]
+    assert closed.session(history=ids).scores() == pytest.approx(table @ vector, abs=1e-5)
+    assert len(steps.session(history=ids).recommend(3, explain=True)) == 3
 
 
 def test_what_was_said_of_tables_of_ones_own(small_run: Make) -> None:

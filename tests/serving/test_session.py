@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import fedrec
@@ -11,7 +12,8 @@ from fedrec.engine.run_engine import execute
 from fedrec.errors import CheckpointError, DataError, ModelError
 from fedrec.serving.load import LoadedRecommender, load_recommender
 from fedrec.serving.past import Observation
-from fedrec.training.node import prepare
+from fedrec.training.node import init_personal, prepare
+from fedrec.training.tuning import client_scorer
 
 Make = Callable[..., Config]
 Keys = dict[str, str | int | float]
@@ -64,6 +66,28 @@ def test_ials_observes_as_it_would_solve(small_run: Make) -> None:
     session.observe(ids[30], time=0.0)  # once more: nothing new to learn
     assert session.scores() == pytest.approx(anew.scores(), abs=1e-5)
     assert "closed form" in session.how
+
+
+def test_users_are_scored_as_in_the_run(small_run: Make) -> None:
+    graph: Keys = {
+        "model__name": "lightgcn",
+        "train__method": "lightgcn",
+        "model__loss": "bpr",
+        "train__rounds": 2,
+        "server__weighting": "equal",
+        "server__rows": "sum",
+    }
+    knn: Keys = {**EASE, "train__method": "item-knn"}
+    for keys in (IALS, EASE, knn, graph):
+        recommender, config = loaded(small_run, **keys, run__out=small_run(str(keys)).run.out)
+        setup = prepare(config)
+        population, users = setup.population, np.arange(4)
+        shared, start = recommender.model.shared, init_personal(setup, users)
+        scored = client_scorer(setup, shared, start, users, 1)(users)
+        for user in users:
+            items = population.items[population.indptr[user] : population.indptr[user + 1]]
+            session = recommender.session(history=recommender.items.ids[items])
+            assert session.scores() == pytest.approx(scored[user], abs=1e-5)
 
 
 def test_where_nothing_is_known(small_run: Make) -> None:
