@@ -31,7 +31,7 @@ from fedrec.data.interactions import Catalogue, Dataset, Interactions
 from fedrec.machine import describe_machine
 from fedrec.models.build import build_model
 from fedrec.models.export import export_model
-from fedrec.models.recommender import bound
+from fedrec.models.recommender import Recommender, bound
 from fedrec.params import Shared
 
 ITEMS, MET, EVENTS = 50_000, 50, 30
@@ -64,9 +64,10 @@ def catalogue(number: int, drawn: np.random.Generator) -> Catalogue:
     return Catalogue(np.array([f"item-{n}" for n in range(number)], dtype=object), attributes)
 
 
-def values_of(config: Config, dataset: Dataset, drawn: np.random.Generator) -> Shared:
+def values_of(
+    config: Config, model: Recommender, dataset: Dataset, drawn: np.random.Generator
+) -> Shared:
     """Return parameters of the sizes that a run leaves."""
-    model = bound(build_model(config), dataset.items, dataset.users)
     start, size = model.init_shared(dataset.items, 0), len(dataset.items)
     if config.train.method == "ease":
         return Shared({"item": drawn.standard_normal((size, size), np.float32)})
@@ -85,7 +86,9 @@ def measure(name: str, keys: Keys, directory: Path) -> Keys:
     users = Catalogue(np.array(["u", "v"], dtype=object), {"age": to_number([30.0, 40.0])})
     rows = Interactions(np.zeros(1, np.int32), np.zeros(1, np.int32))
     dataset = Dataset("drawn", rows, catalogue(number, drawn), users)
-    export_model(directory / "model", config, dataset, values_of(config, dataset, drawn), {})
+    model = bound(build_model(config), dataset.items, dataset.users)
+    shared = values_of(config, model, dataset, drawn)
+    export_model(directory / "model", config, dataset, shared, {}, None, model)
     size = sum(f.stat().st_size for f in (directory / "model").iterdir())
     begin = time.perf_counter()
     recommender = fedrec.load_recommender(directory, adapt=adapt)

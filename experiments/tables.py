@@ -11,7 +11,7 @@ No figure in these files is typed by hand.  Each comes from experiments/results/
 * `robust.json`, from ``python experiments/robust.py --json experiments/results/robust.json``;
 * `engines.json`, from ``python experiments/engines.py --json experiments/results/engines.json``;
 * `efficient.json` and `fair.json`, from the scripts of these names with --json;
-* `device/transfer.json` and `device/recommend_speed.json`, likewise;
+* `device/*.json`, from `transfer.py`, `sessions.py` and `recommend_speed.py`, likewise;
 * `secure/round.json`, from ``python experiments/secure_round.py --json`` with its name;
 * `secure/rows.json`, from ``python experiments/secure_rows.py --json`` with its name;
 * `bench/peers.json`, from ``python experiments/peers/compare.py --json`` with its name;
@@ -42,7 +42,7 @@ from experiments.tables_bench import (
     secure_speed_table,
     speed_table,
 )
-from experiments.tables_device import speed_on_device, transfer_table
+from experiments.tables_device import sessions_table, speed_on_device, transfer_table
 from experiments.tables_efficient import efficient_table, fair_table
 from experiments.tables_gpu import gpu_table
 from fedrec.report.audit import markdown_audit, markdown_membership
@@ -274,6 +274,7 @@ PARTS: dict[Path, dict[str, Callable[[Path], str]]] = {
         "secure-rows": secure_rows_table,
         "efficient": efficient_table,
         "transfer": transfer_table,
+        "sessions": sessions_table,
         "recommend-speed": speed_on_device,
         "fair": fair_table,
         "engines": engines_table,

@@ -1,4 +1,4 @@
-"""Tables of what recommend_speed.py and transfer.py have measured."""
+"""Tables of what recommend_speed.py, sessions.py and transfer.py have measured."""
 
 from __future__ import annotations
 
@@ -26,6 +26,23 @@ def speed_on_device(root: Path = ROOT) -> str:
         f"Measured on {machine_of(figures['machine'])}, load {figures['load']:.1f} when it began."
     )
     return "\n".join([*lines, "", told])
+
+
+def sessions_table(root: Path = ROOT) -> str:
+    """Return the table of sessions beside the clients of their runs."""
+    figures = measurement("device/sessions", root)
+    if figures is None:
+        return ""
+    lines = ["| model | who | HR@10 | NDCG@10 | a session's start |", "|---|---|---:|---:|---:|"]
+    for row in figures["cases"]:
+        for who, told in (("clients of the run", row["run"]), ("sessions", row)):
+            cells = [
+                f"{told['accuracy'][m]:.3f} [{told['ci95'][m][0]:.3f}, {told['ci95'][m][1]:.3f}]"
+                for m in ("hr@10", "ndcg@10")
+            ]
+            took = f"{told['session_ms']:.1f} ms" if "session_ms" in told else "–"
+            lines.append(f"| {' | '.join([row['case'], who, *cells, took])} |")
+    return "\n".join([*lines, "", f"Seed 0. Measured on {machine_of(figures['machine'])}."])
 
 
 def transfer_table(root: Path = ROOT) -> str:

@@ -16,6 +16,7 @@ from fedrec.evaluation.sums import EvaluationSums, to_arrays
 from fedrec.machine import peak_memory_mib
 from fedrec.models.export import export_model
 from fedrec.storage import RunDirectory, replace_file
+from fedrec.training.node import prepare
 from server.checkpoint import Best
 from server.journal import Line
 
@@ -64,7 +65,8 @@ def write_outcome(
     np.savez_compressed(buffer, allow_pickle=False, **to_arrays(sums))
     replace_file(files.bootstrap, buffer.getvalue())
     dataset, counts = population.split.dataset, population.item_counts
-    export_model(files.model, config, dataset, chosen.shared, system, counts)
+    model = prepare(config).model
+    export_model(files.model, config, dataset, chosen.shared, system, counts, model)
     replace_file(files.system, (json.dumps(system, indent=1) + "\n").encode())
 
 

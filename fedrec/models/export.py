@@ -46,6 +46,7 @@ def export_model(
     shared: Shared,
     system: Mapping[str, Any],
     counts: NDArray[np.int64] | None = None,
+    model: object = None,
 ) -> None:
     """Write the model of the selected round, and what a device needs to recommend with it.
 
@@ -59,6 +60,7 @@ def export_model(
         system: the element of `systems` that describes the run; becomes the card.
         counts: int64 [I], training interactions of each item, which are written only if the
             run has told them (`export_items.reveals_counts`); None: unknown.
+        model: as it was trained, for what it read of attributes; None: of none.
 
     Raises:
         OutputError: if the directory cannot be written.
@@ -70,7 +72,7 @@ def export_model(
     write_arrays(directory / "shared.ckpt", arrays, {"data": dataset.name})
     replace_file(directory / "items.jsonl", items.encode())
     write_items(directory, dataset.items, counts if reveals_counts(config) else None)
-    write_features(directory, config, dataset)
+    write_features(directory, config, dataset.users, model)
     replace_file(directory / "config.toml", to_toml(config).encode())
     replace_file(directory / "card.json", (json.dumps(dict(system), indent=1) + "\n").encode())
 

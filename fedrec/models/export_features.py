@@ -17,18 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedrec.config import Config
-from fedrec.config_features import ATTRIBUTE_MODELS
-from fedrec.data.interactions import Attribute, Catalogue, Dataset
+from fedrec.data.interactions import Attribute, Catalogue
 from fedrec.errors import ModelError, nearest
-from fedrec.models.features import (
-    HASH,
-    Features,
-    _embedded,
-    feature_options,
-    hashed_text,
-    item_features,
-    user_features,
-)
+from fedrec.models.attributed import Attributed
+from fedrec.models.features import HASH, Features, _embedded, hashed_text
 from fedrec.storage import read_arrays, write_arrays
 
 FILE = "features.ckpt"
@@ -64,24 +56,34 @@ class ReadFeatures:
         return row
 
 
-def write_features(directory: Path, config: Config, dataset: Dataset) -> None:
+def write_features(directory: Path, config: Config, users: Catalogue, model: object) -> None:
     """Write the features of models that read attributes; nothing for others.
 
     Args:
         directory: of the model.
         config: of the run.
-        dataset: for the attributes.
+        users: whose attributes were encoded.
+        model: as it was trained, bound to its catalogues.
 
     Raises:
         OutputError: if the directory cannot be written.
     """
-    if config.model.name not in ATTRIBUTE_MODELS:
+    found = _attributed(model)
+    if found is None or found.items is None or found.users is None:
         return
-    options = feature_options(config)
-    items, users = item_features(dataset.items, options), user_features(dataset.users, options)
-    rules = {n: _rule(n, dataset.users, users, options.text) for n in users.fields}
-    meta = {"items": items.fields, "users": users.fields, "rules": rules}
+    items, coded, text = found.items, found.users, config.model.text
+    rules = {n: _rule(n, users, coded, text) for n in coded.fields}
+    meta = {"items": items.fields, "users": coded.fields, "rules": rules}
     write_arrays(directory / FILE, {"items": items.values}, meta)
+
+
+def _attributed(model: object) -> Attributed | None:
+    """Return the model of attributes that a model is, or has inside."""
+    while not isinstance(model, Attributed):
+        model = getattr(model, "model", None)
+        if model is None:
+            return None
+    return model
 
 
 def read_features(directory: Path) -> ReadFeatures:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from experiments import recommend_speed, tables_device, transfer
+from experiments import recommend_speed, sessions, tables_device, transfer
 from fedrec.config import load_config
 from fedrec.machine import describe_machine
 from fedrec.training.node import prepare
@@ -68,6 +68,7 @@ def test_cases_name_what_they_change() -> None:
 def test_the_tables(tmp_path: Path) -> None:
     assert tables_device.speed_on_device(tmp_path) == ""
     assert tables_device.transfer_table(tmp_path) == ""
+    assert tables_device.sessions_table(tmp_path) == ""
     place = tmp_path / "experiments" / "results" / "device"
     place.mkdir(parents=True)
     times = {f"{n}_ms": {"median": 1.25, "p95": 2.0} for n in ("observe", "recommend", "explain")}
@@ -86,3 +87,24 @@ def test_the_tables(tmp_path: Path) -> None:
     told = tables_device.transfer_table(tmp_path)
     assert "| all items, frozen | 3 of 1,400 | 0.150 [0.120, 0.180] | 1.5 kB |" in told
     assert "| begins with, trains | items known | 1 round | bytes up |" in told
+    good = dict.fromkeys(("hr@10", "ndcg@10"), 0.1)
+    told_of = {"accuracy": good, "ci95": {m: [0.05, 0.15] for m in good}}
+    both = {"case": "ease", "run": told_of, **told_of, "session_ms": 2.04}
+    found = {"cases": [both], "machine": describe_machine()}
+    (place / "sessions.json").write_text(json.dumps(found))
+    lines = tables_device.sessions_table(tmp_path).splitlines()
+    assert lines[2].startswith("| ease | clients of the run | 0.100 [0.050, 0.150] |")
+    assert lines[3].endswith("| 0.100 [0.050, 0.150] | 2.0 ms |")
+
+
+def test_sessions_are_tested_as_the_run_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ease = (Path(sessions.__file__).parent / "ease.toml").read_text()
+    (tmp_path / "ease.toml").write_text(ease)
+    monkeypatch.setattr(sessions, "HERE", tmp_path)
+    keys = {k: v for k, v in SMALL.items() if k.startswith(("data.", "evaluate.boot"))}
+    row = sessions.measure("ease", tmp_path / "runs", **keys)
+    assert row["accuracy"] == row["run"]["accuracy"]
+    assert row["ci95"] == row["run"]["ci95"]
+    assert row["session_ms"] > 0

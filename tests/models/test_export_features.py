@@ -9,8 +9,10 @@ from fedrec.config import from_flat
 from fedrec.data.attributes import to_category, to_number, to_tags, to_text
 from fedrec.data.interactions import Catalogue, Dataset, Interactions
 from fedrec.errors import ModelError
+from fedrec.models.build import build_model
 from fedrec.models.export_features import FILE, ReadFeatures, read_features, write_features
 from fedrec.models.features import feature_options, item_features, user_features
+from fedrec.models.recommender import bound
 
 COMMON, AGES = ["x"] * 4 + ["y"] * 3, [20.0, 30.0, np.nan, 40.0, 25.0, 1e6, 31.0, 29.0, 33.0]
 CONFIG = from_flat({"model.name": "two-tower", "train.method": "fedavg", "model.text_width": 8})
@@ -32,7 +34,9 @@ def dataset(with_tags: bool = False) -> Dataset:
 
 
 def written(directory: Path, data: Dataset) -> ReadFeatures:
-    write_features(directory, CONFIG, data)
+    write_features(
+        directory, CONFIG, data.users, bound(build_model(CONFIG), data.items, data.users)
+    )
     return read_features(directory)
 
 
@@ -71,5 +75,5 @@ def test_what_cannot_be_read_is_refused(tmp_path: Path) -> None:
 
 
 def test_other_models_have_no_features(tmp_path: Path) -> None:
-    write_features(tmp_path, from_flat({}), dataset())
+    write_features(tmp_path, from_flat({}), dataset().users, build_model(from_flat({})))
     assert not (tmp_path / FILE).exists()

@@ -42,7 +42,8 @@ def exported(make: Make, name: str, more: Keys | None = None) -> tuple[LoadedRec
     config = make("run", **{"model__name": name, **MODELS.get(name, {}), **(more or {})})
     setup, directory = prepare(config), Path(config.run.out) / "model"
     data = setup.population.split.dataset
-    export_model(directory, config, data, init_shared(setup), {}, setup.population.item_counts)
+    counts = setup.population.item_counts
+    export_model(directory, config, data, init_shared(setup), {}, counts, setup.model)
     return load_recommender(directory.parent), config
 
 
