@@ -18,6 +18,7 @@ from fedrec.errors import CheckpointError
 from fedrec.evaluation.selection import selection_metric
 from fedrec.evaluation.summary import system_name
 from fedrec.machine import describe_machine
+from fedrec.models.pretrained import overlap_notes
 from fedrec.output import (
     delete_run,
     discarded_if_empty,
@@ -225,6 +226,8 @@ def make_result(
     """
     now = datetime.datetime.now(datetime.UTC)
     population = load_population(config)
+    items = population.split.dataset.items
+    told = (*graph_notes(config, items), *overlap_notes(config, items))
     return Result(
         name=config.run.name,
         fedrec=__version__,
@@ -239,7 +242,7 @@ def make_result(
         command=command,
         created=now.isoformat(timespec="seconds"),
         account=population.split.dataset.account,
-        notes=(*population.split.notes, *graph_notes(config, population.split.dataset.items)),
+        notes=(*population.split.notes, *told),
         config=config.with_({"run.out": ""}).flat(),
         extra={} if seconds is None else {"seconds": round(seconds, 1)},
         **more,

@@ -68,6 +68,27 @@ def begin(config: Config, shared: Shared, items: Catalogue) -> Shared:
     return Shared(rows(shared.tables), weights, rows(shared.fixed))
 
 
+def overlap_notes(config: Config, items: Catalogue) -> tuple[str, ...]:
+    """Return a line for the reader on how many items the earlier model knows; none without.
+
+    Args:
+        config: of the run.
+        items: of the run.
+    """
+    if not config.model.pretrained:
+        return ()
+    try:
+        earlier = load_model(Path(config.model.pretrained).expanduser())
+    except CheckpointError:  # deleted since the run began: no reason to lose its result
+        return ()
+    known, number = len(matched(items.ids, earlier.item_ids)[0]), len(items)
+    told = f"model.pretrained knows {known:,} of {number:,} items"
+    if known == number:
+        return (told,)
+    frozen = ", which model.freeze never trains" if config.model.freeze else ""
+    return (f"{told}; the other {number - known:,} begin with fresh rows{frozen}",)
+
+
 def matched(
     mine: NDArray[np.object_], theirs: NDArray[np.object_]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import fedrec
 from fedrec.bench.calibration import _population
 from fedrec.bench.counts import count
 from fedrec.config import Config
@@ -17,7 +18,7 @@ from fedrec.data.interactions import Catalogue
 from fedrec.engine.run_engine import execute
 from fedrec.errors import ConfigError, ModelError
 from fedrec.models.export import ExportedModel, load_model
-from fedrec.models.pretrained import begin
+from fedrec.models.pretrained import begin, overlap_notes
 from fedrec.params import Shared
 from fedrec.storage import RunDirectory
 from fedrec.training.aggregate import ROW_ID_BYTES
@@ -58,6 +59,21 @@ def test_a_run_begins_where_the_earlier_one_ended(small_run: Make, earlier: Conf
     mixed = begin(config, fresh, renamed).tables["item"]
     assert np.array_equal(mixed[0], fresh.tables["item"][0])
     assert np.array_equal(mixed[1:], known.shared.tables["item"][:0:-1])
+
+
+def test_it_is_told_how_many_items_are_known(small_run: Make, earlier: Config) -> None:
+    whole = small_run("next", model__pretrained=directory(earlier))
+    items = prepare(whole).population.split.dataset.items
+    number = len(items)
+    assert overlap_notes(small_run(), items) == ()
+    assert overlap_notes(whole, items) == (f"model.pretrained knows {number} of {number} items",)
+    other = Catalogue(np.append(items.ids, ["x", "y"]))
+    frozen = small_run("next", model__pretrained=directory(earlier), model__freeze=True)
+    told = f"knows {number} of {number + 2} items; the other 2 begin with fresh rows"
+    assert overlap_notes(whole, other)[0].endswith(told)
+    assert overlap_notes(frozen, other)[0].endswith(f"{told}, which model.freeze never trains")
+    assert overlap_notes(small_run(model__pretrained=directory(earlier) + "x"), items) == ()
+    assert fedrec.run(whole).result.notes[-1] == overlap_notes(whole, items)[0]
 
 
 def test_adapters_send_less_and_leave_the_table_alone(small_run: Make, earlier: Config) -> None:
