@@ -130,6 +130,8 @@ class TrainSection(Section):
         "fcf",
         "pfedrec",
         "fedrecon",
+        "reptile",
+        "fomaml",
         "gpfedrec",
         "fedrap",
         "ease",
@@ -157,10 +159,12 @@ class TrainSection(Section):
     )
     personal_lr: float = Field(0.05, gt=0, description="learning rate of personal parameters")
     personal_steps: int = Field(
-        3, ge=1, description="alternating: steps on personal parameters; fedrecon: passes"
+        3,
+        ge=1,
+        description="alternating: steps on personal parameters; fedrecon, reptile, fomaml: passes",
     )
     support: float = Field(
-        0.5, gt=0, lt=1, description="fedrecon: share of interactions to reconstruct from"
+        0.5, gt=0, lt=1, description="fedrecon, reptile, fomaml: share of interactions to adapt to"
     )
     reduction: Literal["mean", "sum"] = Field("sum", description="loss of a batch")
     propensity: float = Field(

@@ -19,6 +19,13 @@ LEARNING = ("fedavg", "fedprox", "fedrap")
 GRAPHS = ("gpfedrec",)
 """Methods whose server compares the updates of single clients."""
 
+META = ("reptile", "fomaml")
+"""Methods that learn where personal parameters start."""
+FRESH = ("fedrecon", *META)
+"""Methods whose clients keep nothing between rounds: personal parameters are made anew."""
+STARTED = ("mf", "ncf", "head", "keras")
+"""Models whose personal parameters can have a shared start."""
+
 
 def check_personal(config: Config) -> None:
     """Refuse heads and tables of one's own where they would mean something else.
@@ -47,6 +54,12 @@ def check_personal(config: Config) -> None:
         raise ConfigError(
             f"train.method = 'fedrap' drives a client's own table from the shared one: it needs "
             f"model.name = 'additive', not {model!r}"
+        )
+    if method in META and (unit != "user" or model not in STARTED):
+        raise ConfigError(
+            f"train.method = {method!r} learns where personal parameters start: it needs "
+            f"clients.unit = 'user' and model.name = {' or '.join(map(repr, STARTED))}, not "
+            f"{unit!r} and {model!r}"
         )
     if method in GRAPHS:
         _check_graph(config)

@@ -44,6 +44,19 @@ def test_these_fit(keys: dict[str, Any]) -> None:
             {**GRAPH, "server.weighting": "samples"},
             "'gpfedrec' needs server.weighting = 'equal', not 'samples'",
         ),
+        (
+            {"train.method": "reptile", "model.name": "additive"},
+            "model.name = 'additive' needs a method whose clients train their own table",
+        ),
+        (
+            {"train.method": "fomaml", "model.name": "mmoe"},
+            "'fomaml' learns where personal parameters start: it needs clients.unit = 'user' and "
+            "model.name = 'mf' or 'ncf' or 'head' or 'keras', not 'user' and 'mmoe'",
+        ),
+        (
+            {"train.method": "reptile", "clients.unit": "merchant", "data.name": "marketplace"},
+            "it needs clients.unit = 'user' and .*, not 'merchant' and 'mf'",
+        ),
         ({**GRAPH, "model.name": "ncf"}, "it needs model.name = 'head' or 'mf', not 'ncf'"),
         ({**GRAPH, "server.fairness": 1.0}, "not by its loss: set server.fairness = 0"),
         (

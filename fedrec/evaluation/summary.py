@@ -19,7 +19,7 @@ TRAINED = ("federated", "centralised", "local-only")
 """Systems that train the configured model; all others are baselines."""
 
 
-OWN_NAMES = ("pfedrec", "fedrecon", "gpfedrec", "fedrap")
+OWN_NAMES = ("pfedrec", "fedrecon", "reptile", "fomaml", "gpfedrec", "fedrap")
 """Methods after which a federated system is called, as its model says too little."""
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from fedrec.config import Config, integers
 from fedrec.config_features import ATTRIBUTE_MODELS
 from fedrec.config_graph import GRAPH_MODELS
+from fedrec.config_personal import META
 from fedrec.config_sequence import SEQUENCE_MODELS
 from fedrec.config_tasks import TASK_MODELS, has_local_heads, task_weights
 from fedrec.errors import ModelError, nearest
@@ -28,6 +29,8 @@ MODELS = (
 def build_model(config: Config) -> Recommender:
     """Return the model that `config.model` names, its item rows anchored if asked.
 
+    Its personal parameters have a shared start where `train.method` learns one.
+
     Raises:
         ModelError: for an unknown name, a loss that the model does not have, or a
             source that cannot be imported or does not build a recommender, or one
@@ -37,6 +40,10 @@ def build_model(config: Config) -> Recommender:
         from fedrec.models.anchored import Anchored
 
         return Anchored(_build(config), config.model.anchor)
+    if config.train.method in META:
+        from fedrec.models.started import with_start
+
+        return with_start(_build(config), by_gradient=config.train.method == "fomaml")
     return _build(config)
 
 

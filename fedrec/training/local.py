@@ -21,6 +21,7 @@ from fedrec.data.tiles import Tiles, lay_out
 from fedrec.models.recommender import Recommender, constants
 from fedrec.params import Personal, Shared
 from fedrec.training.kinds import Kind, moving_tables
+from fedrec.training.meta import with_starts
 from fedrec.training.methods import Method, Phase
 from fedrec.training.neighbourhood import spread, user_vectors
 from fedrec.training.optimizers import adam_init
@@ -162,7 +163,7 @@ def train_cohort(
         own, places = part_of(samples, touched, phase.part)
         part = replace(cohort, samples=own, touched=places)
         result = _run_phase(part, phase, result, slots if last else None, last=last)
-    update = _update(cohort, result, personal)
+    update = with_starts(method.name, _update(cohort, result, personal), personal)
     if method.from_neighbours and len(samples.client):
         return spread(update, samples, touched["item"], personal)
     if method.splits and len(samples.client):

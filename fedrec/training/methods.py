@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from fedrec.config import Config
 from fedrec.config_graph import SUMS_FIRST
+from fedrec.config_personal import FRESH
 from fedrec.config_sequence import SEQUENCE_MODELS
 from fedrec.config_sums import ITEM_ITEM, SUMMED
 from fedrec.config_tasks import TASK_MODELS
@@ -249,6 +250,16 @@ def _fedrecon(config: Config) -> tuple[Phase, ...]:
     )
 
 
+def _meta(config: Config) -> tuple[Phase, ...]:
+    """Reptile (Nichol et al. 2018) and FOMAML (Finn et al., ICML 2017): a start that is learned.
+
+    The phases of FedRecon, from the start that the server sends (`fedrec.models.started`).
+    With FOMAML the gradient on the query moves the start along with the rows, where the
+    support has led; with Reptile the start follows the client's own change.
+    """
+    return _fedrecon(config)
+
+
 def _lightgcn(config: Config) -> tuple[Phase, ...]:
     """LightGCN (He et al., SIGIR 2020): a hop at home, then one gradient of what was received.
 
@@ -265,6 +276,8 @@ METHODS = {
     "fcf": _fcf,
     "pfedrec": _pfedrec,
     "fedrecon": _fedrecon,
+    "reptile": _meta,
+    "fomaml": _meta,
     "gpfedrec": _gpfedrec,
     "fedrap": _fedrap,
     "ease": _summed,
@@ -314,13 +327,13 @@ def build_method(config: Config, *, pairwise: bool = False, pooled: bool = False
         window=config.model.history if config.model.name in SEQUENCE_MODELS else 0,
         ahead=config.model.ahead if config.model.name in SEQUENCE_MODELS else 1,
         mask=config.model.contrast_mask if config.model.contrast else 0.0,
-        support=train.support if train.method == "fedrecon" else 0.0,
+        support=train.support if train.method in FRESH else 0.0,
         levels=config.model.name in TASK_MODELS,
         propensity=(train.propensity, train.propensity_clip) if train.propensity else None,
     )
     reduction = "sum" if fcf else train.reduction
     phases, statistics = METHODS[train.method](config), _statistics(config)
-    fresh = train.method == "fedrecon"
+    fresh = train.method in FRESH
     before = (replace(phases[0], part="all"),) if fresh else ()
     ramp, decay = (train.ramp, train.decay) if train.method == "fedrap" else (0.0, 1.0)
     given = (train.method, phases, sampling, reduction, train.ridge, statistics, fresh, before)

@@ -71,6 +71,8 @@ CASES = {
         "train__reduction": "mean", "server__rows": "mean", "evaluate__table": "personalised",
     },
     "fedrecon": {"train__method": "fedrecon", "server__weighting": "samples"},
+    "reptile": {"train__method": "reptile", "server__weighting": "samples"},
+    "fomaml": {"train__method": "fomaml", "model__name": "head"},
     "gpfedrec": {
         "train__method": "gpfedrec", "model__name": "head", "train__row_lr": 20.0,
         "train__reduction": "mean", "server__rows": "mean", "train__prox_mu": 0.02,
@@ -103,7 +105,8 @@ def test_merchants_as_clients(small_run: Make) -> None:
 
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs the extra ray")
 @pytest.mark.parametrize(
-    "case", ["mf", slow("pfedrec"), slow("fedrecon"), slow("gpfedrec"), slow("fedrap")]
+    "case",
+    ["mf", slow("pfedrec"), slow("fedrecon"), slow("reptile"), slow("gpfedrec"), slow("fedrap")],
 )
 def test_ray(small_run: Make, case: str) -> None:
     one = run(small_run, "in-process", 1, **CASES[case])

@@ -75,6 +75,8 @@ def within_bound(config: Config, secure: dict[str, NDArray], plain: dict[str, ND
         {"train__method": "pfedrec", "model__name": "head", "evaluate__table": "personalised"},
         {"train__method": "fedrap", "model__name": "additive", "train__ramp": 0.0},
         {"train__method": "fedrecon"},
+        {"train__method": "reptile"},
+        {"train__method": "fomaml"},
     ],
     ids=[
         "mf",
@@ -87,6 +89,8 @@ def within_bound(config: Config, secure: dict[str, NDArray], plain: dict[str, ND
         "pfedrec",
         "fedrap",
         "fedrecon",
+        "reptile",
+        "fomaml",
     ],
 )
 def test_the_plain_result(small_run: Make, keys: Keys) -> None:

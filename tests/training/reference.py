@@ -30,6 +30,7 @@ class Client:
     moments: dict[Any, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
     steps: int = 0
     loss: float = 0.0
+    follows: bool = True  # whether a gradient moves the start
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
@@ -38,6 +39,8 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
 
 def mf_step(client: Client, sample: dict[str, Any], kind: str, explicit: bool) -> Any:
     """Loss of one sample, and its gradients: of rows (by key), weights, personal."""
+    if "start/head" in client.weights or "start/user" in client.weights:
+        return started_step(client, sample, kind, explicit)
     if kind == "head":
         return head_step(client, sample)
     p = client.personal["user"]
@@ -71,6 +74,17 @@ def head_step(client: Client, sample: dict[str, Any]) -> Any:
     g = sigmoid(s) - y
     own = {"head": g * q, "bias": np.array([g])}
     return np.log1p(np.exp(-s)) + (1 - y) * s, [(("item", sample["item"]), g * w)], {}, own
+
+
+def started_step(client: Client, sample: dict[str, Any], kind: str, explicit: bool) -> Any:
+    """The same where theta = start + change: both have the gradient of theta."""
+    starts = {n: v for n, v in client.weights.items() if n.startswith("start/")}
+    own = {n: client.personal[n] + client.weights["start/" + n] for n in client.personal}
+    rest = {n: v for n, v in client.weights.items() if n not in starts}
+    plain = Client(client.rows, rest, own)
+    loss, rows, weights, personal = mf_step(plain, sample, kind, explicit)
+    moved = {n: client.follows * personal[n.removeprefix("start/")] for n in starts}
+    return loss, rows, weights | moved, personal
 
 
 def move(client: Client, key: Any, value: np.ndarray, grad: Any, lr: float, adam: bool) -> Any:
@@ -130,7 +144,7 @@ def rules(config: Config) -> list[Rule]:
     if train.method == "fcf":
         return [Rule(**{**base, "mean": False}, lr=1.0, personal=False)]
     mu = train.prox_mu if train.method == "fedprox" else 0.0
-    if train.method == "fedrecon":  # algorithm 1 of the paper
+    if train.method in ("fedrecon", "reptile", "fomaml"):  # algorithm 1 of FedRecon
         own = Rule(**base, **{**rates, "lr": 0.0, "row_lr": 0.0}, batch=train.batch,
                    epochs=train.personal_steps, part="support", shared=False)  # fmt: skip
         rows = Rule(**base, **rates, batch=train.batch, epochs=train.epochs,

@@ -19,6 +19,7 @@ from tests.training.reference import Client, list_samples, rules, solve_user, tr
 
 EXPLICIT = {"data__feedback": "explicit", "model__loss": "squared"}
 RECON = {"train__method": "fedrecon", "train__support": 0.4}
+FOMAML, REPTILE = {"train__method": "fomaml"}, {"train__method": "reptile"}
 HEAD = {"model__name": "head", "train__method": "pfedrec"}
 CASES: dict[str, dict[str, Any]] = {
     "fedavg": {},
@@ -68,6 +69,19 @@ CASES: dict[str, dict[str, Any]] = {
                           "train__lr": 0.05, "train__personal_lr": 0.03, "train__l2": 0.02},
     "fedrecon ratings": {**EXPLICIT, **RECON, "train__lr": 0.1, "train__personal_lr": 0.1},
     "fedrecon one step": {**RECON, "train__batch": 0, "train__epochs": 1, "train__lr": 1.0},
+    "fomaml": {**RECON, **FOMAML, "train__batch": 5, "train__l2": 0.05},
+    "fomaml one step": {**RECON, **FOMAML, "train__batch": 0, "train__lr": 1.0},
+    "fomaml adam sum": {**RECON, **FOMAML, "train__optimizer": "adam", "train__lr": 0.05,
+                        "train__reduction": "sum", "train__personal_lr": 0.03},
+    "fomaml ratings": {**EXPLICIT, **RECON, **FOMAML, "train__lr": 0.1, "train__personal_lr": 0.1},
+    "fomaml head": {**RECON, **FOMAML, "model__name": "head", "train__row_lr": 5.0},
+    "fomaml bpr": {**RECON, **FOMAML, "model__loss": "bpr", "train__l2": 0.1},
+    "reptile": {**RECON, **REPTILE, "train__batch": 5, "train__l2": 0.05},
+    "reptile adam": {**RECON, **REPTILE, "train__optimizer": "adam", "train__lr": 0.05,
+                     "train__personal_lr": 0.03},
+    "reptile ratings": {**EXPLICIT, **RECON, **REPTILE, "train__lr": 0.1,
+                        "train__personal_lr": 0.1},
+    "reptile head": {**RECON, **REPTILE, "model__name": "head", "train__batch": 0},
     "pfedrec full batch": {**HEAD, "train__batch": 0, "train__epochs": 3, "train__lr": 5.0},
 }  # fmt: skip
 
@@ -94,6 +108,7 @@ def reference(
     out = []
     for c in range(samples.num_clients):
         client = start_of(shared, personal, samples, c, dtype)
+        client.follows = setup.config.train.method != "reptile"
         before = copy.deepcopy(client)
         mine, words = list_samples(samples, c)
         if setup.config.train.method == "fcf":
@@ -105,8 +120,12 @@ def reference(
             )
         for rule in rules(setup.config):
             train(client, before, mine, words, rule)
-        if setup.config.train.method == "fedrecon":  # what the support alone names is not sent
-            sent = {s["item"] for s in mine if s["part"] == "query"}
+        if not client.follows:
+            client.weights |= {"start/" + n: client.weights["start/" + n] + v
+                               for n, v in client.personal.items()}  # fmt: skip
+        if setup.method.fresh:  # what the support alone names is not sent
+            query = [s for s in mine if s["part"] == "query"]
+            sent = {s[field] for s in query for field in samples.fields}
             client.rows = {key: value for key, value in client.rows.items() if key[1] in sent}
         out.append((before, client))
     return out

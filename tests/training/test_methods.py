@@ -87,3 +87,12 @@ def test_fedrecon_reconstructs_from_the_support_and_learns_from_the_query() -> N
 def test_a_gradient_that_is_sent_as_it_is_has_no_rate_of_rows() -> None:
     method = build_method(configuration(train__method="alternating", train__row_lr=9.0))
     assert (method.phases[1].lr, method.phases[1].row_lr) == (1.0, 0.0)
+
+
+@pytest.mark.parametrize("name", ["reptile", "fomaml"])
+def test_starts_are_learned_with_the_phases_of_fedrecon(name: str) -> None:
+    method = build_method(configuration(train__method=name, train__support=0.3))
+    recon = build_method(configuration(train__method="fedrecon", train__support=0.3))
+    assert (method.phases, method.before_scoring) == (recon.phases, recon.before_scoring)
+    assert (method.fresh, method.sampling) == (True, recon.sampling)
+    assert method.name == name
