@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 
 from fedrec.coldstart.history import ease, item_knn, near_ease, sequence
 from fedrec.coldstart.popular import popularity, recent_popularity, segment_popularity
+from fedrec.coldstart.starts import fomaml, reptile
 from fedrec.coldstart.strategy import Strategy, Warm
 from fedrec.coldstart.vectors import attribute_tower, mean_vector, reconstruction
 from fedrec.errors import ConfigError, nearest
@@ -23,6 +24,8 @@ STRATEGIES: dict[str, Callable[[Warm], Strategy]] = {
     "near-ease": near_ease,
     "item-knn": item_knn,
     "sequence": sequence,
+    "reptile": reptile,
+    "fomaml": fomaml,
 }
 """Name -> what makes the strategy of those who trained."""
 

@@ -173,5 +173,5 @@ def test_nothing_of_strangers_reaches_training_counts_or_strategies(method, seed
         assert a.tobytes() == b.tobytes(), name
 
 
-NEEDS_MORE: tuple[str, ...] = ()
+NEEDS_MORE: tuple[str, ...] = ("reptile", "fomaml")
 """Strategies of other modules that need more than a setup and its shared parameters."""
