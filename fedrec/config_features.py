@@ -59,6 +59,24 @@ def check_features(config: Config) -> None:
             "model.id_rows = false leaves an item its attributes, and model.item_attributes = "
             "'' names none: set model.item_attributes = 'all'"
         )
+    if model.contrast:
+        _check_contrast(config)
+
+
+def _check_contrast(config: Config) -> None:
+    """Refuse views of attributes that there are not, or that a method would cut apart."""
+    asked = f"model.contrast = {config.model.contrast:g}"
+    if not config.model.item_attributes.strip() and not config.data.item_vectors:
+        raise ConfigError(
+            f"{asked} compares views of an item's attributes, and model.item_attributes = '' names "
+            "none: set model.item_attributes = 'all'"
+        )
+    if config.train.method not in METHODS[:3]:
+        raise ConfigError(
+            f"{asked} compares the items of a client's sample, which train.method = "
+            f"{config.train.method!r} cuts in two: set train.method = "
+            f"{' or '.join(map(repr, METHODS[:3]))}"
+        )
 
 
 def _refuse_unread(config: Config, keys: tuple[str, ...]) -> None:

@@ -49,10 +49,15 @@ class ModelSection(Section):
     contrast: float = Field(
         0.0,
         ge=0,
-        description="sequence models: weight of the contrast between two masked views of a window",
+        description="weight of the contrast between two masked views: of a window for sequence "
+        "models, of an item's attributes for two-tower; 0: none",
     )
     contrast_mask: float = Field(
-        0.3, gt=0, lt=1, description="contrast: chance that a view masks an item of the window"
+        0.3,
+        gt=0,
+        lt=1,
+        description="contrast: chance that a view masks an item of the window, or a number of the "
+        "attributes",
     )
     contrast_temperature: float = Field(
         0.5, gt=0, description="contrast: what cosines of states are divided by"

@@ -26,10 +26,11 @@ def check_sequence(config: Config) -> None:
                 f"model.loss = 'softmax' is for sequence models ({', '.join(SEQUENCE_MODELS)}), "
                 f"not for {name}: set model.loss = 'logistic'"
             )
-        if model.contrast:
+        if model.contrast and model.name != "two-tower":  # see fedrec.config_features
             raise ConfigError(
-                f"model.contrast = {model.contrast:g} compares views of a sequence: it is for "
-                f"sequence models ({', '.join(SEQUENCE_MODELS)}), not for {name}. Set it to 0"
+                f"model.contrast = {model.contrast:g} compares views of a sequence or of an item's "
+                f"attributes: it is for sequence models ({', '.join(SEQUENCE_MODELS)}) and "
+                f"two-tower, not for {name}. Set it to 0"
             )
         return
     if config.data.feedback == "explicit":

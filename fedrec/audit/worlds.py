@@ -225,6 +225,7 @@ def _repeated(samples: Samples, worlds: int, num_items: int) -> Samples:
         np.tile(samples.weight, worlds),
         np.tile(samples.order, worlds),
         worlds * samples.num_clients,
+        window=samples.window,
     )
 
 

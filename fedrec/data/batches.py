@@ -46,6 +46,8 @@ class Sampling:
             by the label (see `fedrec.data.sequences`); 0: there are no views.
         known: never draw items that nobody has a training interaction with: they are new,
             and come after training.
+        views: samples stand in groups, and labels name the masks of two views of an item's
+            attributes (see `fedrec.data.views`).
         levels: the label of an interaction is how far it got (`fedrec.data.funnel`), not 1;
             that of a negative is 0.
     """
@@ -62,6 +64,7 @@ class Sampling:
     mask: float = 0.0
     support: float = 0.0
     propensity: tuple[float, float] | None = None
+    views: bool = False
     levels: bool = False
     known: bool = False
 
@@ -246,7 +249,13 @@ def make_samples(
         query = query_interactions(seed, round_number, addresses, counts, spec.support)
         query = np.repeat(query, width)  # negatives go with their positive
     client = position[owner]
-    return Samples(client, columns, label.ravel(), weight.ravel(), order, len(clients), query=query)
+    flat = (label.ravel(), weight.ravel(), order)
+    samples = Samples(client, columns, *flat, len(clients), query=query)
+    if spec.views:
+        from fedrec.data.views import in_groups  # which takes samples as made here
+
+        return in_groups(samples, users, counts * width, width, seed, round_number)
+    return samples
 
 
 def propensity_weights(
@@ -323,6 +332,11 @@ def sample_counts(population: Population, spec: Sampling) -> NDArray[np.int64]:
         size = window_counts(np.diff(population.indptr), spec.window) * spec.window
         return np.bincount(population.client_of_user, size, population.num_clients).astype(np.int64)
     width = max(1, spec.negatives) if spec.pairwise else 1 + spec.negatives
+    if spec.views:
+        from fedrec.data.views import grouped_counts
+
+        size = grouped_counts(np.diff(population.indptr) * width, width)
+        return np.bincount(population.client_of_user, size, population.num_clients).astype(np.int64)
     return population.samples_of_client * width
 
 

@@ -84,7 +84,7 @@ def fixed_samples(population: Population, seed: int, spec: Sampling) -> FixedSam
     """
     one_user = population.num_clients == population.num_users
     too_many = int(sample_counts(population, spec).sum()) > LARGEST
-    alone = not (spec.pooled or spec.all_items or spec.window or spec.support)
+    alone = not (spec.pooled or spec.all_items or spec.window or spec.support or spec.views)
     if not spec.fixed or not alone or not one_user or too_many:
         return None
     return _build(population, seed, spec)

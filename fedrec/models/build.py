@@ -144,7 +144,9 @@ def _with_attributes(config: Config) -> Recommender:
     common = (model.dim, integers(config, "model.tower"), model.loss, model.init, options)
     if model.name == "deepfm":
         return DeepFM(*common)
-    return TwoTower(*common, id_rows=model.id_rows, spread=model.spread)
+    views: Any = {"contrast": model.contrast, "temperature": model.contrast_temperature}
+    views |= {"mask": model.contrast_mask, "seed": config.run.seed}
+    return TwoTower(*common, id_rows=model.id_rows, spread=model.spread, **views)
 
 
 @contextmanager

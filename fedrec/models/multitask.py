@@ -3,8 +3,10 @@
 Shared-bottom (Caruana, Machine Learning 1997): one network below all heads.  MMoE (Ma
 et al., KDD 2018): experts in its place, and for each task a gate that mixes them.  User
 vectors stay with the clients; the item table, the bottom or the experts, and the gates
-are shared, and so are the heads unless they are local.  Below lies what NCF starts from:
-both vectors and their product.
+are shared, and so are the heads unless they are local.  Below lies what NCF starts from
+(He et al., WWW 2017): both vectors and their product.  The product also goes past the
+layers, with a weight for each task and element that begins at 1: at first each task is
+matrix factorisation, and the layers add to it.
 
 The label of a sample is how far its pair got in the funnel (`fedrec.data.funnel`); the
 loss is a weighted sum of the tasks' logistic losses.  Imported with TensorFlow.
@@ -21,6 +23,9 @@ import keras
 from fedrec.config_tasks import TASKS
 from fedrec.models.keras_adapter import KerasRecommender
 from fedrec.models.recommender import Tensor, Tensors
+
+HEAD = ("head", "dot")
+"""Layers of a task's head: on the layers below, and on the product."""
 
 
 class Mixture(keras.layers.Layer):  # type: ignore[misc]
@@ -110,17 +115,26 @@ def build_multitask(
         if experts:
             gate = keras.layers.Dense(experts, activation="softmax", name=f"gate_{task}")(below)
             x = Mixture(name=f"mixture_{task}")([gate, *towers])
-        logits.append(keras.layers.Dense(1, name=f"head_{task}")(x))
+        logits.append(_logit(task, x, product))
     output = keras.layers.Concatenate(name="logits")(logits)
     return MultiTask(
         keras.Model(inputs, output, name="multitask"),
         rows={"item": dim},
         personal={"user": dim},
-        personal_layers=tuple(f"head_{task}" for task in TASKS) if local_heads else (),
+        personal_layers=tuple(f"{part}_{task}" for task in TASKS for part in HEAD)
+        if local_heads
+        else (),
         scale=scale,
         target=target,
         task_weights=task_weights,
     )
+
+
+def _logit(task: str, x: Any, product: Any) -> Any:
+    """Return a task's logit: its head on the layers, and the weighted product past them."""
+    head = keras.layers.Dense(1, name=f"head_{task}")(x)
+    past = keras.layers.Dense(1, use_bias=False, kernel_initializer="ones", name=f"dot_{task}")
+    return keras.layers.Add(name=f"logit_{task}")([head, past(product)])
 
 
 def _tower(x: Any, hidden: tuple[int, ...], name: str) -> Any:

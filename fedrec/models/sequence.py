@@ -144,10 +144,7 @@ class SequenceRecommender:
         return tf.reduce_sum(weight * terms, -1)
 
     def _contrast(self, weights: Tensors, items: Tensor, real: Tensor, label: Tensor) -> Tensor:
-        """Return InfoNCE of each place [N, L] between two views, the mean of both directions.
-
-        With cosines s of states, ``-log(exp(s_tt / T) / sum_r exp(s_tr / T))`` over the real
-        places r of the other view (van den Oord, Li and Vinyals 2018).
+        """Return InfoNCE of each place [N, L] between two views (`losses.info_nce`).
 
         Args:
             weights: of the network.
@@ -157,17 +154,13 @@ class SequenceRecommender:
         """
         import tensorflow as tf
 
+        from fedrec.models import losses
+
         masked = tf.cast(label, tf.int32) - 1
         kept = (1 - masked % 2, 1 - masked // 2)
         shown = (items * (real * tf.cast(one, tf.float32))[..., None] for one in kept)
-        first, second = (
-            tf.math.l2_normalize(self.encode(weights, one, real), -1, 1e-6) for one in shown
-        )
-        near = tf.linalg.matmul(first, second, transpose_b=True) / self.temperature
-        same, away = tf.linalg.diag_part(near), (1.0 - real) * -1e9
-        forth = tf.reduce_logsumexp(near + away[:, None], -1)
-        back = tf.reduce_logsumexp(near + away[..., None], -2)
-        return (0.5 * (forth + back) - same) * real
+        first, second = (self.encode(weights, one, real) for one in shown)
+        return losses.info_nce(first, second, real, self.temperature)
 
     def _terms(self, positive: Tensor, negative: Tensor, usable: Tensor) -> Tensor:
         """Return the loss of each place [N, L]; a mean over negatives stands for K of them."""

@@ -9,14 +9,32 @@ of 1 of what was met and holds the products with drawn items near 0, so that vec
 spread out instead of falling together (Zhang et al., ICCV 2017; for federated two-tower
 models Ning et al., "Learning federated representations and recommendations with limited
 negatives", 2021).
+
+A contrast of attributes is an option: what the item tower makes of an item's attributes
+through one mask is to be told, by its other view, from what it makes of other items (Yao
+et al., "Self-supervised learning for large-scale item recommendations", CIKM 2021).  There,
+the others are those of a batch of many users; here they are items of the client's own
+sample (`fedrec.data.views`).  An item's row is no part of its views: it would tell them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Self
 
-from fedrec.models.attributed import FEATURES, PROFILE, Attributed, layer_shapes, run_layers
+from fedrec.data.interactions import Catalogue
+from fedrec.data.views import MASKS, group_size, kept_numbers
+from fedrec.errors import ModelError
+from fedrec.models.attributed import (
+    FEATURES,
+    PROFILE,
+    Attributed,
+    Matrix,
+    layer_shapes,
+    run_layers,
+)
 from fedrec.models.mf import dot
 from fedrec.models.recommender import Tensor, Tensors
 
@@ -28,15 +46,76 @@ class TwoTower(Attributed):
     Attributes:
         id_rows: an item has a row of its own beside its attributes.
         spread: hinge: weight of the squared scores of negatives.
+        contrast: weight of the contrast between two masked views of attributes, 0: none.
+        temperature: of the contrast.
+        mask: chance that a view masks a number of the attributes.
+        seed: of the masks.
     """
 
     id_rows: bool = True
     spread: float = 1.0
+    contrast: float = 0.0
+    temperature: float = 0.5
+    mask: float = 0.3
+    seed: int = 0
 
     @property
     def spreading(self) -> float:
         """As `spread`."""
         return self.spread
+
+    @property
+    def activations(self) -> int:
+        """See `Attributed`; a contrast has two more views, and a group's cosines."""
+        if not self.contrast:
+            return super().activations
+        width = self.items.width if self.items is not None else 0
+        return super().activations + 2 * (sum(self.hidden) + width + self.dim + group_size(1))
+
+    def bound(self, items: Catalogue, users: Catalogue) -> Self:
+        """See `Attributed.bound`.
+
+        Raises:
+            ModelError: also where a contrast is asked for, and there are no item attributes.
+        """
+        found = super().bound(items, users)
+        if self.contrast and FEATURES not in found.constants:
+            raise ModelError(
+                f"model.contrast = {self.contrast:g} compares views of an item's attributes, and "
+                "these data have none: set model.contrast = 0, or name a file of attributes "
+                "(data.item_file)"
+            )
+        return found
+
+    @cached_property
+    def _kept(self) -> Matrix:
+        return kept_numbers(self.constants[FEATURES].shape[1], self.mask, self.seed)
+
+    def _losses(self, weights: Any, personal: Any, rows: Any, batch: Any) -> Tensor:
+        """Return the losses of tiles [N], with a contrast those of groups."""
+        if not self.contrast:
+            return super()._losses(weights, personal, rows, batch)
+        import tensorflow as tf
+
+        from fedrec.models import losses
+
+        told = tf.cast(batch["label"], tf.int32)
+        label = tf.cast(told % 2, tf.float32)
+        masks = told // 2 - 1  # below 0: takes no part
+        views = self._views(weights, rows[FEATURES], tf.maximum(masks, 0))
+        real = tf.cast(masks >= 0, tf.float32)
+        apart = losses.info_nce(*views, real, self.temperature)
+        plain = super()._losses(weights, personal, rows, {**batch, "label": label})
+        return plain + self.contrast * tf.reduce_sum(batch["weight"] * apart, -1)
+
+    def _views(self, weights: Tensors, features: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the item tower's vectors [N, K, d] of features [N, K, A] in both views."""
+        import tensorflow as tf
+
+        kept = tf.constant(self._kept)
+        both = tf.stack([features * tf.gather(kept, m) for m in (masks % MASKS, masks // MASKS)])
+        first, second = tf.unstack(both)
+        return run_layers("item_tower", first, weights), run_layers("item_tower", second, weights)
 
     def item_tables(self) -> Mapping[str, int]:
         """The item's own row, if it has one."""

@@ -327,6 +327,7 @@ def build_method(config: Config, *, pairwise: bool = False, pooled: bool = False
         window=config.model.history if config.model.name in SEQUENCE_MODELS else 0,
         ahead=config.model.ahead if config.model.name in SEQUENCE_MODELS else 1,
         mask=config.model.contrast_mask if config.model.contrast else 0.0,
+        views=bool(config.model.contrast) and config.model.name == "two-tower",
         support=train.support if train.method in FRESH else 0.0,
         levels=config.model.name in TASK_MODELS,
         propensity=(train.propensity, train.propensity_clip) if train.propensity else None,

@@ -17,6 +17,8 @@ from fedrec.evaluation.leak_guard import guard
 from fedrec.run import run
 from fedrec.storage import RunDirectory, read_arrays
 from fedrec.training.scorer import among
+from tests.engine.test_engines import TOLERANCE, relative_difference
+from tests.engine.test_engines import run as run_change
 
 Make = Callable[..., Config]
 Keys = dict[str, Any]
@@ -35,7 +37,10 @@ def shared_after(config: Config) -> Keys:
     return {n: v for n, v in arrays.items() if n.startswith("shared/")}
 
 
-@pytest.mark.parametrize("model", [{}, {"model__id_rows": False}, {"model__name": "deepfm"}])
+@pytest.mark.parametrize(
+    "model",
+    [{}, {"model__id_rows": False}, {"model__name": "deepfm"}, {"model__contrast": 0.5}],
+)
 def test_masked_sums_teach_the_same(small_run: Make, model: Keys) -> None:
     keys = {**TOWERS, "train__rounds": 1, "evaluate__every": 1, **model}
     plain = shared_after(small_run("plain", **keys))
@@ -45,6 +50,14 @@ def test_masked_sums_teach_the_same(small_run: Make, model: Keys) -> None:
     assert not any("profile" in n and "embedding" not in n and "linear" not in n for n in plain)
     for name, value in plain.items():
         assert secure[name] == pytest.approx(value, abs=2e-3), name
+
+
+def test_a_contrast_of_attributes_knows_no_nodes(small_run: Make) -> None:
+    keys = {**TOWERS, "model__contrast": 0.5}
+    one = run_change(small_run, "in-process", 1, **keys)
+    assert relative_difference(run_change(small_run, "in-process", 7, **keys), one) <= TOLERANCE
+    without = run_change(small_run, "in-process", 2, **TOWERS)
+    assert relative_difference(without, one) > 1e-3
 
 
 def test_anchors_of_a_masked_run(small_run: Make) -> None:

@@ -72,7 +72,7 @@ def test_what_is_local() -> None:
     model = mmoe(local_heads=True)
     own = model.init_personal(np.arange(2), 0).values
     heads = {n for task in ("view", "cart", "purchase")
-             for n in (f"head_{task}/kernel", f"head_{task}/bias")}  # fmt: skip
+             for n in (f"head_{task}/kernel", f"head_{task}/bias", f"dot_{task}/kernel")}  # fmt: skip
     assert set(own) == {"user", *heads}
     names = {name for name, _, personal in model._variables() if not personal}
     assert len([name for name in names if name.startswith("gate")]) == 6
@@ -85,3 +85,17 @@ def test_a_mixture_by_plain_numpy() -> None:
     gate, *experts = np.random.default_rng(1).normal(size=(4, 6, 3)).astype(np.float32)
     expected = sum(gate[:, e : e + 1] * experts[e] for e in range(3))
     assert np.allclose(mixture.call([gate, *experts]), expected, atol=1e-6)
+
+
+def test_the_product_goes_past_the_layers_from_the_start() -> None:
+    """With the heads' layers at 0 every task is the plain product of the vectors."""
+    model = bottom()
+    data = given(model)
+    begun = {n: v for n, v, _ in model._variables() if n.startswith("dot_")}
+    assert [v.numpy().tolist() for v in begun.values()] == [[[1.0]] * 3] * 3
+    still = {n: tf.zeros_like(v[0]) for n, v in data.weights.items()}
+    still |= {n: tf.constant(v.numpy()) for n, v in begun.items()}
+    personal, rows = ({n: v[0] for n, v in part.items()} for part in (data.personal, data.rows))
+    output = model._call(still, personal, rows, training=False)
+    product = (rows["item"] * personal["user"]).numpy().sum(-1)
+    assert output.numpy() == pytest.approx(np.repeat(product[:, None], 3, 1), rel=1e-5)
