@@ -18,6 +18,9 @@ METHODS = ("fedavg", "fedprox", "alternating", "fedrecon")
 ANCHORED_MODELS = ("mf", "head")
 """Models whose item table the attribute net of the server can pull (`model.anchor`)."""
 
+READING = ("nearest", "ridge", "attribute-net")
+"""Strategies for new items that read attributes whatever the model; `coldstart.items`."""
+
 _ANCHORING = (*METHODS, "pfedrec")
 _OWN = ("user_attributes", "id_rows", "spread")
 _READ = (*_OWN, "tower", "item_attributes", "text", "text_width", "most_values")
@@ -38,7 +41,7 @@ def check_features(config: Config) -> None:
             "model.loss = 'logistic'"
         )
     if model.name not in ATTRIBUTE_MODELS:
-        _refuse_unread(config, _OWN if model.anchor else _READ)
+        _refuse_unread(config, _OWN if _reads(config) else _READ)
         return
     if config.data.feedback == "explicit":
         raise ConfigError(f"{name} ranks items: set data.feedback = 'implicit'")
@@ -89,12 +92,17 @@ def _refuse_unread(config: Config, keys: tuple[str, ...]) -> None:
                 f"({', '.join(ATTRIBUTE_MODELS)}), not for model.name = {config.model.name!r}: "
                 "remove it, or change model.name"
             )
-    if config.data.item_vectors and not config.model.anchor:
+    if config.data.item_vectors and not _reads(config):
         raise ConfigError(
             f"data.item_vectors = {config.data.item_vectors!r} is read by models of attributes "
             f"({', '.join(ATTRIBUTE_MODELS)}), and model.name = {config.model.name!r} is none: "
             "remove it, or change model.name"
         )
+
+
+def _reads(config: Config) -> bool:
+    """Return whether the server reads item attributes, whatever the model."""
+    return bool(config.model.anchor) or config.coldstart.items in READING
 
 
 def _check_anchor(config: Config) -> None:
@@ -131,9 +139,11 @@ def _check_new_items(config: Config) -> None:
             "evaluate.candidates = 'new' is a list of candidates of its own: it needs "
             "evaluate.sampled = 0 and data.feedback = 'implicit'"
         )
-    if config.train.negatives_from == "known" and not new:
+    filled = config.coldstart.items != "off" and config.split.protocol == "cold-items"
+    if config.train.negatives_from == "known" and not (new or filled):
         raise ConfigError(
             "train.negatives_from = 'known' never draws items without training interactions: "
             "ranked among others these would stand out, as in a leak. Set split.protocol = "
-            "'cold-items' and evaluate.candidates = 'new', or train.negatives_from = 'train'"
+            "'cold-items' and evaluate.candidates = 'new' or a strategy in coldstart.items, or "
+            "train.negatives_from = 'train'"
         )

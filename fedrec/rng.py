@@ -54,6 +54,7 @@ class Purpose(IntEnum):
     MASKS = 24
     SEARCH = 40
     ANCHOR_NET = 44
+    NEW_ITEMS = 52
 
 
 def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -83,6 +83,11 @@ def check_systems(names: list[str], config: Config) -> None:
             "with all data in one place, or with none but its own, there is nothing to tell the "
             f"two apart. Leave {' and '.join(sorted(pooled))} out, or set model.name = 'head'"
         )
+    if config.coldstart.items != "off" and pooled:
+        raise ConfigError(
+            f"coldstart.items = {config.coldstart.items!r} fills the item table of the server of "
+            f"the federated system: leave {' and '.join(sorted(pooled))} out of compare.systems"
+        )
     if not names:
         raise ConfigError(f"compare.systems is empty; choose from: {', '.join(fitting)}")
 

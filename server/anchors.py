@@ -24,7 +24,7 @@ from fedrec.errors import ModelError
 from fedrec.models.anchored import ANCHOR, TABLE
 from fedrec.models.features import feature_options, item_features
 from fedrec.params import Shared
-from fedrec.rng import Purpose, draw, keys
+from fedrec.training.attribute_net import attribute_net
 from fedrec.training.node import Setup
 from server.aggregation import MeanUpdate
 from server.graph import GraphOptimizer
@@ -66,7 +66,8 @@ class AnchoredOptimizer:
             )
         self._changed = np.zeros(len(items), bool)
         hidden, out = integers(config, "model.tower"), shared.tables[TABLE].shape[1]
-        self._net = _net(self._features.shape[1], hidden, out, config)
+        lr, seed = config.server.anchor_lr, config.run.seed
+        self._net = attribute_net(self._features.shape[1], hidden, out, lr, seed)
 
     def apply(self, shared: Shared, update: MeanUpdate, *, in_place: bool = False) -> Shared:
         """Return the parameters after one step, with new anchors; arguments as its optimiser's."""
@@ -123,22 +124,5 @@ def optimizer_of(
     """
     penalty = build_penalty(setup, shared)
     if setup.config.model.anchor:
-        items = setup.population.split.dataset.items
-        return AnchoredOptimizer(setup.config, shared, items, penalty)
+        return AnchoredOptimizer(setup.config, shared, setup.population.catalogue, penalty)
     return build_optimizer(setup.config.server, setup.method.statistics, shared, penalty)
-
-
-def _net(width: int, hidden: tuple[int, ...], out: int, config: Config) -> Any:
-    """Return the net, with initial weights by the seed of the run."""
-    import keras
-
-    words = draw(keys(config.run.seed, 0, np.arange(len(hidden) + 1), Purpose.ANCHOR_NET), 0)
-    seeds = [int(word) % (1 << 31) for word in words]
-    start = [keras.initializers.GlorotUniform(seed) for seed in seeds]
-    x = given = keras.Input((width,))
-    for size, initial in zip(hidden, start, strict=False):
-        x = keras.layers.Dense(size, activation="relu", kernel_initializer=initial)(x)
-    net = keras.Model(given, keras.layers.Dense(out, kernel_initializer=start[-1])(x))
-    net.compile(optimizer=keras.optimizers.Adam(config.server.anchor_lr), loss="mse")
-    net.optimizer.build(net.trainable_variables)
-    return net

@@ -20,6 +20,7 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result, Strategy
 from numpy.typing import NDArray
 
+from fedrec.coldstart.items import with_new_items
 from fedrec.config import Config
 from fedrec.errors import CheckpointError, EngineError
 from fedrec.evaluation.selection import better, selection_metric, selection_value
@@ -332,7 +333,9 @@ class FedRecStrategy(Strategy):
 
     def _validate(self, grid: Grid, server_round: int) -> dict[str, float] | None:
         """Evaluate on validation and remember the round if it is the best so far."""
-        sums = self._evaluate(grid, server_round, self._arrays, "valid", 0)
+        scored = with_new_items(self._setup, self._state.shared)
+        arrays = self._arrays if scored is self._state.shared else self._packed(scored)
+        sums = self._evaluate(grid, server_round, arrays, "valid", 0)
         if sums is None:
             return None
         metrics = means(sums)
@@ -382,6 +385,7 @@ class FedRecStrategy(Strategy):
         state = self._state
         chosen = state.best or Best(state.round_number, float("nan"), state.shared)
         self._roster = update_roster(grid, self._roster, self._setup.population.num_clients)
+        chosen = replace(chosen, shared=with_new_items(self._setup, chosen.shared))
         arrays, bootstrap = self._packed(chosen.shared), self._config.evaluate.bootstrap
         self._state = replace(state, shared=chosen.shared)
         sums = self._evaluate(grid, chosen.round_number, arrays, "test", bootstrap)

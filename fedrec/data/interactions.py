@@ -33,10 +33,13 @@ class Catalogue:
     Attributes:
         ids: object [N], the identifiers of the source, as strings; or what reads like it.
         attributes: name -> Attribute over the same N entities.
+        known: bool [N], the entities that means, scales and common values are taken from;
+            None for all.  What is to be met only later decides on no number.
     """
 
     ids: NDArray
     attributes: dict[str, Attribute] = field(default_factory=dict)
+    known: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -46,6 +49,7 @@ class Catalogue:
         return Catalogue(
             self.ids[index],
             {n: replace(a, values=a.values[index]) for n, a in self.attributes.items()},
+            None if self.known is None else self.known[index],
         )
 
 

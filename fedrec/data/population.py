@@ -7,14 +7,14 @@ clients it is a customer as one merchant knows them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedrec.data.funnel import ANY, levels, reached
-from fedrec.data.interactions import Interactions, Split
+from fedrec.data.interactions import Catalogue, Interactions, Split
 from fedrec.data.partition import Partition
 
 _CHUNK = 1 << 20  # numbers that are looked at at a time, where arrays may be mapped files
@@ -92,6 +92,16 @@ class Population:
         met = np.zeros(self.num_items, bool)
         met[self.items] = True
         return np.flatnonzero(~met)
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """The items; where some are held out entirely, nothing is counted or scaled by them."""
+        items = self.split.dataset.items
+        if self.split.protocol != "cold-items":
+            return items
+        known = np.ones(self.num_items, bool)
+        known[self.new_items] = False
+        return replace(items, known=known)
 
     def held_out(self, part: str) -> HeldOut:
         """Return the part "valid" or "test"."""

@@ -24,6 +24,16 @@ from fedrec.training.node import load_population, prepare
 
 LIMIT = 3.0
 """Standard errors that the model may be away from random, to either side."""
+_UNFILLED: dict[str, str | int | float | bool] = {
+    "coldstart.items": "off",
+    "evaluate.sampled": 0,
+    "model.item_attributes": "all",
+    "model.text": "hash",
+    "model.text_width": 64,
+    "model.most_values": 100,
+    "model.tower": "32",
+    "data.item_vectors": "",
+}
 MOST_USERS = 500
 """Users that are trained: enough for a standard error of about 0.015."""
 
@@ -95,6 +105,8 @@ def guard(config: Config) -> Verdict:
     Raises:
         DataError: if no user has a held-out item, so that nothing can be measured.
     """
+    if config.coldstart.items != "off":  # without rows from its strategy, new ones stand out
+        config = config.with_({"evaluate.candidates": "new", **_UNFILLED})
     population = load_population(config)
     if not len(population.test.users):
         raise DataError(

@@ -39,7 +39,8 @@ def system_name(config: Config, system: str = "federated") -> str:
     if system not in TRAINED:
         return system
     if system == "federated" and config.train.method in ("fcf", *SUMMED):
-        return f"federated-{config.train.method}"  # these draw no negatives
+        filled = "" if config.coldstart.items == "off" else f"-{config.coldstart.items}"
+        return f"federated-{config.train.method}{filled}"  # these draw no negatives
     own = system == "federated" and config.train.method in OWN_NAMES
     name = f"{system}-{config.train.method if own else config.model.name}"
     if system == "federated" and config.model.anchor:
@@ -48,6 +49,8 @@ def system_name(config: Config, system: str = "federated") -> str:
         name += "-graph"
     if system == "federated" and config.evaluate.table == "personalised":
         name += "-personalised"
+    if system == "federated" and config.coldstart.items not in ("off", "content-tower", "ifedrec"):
+        name += f"-{config.coldstart.items}"  # the two others are how the model is trained
     leaky = config.train.negatives_from == "legacy-leaky" and config.data.feedback == "implicit"
     return f"{name}-{config.train.negatives_from}" if leaky else name
 

@@ -120,45 +120,61 @@ def _of_attributes(who: Catalogue, names: str, key: str, options: Options) -> di
             raise ModelError(
                 f"{key} names {name!r}, and the data have {known}.{nearest(name, who.attributes)}"
             )
-    parts = {name: _encoded(name, who.attributes[name], options) for name in wanted}
+    mask = _known(who)
+    parts = {name: _encoded(name, who.attributes[name], options, mask) for name in wanted}
     return {name: value for name, value in parts.items() if value.shape[1]}
 
 
-def _encoded(name: str, attribute: Attribute, options: Options) -> Matrix:
+def _known(who: Catalogue) -> NDArray[np.bool_]:
+    return np.ones(len(who), bool) if who.known is None else who.known
+
+
+def _encoded(name: str, attribute: Attribute, options: Options, known: NDArray[np.bool_]) -> Matrix:
     if attribute.kind == "category":
-        return one_hot(attribute.values, len(attribute.vocabulary), options.most)
+        return one_hot(attribute.values, len(attribute.vocabulary), options.most, known)
     if attribute.kind == "tags":
-        return many_hot(attribute.values, options.most)
+        return many_hot(attribute.values, options.most, known)
     if attribute.kind == "number":
-        return standard_score(attribute.values)
+        return standard_score(attribute.values, known)
     words = [str(text) for text in attribute.values]
     if options.text == HASH:
         return hashed_text(words, options.width)
     return _embedded(name, words, options.text)
 
 
-def one_hot(codes: NDArray[np.int32], number: int, most: int) -> Matrix:
+def one_hot(
+    codes: NDArray[np.int32], number: int, most: int, known: NDArray[np.bool_] | None = None
+) -> Matrix:
     """Return a column for each common value and, if there are others, one for these.
 
     Args:
         codes: int32 [N], -1 missing (a row of zeros).
         number: how many values there are.
         most: columns, at most.
+        known: bool [N], where common values are counted; None: everywhere.
     """
+    return many_hot(indicators(codes, number), most, known)
+
+
+def indicators(codes: NDArray[np.int32], number: int) -> NDArray[np.bool_]:
+    """Return which of `number` values each of N codes is, bool [N, number]; -1 is none."""
     table = np.zeros((len(codes), number), bool)
-    known = np.flatnonzero(codes >= 0)
-    table[known, codes[known]] = True
-    return many_hot(table, most)
+    given = np.flatnonzero(codes >= 0)
+    table[given, codes[given]] = True
+    return table
 
 
-def many_hot(table: NDArray[np.bool_], most: int) -> Matrix:
+def many_hot(table: NDArray[np.bool_], most: int, known: NDArray[np.bool_] | None = None) -> Matrix:
     """Return a column for each common tag and, if there are others, one for these.
+
+    A tag that no known entity has is in no column: nothing could be learnt of it.
 
     Args:
         table: bool [N, V].
         most: columns, at most.
+        known: bool [N], where common tags are counted; None: everywhere.
     """
-    count = np.count_nonzero(table, 0)
+    count = np.count_nonzero(table if known is None else table[known], 0)
     order = np.argsort(-count, kind="stable")
     common = np.sort(order[:most][count[order[:most]] >= _RARE])
     if np.count_nonzero(count) > len(common) == most:  # room for the others
@@ -169,17 +185,22 @@ def many_hot(table: NDArray[np.bool_], most: int) -> Matrix:
     return np.concatenate(columns, 1).astype(np.float32)
 
 
-def standard_score(values: NDArray[np.float32]) -> Matrix:
+def standard_score(values: NDArray[np.float32], known: NDArray[np.bool_] | None = None) -> Matrix:
     """Return standard scores, 0 where missing, and a flag of the missing if there are any.
 
     Scores are cut off at 5: a misprint of a price is no reason to follow it.
+
+    Args:
+        values: float32 [N], NaN or infinite where missing.
+        known: bool [N], whose mean and deviation are taken; None: all.
     """
     number = values.astype(np.float64)
     missing: NDArray[np.bool_] = ~np.isfinite(number)
-    real = number[~missing]
+    known = np.ones(len(number), bool) if known is None else known
+    real = number[~missing & known]
     mean, scale = (real.mean(), real.std()) if len(real) else (0.0, 0.0)
     score = np.where(missing, 0.0, (np.where(missing, mean, number) - mean) / (scale or 1.0))
-    flag = missing.reshape(-1, 1)[:, : int(missing.any())]
+    flag = missing.reshape(-1, 1)[:, : int((missing & known).any())]
     columns = [np.clip(score, -5.0, 5.0)[:, None], flag]
     return np.concatenate(columns, 1).astype(np.float32)
 
@@ -231,7 +252,8 @@ def _embedded(name: str, texts: list[str], source: str) -> Matrix:
 def read_vectors(path: Path, items: Catalogue) -> Matrix:
     """Return the vectors of a file in the order of the items, of mean square length 1.
 
-    Items that are not in the file have zeros, and a flag if there are any.
+    Items that are not in the file have zeros, and a flag if there are any.  The mean length,
+    and whether there are any, is that of known items.
 
     Args:
         path: .npz with "ids" [M] and "vectors" [M, w]; .npy [M, w] with the ids, one a
@@ -257,8 +279,9 @@ def read_vectors(path: Path, items: Catalogue) -> Matrix:
             f"{ids[:3]} there, and {[str(i) for i in items.ids[:3]]} in the data"
         )
     found = np.where(missing[:, None], 0.0, vectors[rows]).astype(np.float64)
-    found /= np.sqrt((found[~missing] ** 2).sum(1).mean()) or 1.0
-    flag = missing[:, None][:, : int(missing.any())]
+    known, there = _known(items), found[~missing & _known(items)]
+    found /= np.sqrt((there**2).sum(1).mean()) if there.any() else 1.0
+    flag = missing[:, None][:, : int((missing & known).any())]
     return np.concatenate([found, flag], 1).astype(np.float32)
 
 

@@ -89,7 +89,7 @@ def _prepare(config: Config) -> Setup:
     ready_device(config)
     population = load_population(config)
     data = population.split.dataset
-    model = bound(as_configured(config, build_model(config)), data.items, data.users)
+    model = bound(as_configured(config, build_model(config)), population.catalogue, data.users)
     method = build_method(config, pairwise=model.pairwise, pooled=config.clients.unit != "user")
     return Setup(config, population, model, method)
 
