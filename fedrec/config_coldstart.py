@@ -19,13 +19,6 @@ WHOLE = -1
 class ColdstartSection(NewItemKeys):
     """Users that are held out entirely, and what they are recommended."""
 
-    users: str = Field(
-        "off",
-        description="split.protocol = cold-users: the strategy by which held-out users are "
-        "served, or several, separated by spaces; off: none. popularity, recent-popularity, "
-        "segment-popularity, mean-vector, attribute-tower, reconstruction, ease, near-ease, "
-        "item-knn, sequence, mixture, ...",
-    )
     k: str = Field(
         "0 1 2 5 10 20",
         description="numbers of interactions that a held-out user reveals; the whole history is "
@@ -65,11 +58,6 @@ class ColdstartSection(NewItemKeys):
         description="reconstruction: passes over what is revealed, where the method has no number "
         "of its own (train.method = fedrecon has)",
     )
-    blend: str = Field(
-        "popularity ease near-ease item-knn",
-        description="mixture: the strategies that are mixed, with weights for each k that are "
-        "learned on the users held out for validation",
-    )
 
 
 def revealed(config: Config) -> tuple[int, ...]:
@@ -87,42 +75,10 @@ def revealed(config: Config) -> tuple[int, ...]:
     return (*sorted({int(word) for word in words}), WHOLE)
 
 
-def strategies_of(config: Config) -> tuple[str, ...]:
-    """Return the strategies of `coldstart.users`, each once; none for "off"."""
-    names = tuple(dict.fromkeys(config.coldstart.users.replace(",", " ").split()))
-    return () if names == ("off",) else names
-
-
 def check_coldstart(config: Config) -> None:
-    """Refuse held-out users that cannot be served one by one.
+    """Refuse numbers of revealed interactions that are none.
 
     Raises:
-        ConfigError: naming the keys and what to change.
+        ConfigError: naming the key and what to change.
     """
     revealed(config)
-    names = strategies_of(config)
-    if not names:
-        return
-    asked = f"coldstart.users = {config.coldstart.users!r}"
-    if "off" in names:
-        raise ConfigError(f"{asked}: 'off' stands alone. Leave it out, or the others")
-    if config.split.protocol != "cold-users":
-        raise ConfigError(
-            f"{asked} serves users that are held out entirely: set split.protocol = 'cold-users', "
-            f"not {config.split.protocol!r}"
-        )
-    if config.clients.unit != "user":
-        raise ConfigError(
-            f"{asked} is for clients.unit = 'user', not {config.clients.unit!r}: a stranger is a "
-            "client of its own"
-        )
-    if config.data.feedback == "explicit":
-        raise ConfigError(
-            f"{asked} ranks items, and data.feedback = 'explicit' predicts ratings: set "
-            "data.feedback = 'implicit'"
-        )
-    if config.train.negatives_from == "legacy-leaky":
-        raise ConfigError(
-            f"{asked} with train.negatives_from = 'legacy-leaky': its negatives tell what is held "
-            "out. Set train.negatives_from = 'train'"
-        )

@@ -40,6 +40,14 @@ class DataSection(Section):
     event_column: str = Field("", description="own file: column of view/cart/purchase")
     item_file: str = Field("", description="own file: item attributes, first column the id")
     user_file: str = Field("", description="own file: user attributes, first column the id")
+    catalogue_map: str = Field(
+        "",
+        description="own file: table of own item ids and their common names (fedrec align), "
+        "which the items get as they are read; items without one are left out",
+    )
+    catalogue_confidence: float = Field(
+        0.0, ge=0, le=1, description="catalogue_map: leave out items linked with less confidence"
+    )
     item_vectors: str = Field(
         "",
         description="file of item vectors (of images, say) with their ids, which models of "

@@ -67,13 +67,16 @@ class RunDirectory:
         return self.path / "test_sums.npz"
 
 
-def write_arrays(path: Path, arrays: Mapping[str, NDArray], meta: Mapping[str, Any]) -> None:
+def write_arrays(
+    path: Path, arrays: Mapping[str, NDArray], meta: Mapping[str, Any], *, secret: bool = False
+) -> None:
     """Write named arrays and JSON-like facts about them as one sealed file.
 
     Args:
         path: the file; its directory is created.
         arrays: name -> array of any numeric dtype, kept bit by bit.
         meta: facts that JSON can hold.
+        secret: only the owner may read it.
 
     Raises:
         OutputError: if the directory cannot be written.
@@ -83,7 +86,7 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray], meta: Mapping[str, A
     np.savez(buffer, allow_pickle=False, **{**arrays, _META: text})
     payload = buffer.getvalue()
     header = f"{_MAGIC} {hashlib.sha256(payload).hexdigest()}\n".encode()
-    replace_file(path, header + payload)
+    replace_file(path, header + payload, secret=secret)
 
 
 def read_arrays(path: Path) -> tuple[dict[str, NDArray], dict[str, Any]]:
@@ -112,8 +115,13 @@ def read_arrays(path: Path) -> tuple[dict[str, NDArray], dict[str, Any]]:
         raise CheckpointError(f"{path} is not a file of this version of fedrec: {error}") from None
 
 
-def replace_file(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes, *, secret: bool = False) -> None:
     """Write a file so that a reader sees the old or the new content, never a part.
+
+    Args:
+        path: the file; its directory is created.
+        content: all of it.
+        secret: only the owner may read it, from the first byte on.
 
     Raises:
         OutputError: if the directory cannot be written.
@@ -121,7 +129,8 @@ def replace_file(path: Path, content: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        with open(os.open(temporary, flags, 0o600 if secret else 0o666), "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

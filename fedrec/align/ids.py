@@ -4,8 +4,8 @@ Rules of writing, agreed on beforehand:
 
 * exact: Unicode NFC, without spaces at the ends;
 * text: Unicode NFKC, case folded, runs of spaces as one;
-* gtin: 6 to 14 digits with a right check digit (GS1), written as 14 digits: tables lose
-  leading zeros, and GTIN-8, -12, -13 and -14 of one article differ by these only;
+* gtin: 6 to 14 digits with a right check digit (GS1), written as 14 digits: some tables have
+  lost leading zeros, and GTIN-8, -12, -13 and -14 of one article differ by these only;
 * email: NFKC, case folded, exactly one @; no guessing about dots or plus signs.
 """
 
@@ -15,12 +15,13 @@ import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedrec.align.agreement import Rule
-from fedrec.errors import DataError
+from fedrec.errors import ConfigError, DataError, nearest
 
 _GTIN_LENGTHS = range(6, 15)
 MAX_KEY_BYTES = 4096
@@ -42,6 +43,17 @@ class Ids:
 
     def __len__(self) -> int:
         return len(self.keys)
+
+
+def rule(name: str) -> Rule:
+    """Return a rule by its name.
+
+    Raises:
+        ConfigError: if there is none of this name.
+    """
+    if name not in _RULES:
+        raise ConfigError(f"normalise = {name!r}: no such rule.{nearest(name, _RULES)}")
+    return cast(Rule, name)
 
 
 def make_ids(raw: Iterable[str], rule: Rule = "exact", source: str = "ids") -> Ids:
@@ -80,9 +92,8 @@ def read_ids(path: Path, column: str = "", rule: Rule = "exact") -> Ids:
     """
     from fedrec.data.files import read_table
     from fedrec.data.readers import as_words
-    from fedrec.errors import nearest
 
-    frame, _ = read_table(path)  # as the data loader reads it
+    frame, _ = read_table(path, text=True)  # leading zeros are part of an id
     names = [str(name) for name in frame.columns]
     if column and column not in names:
         raise DataError(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fedrec.align.ids import Ids
 from fedrec.align.party import State, check_returned, receive_last
+from fedrec.data.catalogue_map import WORD_DIGITS, CatalogueMap
 from fedrec.errors import ProtocolError
 
 
@@ -27,7 +28,7 @@ class Outcome:
         pseudonyms: 32 bytes for each own key, for match and union; else None.
         rows: int64 [n] place of each own key among the rows that are trained on, -1 for none:
             of the union (union) or of what all have (match); None for scope.
-        num_rows: how many rows there are in all; 0 for scope.
+        listing: the pseudonyms of all rows, in their order: the shared item list.
     """
 
     ids: Ids
@@ -37,7 +38,26 @@ class Outcome:
     held: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
     pseudonyms: tuple[bytes, ...] | None = None
     rows: NDArray[np.int64] | None = None
-    num_rows: int = 0
+    listing: tuple[bytes, ...] = ()
+
+    @property
+    def num_rows(self) -> int:
+        """How many rows there are in all; 0 for scope."""
+        return len(self.listing)
+
+    @property
+    def words(self) -> list[str]:
+        """The listing as 32 hexadecimal digits each, as files have it."""
+        return [pseudonym.hex()[:WORD_DIGITS] for pseudonym in self.listing]
+
+    def catalogue_map(self) -> CatalogueMap:
+        """Return what this party keeps: own identifiers that have a row, and their pseudonyms."""
+        if self.rows is None:
+            raise ProtocolError("a scope counts and gives no pseudonyms: agree on match or union")
+        row = self.rows[self.ids.place]
+        kept, words = np.flatnonzero(row >= 0), np.array([*self.words, ""], dtype=object)
+        own = np.array(self.ids.raw, dtype=object)[kept]
+        return CatalogueMap(own, words[row[kept]], np.ones(len(kept)))
 
 
 def finish(state: State, messages: Sequence[bytes]) -> Outcome:
@@ -91,8 +111,9 @@ def _matched(
     rows = np.full(len(shared), -1)
     chosen = sorted(np.flatnonzero(shared), key=lambda key: pseudonyms[key])
     rows[chosen] = np.arange(len(chosen))
+    listing = tuple(pseudonyms[key] for key in chosen)
     common = {name: int(mask.sum()) for name, mask in held.items()}
-    return Outcome(state.ids, sizes, common, shared, held, pseudonyms, rows, len(chosen))
+    return Outcome(state.ids, sizes, common, shared, held, pseudonyms, rows, listing)
 
 
 def _union(state: State, sizes: Mapping[str, int], union: list[bytes]) -> Outcome:
@@ -107,4 +128,4 @@ def _union(state: State, sizes: Mapping[str, int], union: list[bytes]) -> Outcom
             "list: it was made of other messages. Ask for it again"
         )
     rows = np.fromiter((place[entry] for entry in state.others), np.int64, len(state.others))
-    return Outcome(state.ids, sizes, pseudonyms=state.others, rows=rows, num_rows=len(union))
+    return Outcome(state.ids, sizes, pseudonyms=state.others, rows=rows, listing=tuple(union))

@@ -16,6 +16,7 @@ import typer
 
 from fedrec import __version__
 from fedrec.cli import (
+    align,
     audit,
     bench,
     calibrate,
@@ -46,6 +47,7 @@ app.command("audit")(audit.audit)
 app.command("report")(report.report)
 app.command("recommend")(recommend.recommend)
 app.add_typer(data.app, name="data", help="List, download and describe data sets.")
+app.add_typer(align.app, name="align", help="Match catalogues of merchants privately.")
 app.command("config")(config.config)
 app.command("calibrate")(calibrate.calibrate)
 app.command("identities")(identities.identities)

@@ -44,7 +44,7 @@ def recent_popularity(warm: Warm) -> Strategy:
     if split.dataset.interactions.timestamp is None:
         raise DataError(
             f"recent-popularity needs times, and data set {split.dataset.name!r} has none: "
-            "set data.time_column, or leave it out of coldstart.users"
+            "set data.time_column, or leave it out of the strategies"
         )
     day, decayed = decayed_counts(warm)
     shape = decayed.shape[1]

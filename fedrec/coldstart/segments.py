@@ -43,7 +43,7 @@ def user_values(warm: Warm) -> Values:
         raise ConfigError(
             f"coldstart.attributes = {section.attributes!r}: the users of data set "
             f"{warm.setup.population.split.dataset.name!r} have no attribute but texts and tags. "
-            "Leave segment-popularity and attribute-tower out of coldstart.users"
+            "Leave segment-popularity and attribute-tower out of the strategies"
         )
     return coded
 

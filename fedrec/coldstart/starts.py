@@ -34,7 +34,7 @@ def _learned_start(name: str, warm: Warm) -> Strategy:
     method = warm.setup.config.train.method
     if method != name:
         raise ConfigError(
-            f"coldstart.users = {name!r} begins where train.method = {name!r} has learned to, and "
+            f"strategy {name!r} begins where train.method = {name!r} has learned to, and "
             f"train.method = {method!r} has trained: change one of them"
         )
     start = init_personal(warm.setup, np.arange(warm.setup.population.num_clients))

@@ -43,8 +43,6 @@ def build(warm: Warm, names: Iterable[str]) -> dict[str, Strategy]:
     built = {}
     for name in names:
         if name not in STRATEGIES:
-            raise ConfigError(
-                f"coldstart.users: unknown strategy {name!r}.{nearest(name, STRATEGIES)}"
-            )
+            raise ConfigError(f"unknown strategy {name!r}.{nearest(name, STRATEGIES)}")
         built[name] = STRATEGIES[name](warm)
     return built

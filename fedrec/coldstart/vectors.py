@@ -127,7 +127,7 @@ def warm_vectors(warm: Warm) -> dict[str, NDArray[np.float32]]:
     if not trained:
         raise ConfigError(
             f"model.name = {setup.config.model.name!r} has no personal parameters: leave "
-            "mean-vector, attribute-tower and reconstruction out of coldstart.users, or set "
+            "mean-vector, attribute-tower and reconstruction out of the strategies, or set "
             "model.name = 'mf'"
         )
     return trained
@@ -170,7 +170,7 @@ def _rebuilding(setup: Setup) -> Setup:
             return replace(setup, method=replace(method, before_scoring=(_alone(setup, phase),)))
     raise ConfigError(
         f"train.method = {method.name!r} does not train personal parameters: leave mean-vector, "
-        "attribute-tower and reconstruction out of coldstart.users"
+        "attribute-tower and reconstruction out of the strategies"
     )
 
 

@@ -50,6 +50,7 @@ def refusal(config: Config) -> str:
     reasons = {
         "data.name is not 'file' (or 'zipf' without cleaning)": section.name != "file",
         "data.event_column is set": bool(section.event_column),
+        "data.catalogue_map is set": bool(section.catalogue_map),
         "interactions of one event are asked for": {
             held_out_event(config),
             config.split.train_event,

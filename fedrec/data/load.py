@@ -13,6 +13,7 @@ from fedrec.config_sections import DataSection
 from fedrec.config_silo import SiloSection
 from fedrec.data import cache, directory, file_store, movielens, registry, sources
 from fedrec.data.account import Rules, rules_of
+from fedrec.data.catalogue_map import mapped_files
 from fedrec.data.clean import clean
 from fedrec.data.files import files_of, read_files
 from fedrec.data.frames import Columns, Table, from_frames
@@ -131,6 +132,11 @@ def load_raw(section: DataSection) -> Dataset:
             f"data.path = {section.path!r} is set, but data.name = {entry.name!r} does not read "
             f"it. Set data.name = 'file', or remove data.path."
         )
+    if section.catalogue_map and entry.name != "file":
+        raise ConfigError(
+            f"data.catalogue_map is for own files, and data.name = {entry.name!r} reads none. Set "
+            "data.name = 'file', or remove data.catalogue_map."
+        )
     if entry.name == "marketplace":
         return make_marketplace(
             section.users,
@@ -142,7 +148,7 @@ def load_raw(section: DataSection) -> Dataset:
     if entry.name == "zipf":
         return stored_dataset(section) if on_disk(section) else make_zipf(section)
     if entry.name == "file":
-        return read_files(section)
+        return mapped_files(section) if section.catalogue_map else read_files(section)
     return _registered(entry, section)
 
 

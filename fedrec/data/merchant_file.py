@@ -27,7 +27,7 @@ from fedrec.errors import ConfigError, ProtocolError, nearest
 NAME = "node.toml"
 _KEYS = ("merchant", "superlink", "items", "data")
 _ROLES = ("user", "item", "rating", "time", "merchant", "event")
-_DATA = ("path", *(f"{role}_column" for role in _ROLES))
+_DATA = ("path", "catalogue_map", *(f"{role}_column" for role in _ROLES))
 _DEFAULTS = {"user_column": "user", "item_column": "item"}
 
 
@@ -81,7 +81,8 @@ def read_merchant_file(path: Path) -> MerchantFile:
             raise ConfigError(f"{path}: {key} is missing")
     folder = path.absolute().parent
     columns = {key: data.get(key, _DEFAULTS.get(key, "")) for key in _DATA}
-    columns["path"] = str(folder / Path(data["path"]).expanduser())
+    for key in ("path", "catalogue_map"):
+        columns[key] = str(folder / Path(columns[key]).expanduser()) if columns[key] else ""
     items = folder / Path(given.get("items", "items.jsonl")).expanduser()
     return MerchantFile(folder, given["merchant"], given.get("superlink", ""), items, columns)
 

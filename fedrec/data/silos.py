@@ -18,6 +18,7 @@ from fedrec.config import Config
 from fedrec.config_sections import DataSection
 from fedrec.config_silo import ALL, NONE, merchants_of
 from fedrec.data.account import rules_of
+from fedrec.data.catalogue_map import mapped_frame
 from fedrec.data.clean import clean
 from fedrec.data.files import read_table, usual_columns, what_to_read
 from fedrec.data.frames import Columns, check_columns, from_frames
@@ -62,9 +63,10 @@ def silo_dataset(config: Config) -> Dataset:
         none = np.zeros(0, np.int32)
         rows = Interactions(none, none, merchant=none)
         return Dataset("silos", rows, items, nobody, merchants, (SERVER_NOTE,))
-    frame, columns = silo_frame(config.data)
+    frame, columns, lines = silo_frame(config.data)
     own = [_one(frame, columns, name, items, config) for name in held]
-    return _joined(own, [names.index(name) for name in held], items, merchants)
+    found = _joined(own, [names.index(name) for name in held], items, merchants)
+    return replace(found, account=(*lines, *found.account))
 
 
 def silo_population(config: Config) -> Population:
@@ -111,7 +113,7 @@ def shared_items(config: Config) -> Catalogue:
     return read_item_list(path)
 
 
-def silo_frame(section: DataSection) -> tuple[pd.DataFrame, Columns]:
+def silo_frame(section: DataSection) -> tuple[pd.DataFrame, Columns, tuple[str, ...]]:
     """Read the file of one merchant or of all; every cell is text where the format has no types.
 
     Raises:
@@ -123,7 +125,10 @@ def silo_frame(section: DataSection) -> tuple[pd.DataFrame, Columns]:
     if path.suffix == ".inter":
         columns = usual_columns(columns, frame)
     check_columns(frame, columns, path.name)
-    return frame, columns
+    if not section.catalogue_map:
+        return frame, columns, ()
+    frame, line, _ = mapped_frame(section, frame, columns)
+    return frame, columns, (line,)
 
 
 def _one(

@@ -86,8 +86,7 @@ def init_federation(directory: Path, plan: Federation, now: datetime | None = No
         now: when certificates begin; None: now.
 
     Returns:
-        The fingerprint of the registry of identities; "" if there are too few merchants for
-        secure aggregation.
+        The fingerprint of the registry of identities; "" if the experiment needs none.
 
     Raises:
         ConfigError: if a name, a host or the experiment cannot be used.
@@ -100,7 +99,7 @@ def init_federation(directory: Path, plan: Federation, now: datetime | None = No
     server = new_server_certificate(authority, plan.hosts, now or datetime.now(UTC))
     with _made_at_once(directory) as place:
         fingerprint = ""
-        if len(plan.merchants) > 2:
+        if _bound(plan.config):
             registry = write_identities(place / "secrets", len(plan.merchants), len(plan.merchants))
             fingerprint = registry.fingerprint
         words = _words(plan, fingerprint)
@@ -142,7 +141,7 @@ def run_config(plan: Federation) -> Config:
         "silo.answer_s": plan.config.silo.answer_s or ANSWER_S,
         "engine.nodes": 1,
         "server.min_nodes": max(plan.config.server.min_nodes, count),
-        "secure.registry": REGISTRY if secure else "",
+        "secure.registry": REGISTRY if _bound(plan.config) else "",
         "run.out": "",
     }
     return plan.config.with_(values)
@@ -177,6 +176,11 @@ def renew(directory: Path, hosts: tuple[str, ...], now: datetime | None = None) 
         ) from None
 
 
+def _bound(config: Config) -> bool:
+    """Return whether nodes get identities, which bind them to runs that need these."""
+    return config.secure.mode == "malicious-server"
+
+
 def _check(plan: Federation) -> None:
     names = plan.merchants
     if len(names) < 2 or len(set(names)) < len(names):
@@ -205,7 +209,7 @@ def _words(plan: Federation, fingerprint: str) -> dict[str, object]:
         "flwr": version("flwr"),
         "days": SERVER_DAYS,
         "answer_s": plan.config.silo.answer_s or ANSWER_S,
-        "fingerprint": fingerprint or "(none: two merchants cannot hide from each other in a sum)",
+        "fingerprint": fingerprint or "(none: secure.mode is not 'malicious-server')",
     }
 
 
@@ -251,7 +255,9 @@ def _write_merchant(
     columns = {f"{c}_column": str(getattr(plan.config.data, f"{c}_column")) for c in _COLUMNS}
     _write(folder / "node.toml", texts.node_toml(name, plan.address, columns), PUBLIC)
     _write(folder / "start.sh", texts.NODE_SCRIPT, SCRIPT)
-    told = texts.MERCHANT.format(**words, name=name, identity=identity)
+    told = texts.MERCHANT.format(**words, name=name)
+    if secret.exists():
+        told += texts.IDENTITY.format(**words, identity=identity)
     _write(folder / "README.txt", told, PUBLIC)
 
 

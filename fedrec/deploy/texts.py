@@ -81,13 +81,17 @@ Server: {address}
    No port is opened to the outside: the node calls the server. Other users of this machine
    can speak with the node's own port, so run it where you trust them.
 
-Files: ca.crt tells the server from others; node.key tells you from others; {identity} is
-your identity in secure aggregation; registry.txt holds everybody's, as published. Compare its
-fingerprint with the other merchants by another way than the server:
+Files: ca.crt tells the server from others; node.key tells you from others; never
+send it to anybody, the server included.
+"""
+
+IDENTITY = """
+{identity} is your identity in secure aggregation, as secret as node.key. With registry.txt,
+which holds everybody's public keys, it binds this node to runs with secure.mode =
+"malicious-server": it refuses all others. Compare the registry's fingerprint with the other
+merchants by another way than the server:
 
   {fingerprint}
-
-Never send node.key or {identity} to anybody, the server included.
 """
 
 
