@@ -11,6 +11,7 @@ No figure in these files is typed by hand.  Each comes from experiments/results/
 * `robust.json`, from ``python experiments/robust.py --json experiments/results/robust.json``;
 * `engines.json`, from ``python experiments/engines.py --json experiments/results/engines.json``;
 * `efficient.json` and `fair.json`, from the scripts of these names with --json;
+* `align/*.json`, from `alignment_speed.py` and `item_linkage.py`, likewise;
 * `device/*.json`, from `transfer.py`, `sessions.py` and `recommend_speed.py`, likewise;
 * `secure/round.json`, from ``python experiments/secure_round.py --json`` with its name;
 * `secure/rows.json`, from ``python experiments/secure_rows.py --json`` with its name;
@@ -30,6 +31,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from experiments.tables_align import alignment_table, linkage_table
 from experiments.tables_bench import (
     RESULTS,
     ROOT,
@@ -277,6 +279,8 @@ PARTS: dict[Path, dict[str, Callable[[Path], str]]] = {
         "sessions": sessions_table,
         "recommend-speed": speed_on_device,
         "fair": fair_table,
+        "alignment": alignment_table,
+        "linkage": linkage_table,
         "engines": engines_table,
         **{name.replace("_", "-"): partial(audit_table, name) for name in AUDITS},
         "robust": robust_table,

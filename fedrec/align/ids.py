@@ -6,11 +6,14 @@ Rules of writing, agreed on beforehand:
 * text: Unicode NFKC, case folded, runs of spaces as one;
 * gtin: 6 to 14 digits with a right check digit (GS1), written as 14 digits: some tables have
   lost leading zeros, and GTIN-8, -12, -13 and -14 of one article differ by these only;
-* email: NFKC, case folded, exactly one @; no guessing about dots or plus signs.
+* email: NFKC, case folded, exactly one @; no guessing about dots or plus signs.  What looks
+  like the hash of an address is refused: nobody can see how it was written before it was
+  hashed, so equal people would look different, and whoever has the hashes can try addresses.
 """
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -25,6 +28,12 @@ from fedrec.errors import ConfigError, DataError, nearest
 
 _GTIN_LENGTHS = range(6, 15)
 MAX_KEY_BYTES = 4096
+_DIGEST = re.compile(r"[0-9a-fA-F]{32}|[0-9a-fA-F]{40}|[0-9a-fA-F]{56,128}")
+_WAY_OUT = ". Correct or remove it, or agree on another rule (normalise)"
+_HASHED = (
+    ": it looks like the hash of one. Give the addresses themselves: they are blinded before "
+    "anything is sent, and hashes made elsewhere may be of other spellings"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,10 +80,8 @@ def make_ids(raw: Iterable[str], rule: Rule = "exact", source: str = "ids") -> I
     for number, word in enumerate(words):
         key = write(word)
         if not key or len(key) > MAX_KEY_BYTES:
-            raise DataError(
-                f"{source}: identifier {word[:80]!r} {_EXPECTED[rule]}. Correct or remove it, or "
-                "agree on another rule (normalise)"
-            )
+            told = _HASHED if rule == "email" and _DIGEST.fullmatch(word.strip()) else _WAY_OUT
+            raise DataError(f"{source}: identifier {word[:80]!r} {_EXPECTED[rule]}{told}")
         place[number] = first.setdefault(key, len(first))
     return Ids(words, tuple(first), place)
 

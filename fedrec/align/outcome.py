@@ -79,7 +79,7 @@ def finish(state: State, messages: Sequence[bytes]) -> Outcome:
         return _pair(state, sizes, last[1 - state.me])
     held = {names[n]: _held(state.others, entries) for n, entries in last.items()}
     sizes |= {names[n]: len(entries) for n, entries in last.items()}
-    return _matched(state, sizes, held, state.others)
+    return matched(state.ids, sizes, held, state.others)
 
 
 def _held(own: Sequence[bytes], others: Sequence[bytes]) -> NDArray[np.bool_]:
@@ -97,23 +97,30 @@ def _pair(state: State, sizes: Mapping[str, int], returned: list[bytes]) -> Outc
     pseudonyms = tuple(by_key[key] for key in range(len(returned)))
     held = np.zeros(len(found), bool)
     held[np.array(state.order)] = found
-    return _matched(state, sizes, {name: held}, pseudonyms)
+    return matched(state.ids, sizes, {name: held}, pseudonyms)
 
 
-def _matched(
-    state: State,
+def matched(
+    ids: Ids,
     sizes: Mapping[str, int],
     held: Mapping[str, NDArray[np.bool_]],
     pseudonyms: tuple[bytes, ...],
 ) -> Outcome:
-    """Number what all have in the order of pseudonyms, which is the same for all."""
+    """Number what all have in the order of pseudonyms, which is the same for all.
+
+    Args:
+        ids: the own list.
+        sizes: name -> length of a list.
+        held: name of another party -> bool [n], which own keys it has.
+        pseudonyms: 32 bytes of each own key.
+    """
     shared = np.logical_and.reduce(list(held.values()))
     rows = np.full(len(shared), -1)
     chosen = sorted(np.flatnonzero(shared), key=lambda key: pseudonyms[key])
     rows[chosen] = np.arange(len(chosen))
     listing = tuple(pseudonyms[key] for key in chosen)
     common = {name: int(mask.sum()) for name, mask in held.items()}
-    return Outcome(state.ids, sizes, common, shared, held, pseudonyms, rows, listing)
+    return Outcome(ids, sizes, common, shared, held, pseudonyms, rows, listing)
 
 
 def _union(state: State, sizes: Mapping[str, int], union: list[bytes]) -> Outcome:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from fedrec.align.ids import Ids
     from fedrec.align.outcome import Outcome
     from fedrec.align.party import State
+    from fedrec.align.union import Union
 
 app = typer.Typer(no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"]})
 
@@ -31,6 +32,9 @@ Basis = Annotated[str, typer.Option(help="Customers: on what ground they may be 
 Normalise = Annotated[str, typer.Option(help="How ids are written: exact, text, gtin or email.")]
 Minimum = Annotated[int, typer.Option(help="Fewest ids of a list.")]
 Ratio = Annotated[float, typer.Option(help="How many times longer a list may be than another.")]
+Library = Annotated[
+    str, typer.Option(help="fedrec (own) or openmined (openmined-psi, two lists; extra psi).")
+]
 Directory = Annotated[Path | None, typer.Option("--out", help="Directory for maps and items.")]
 
 
@@ -183,24 +187,19 @@ def scope(
     normalise: Normalise = "exact",
     minimum: Minimum = 100,
     ratio: Ratio = 20.0,
+    library: Library = "fedrec",
 ) -> None:
     """Count what each two of several lists on this machine have in common."""
     from itertools import combinations
 
-    from fedrec.align.simulate import align
+    from fedrec.align.agreement import new_agreement
 
-    lists = _lists(files, column, normalise)
+    lists, terms = _lists(files, column, normalise), {"kind": kind, "basis": basis}
+    more = {**terms, "normalise": normalise, "minimum": minimum, "ratio": ratio}
     for one, other in combinations(lists, 2):
+        agreement = new_agreement("scope", (one, other), **more)
         pair = {one: lists[one], other: lists[other]}
-        found = align(
-            pair,
-            "scope",
-            kind=kind,
-            basis=basis,
-            normalise=normalise,
-            minimum=minimum,
-            ratio=ratio,
-        )[one]
+        found = _run(agreement, pair, library)[0][one]
         typer.echo(
             f"{one} {len(lists[one]):,}, {other} {len(lists[other]):,}: "
             f"{found.common[other]:,} in common"
@@ -217,10 +216,12 @@ def match(
     normalise: Normalise = "exact",
     minimum: Minimum = 100,
     ratio: Ratio = 20.0,
+    library: Library = "fedrec",
 ) -> None:
     """Match lists on this machine, with a process playing all parties."""
     terms = {"kind": kind, "basis": basis, "normalise": normalise}
-    _simulate("match", files, column, out, {**terms, "minimum": minimum, "ratio": ratio})
+    more = {**terms, "minimum": minimum, "ratio": ratio}
+    _simulate("match", files, column, out, more, library)
 
 
 @app.command("union")
@@ -239,19 +240,40 @@ def union(
     _simulate("union", files, column, out, {**terms, "minimum": minimum, "ratio": ratio})
 
 
-def _simulate(mode: str, files: list[Path], column: str, out: Path | None, terms: dict) -> None:
+def _simulate(
+    mode: str,
+    files: list[Path],
+    column: str,
+    out: Path | None,
+    terms: dict,
+    library: str = "fedrec",
+) -> None:
     from fedrec.align.agreement import new_agreement
-    from fedrec.align.simulate import simulate
 
     lists = _lists(files, column, terms["normalise"])
     agreement = new_agreement(mode, tuple(lists), **terms)  # type: ignore[arg-type]
-    found, union = simulate(agreement, lists)
+    found, union = _run(agreement, lists, library)
     for name, outcome in found.items():
         if out is not None:
             _write(outcome, out / f"{name}.csv", out / "items.jsonl")
         _show(name, outcome)
     if union is not None:
         _show_union(agreement, union)
+
+
+def _run(
+    agreement: Agreement, lists: dict[str, Ids], library: str
+) -> tuple[dict[str, Outcome], Union | None]:
+    """Run an alignment with all parties here, by the library that was asked for."""
+    from fedrec.align.openmined import simulate_openmined
+    from fedrec.align.simulate import simulate
+    from fedrec.errors import ConfigError, nearest
+
+    if library == "fedrec":
+        return simulate(agreement, lists)
+    if library == "openmined":
+        return simulate_openmined(agreement, lists), None
+    raise ConfigError(f"--library {library!r}: none.{nearest(library, ('fedrec', 'openmined'))}")
 
 
 def _lists(files: list[Path], column: str, normalise: str) -> dict[str, Ids]:
@@ -332,8 +354,8 @@ def _show(name: str, outcome: Outcome) -> None:
         typer.echo(line)
 
 
-def _show_union(agreement: Agreement, union: object) -> None:
+def _show_union(agreement: Agreement, union: Union) -> None:
     from fedrec.align.show import union_lines
 
-    for line in union_lines(agreement, union):  # type: ignore[arg-type]
+    for line in union_lines(agreement, union):
         typer.echo(line)

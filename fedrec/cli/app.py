@@ -26,6 +26,7 @@ from fedrec.cli import (
     doctor,
     estimate,
     identities,
+    link,
     new,
     recommend,
     report,
@@ -47,6 +48,8 @@ app.command("audit")(audit.audit)
 app.command("report")(report.report)
 app.command("recommend")(recommend.recommend)
 app.add_typer(data.app, name="data", help="List, download and describe data sets.")
+align.app.command("cards")(link.cards)
+align.app.command("link")(link.link)
 app.add_typer(align.app, name="align", help="Match catalogues of merchants privately.")
 app.command("config")(config.config)
 app.command("calibrate")(calibrate.calibrate)

@@ -219,3 +219,10 @@ def test_a_peer_with_a_key_is_known_by_its_key(tmp_path):
     with pytest.raises(AlignmentError, match="2 times"):
         entered(tmp_path / "j", 0.0, keys=keys)
     assert json.loads((tmp_path / "j").read_text().splitlines()[1])["peers"] == ["22" * 32]
+
+
+@pytest.mark.parametrize("digits", [32, 40, 64, 128])
+def test_hashes_of_addresses_are_refused(digits):
+    with pytest.raises(DataError, match="looks like the hash of one. Give the addresses"):
+        make_ids(["a@example.org", "0aF1" * (digits // 4)], "email")
+    assert make_ids(["0aF1" * (digits // 4)], "exact")  # as an id of its own it is one like any
