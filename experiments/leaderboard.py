@@ -3,7 +3,8 @@
     python experiments/leaderboard.py [METHOD ...] [--data NAME] [--trials N] [--page]
 
 For every method of experiments/leaderboard/ and every data set: the same number of trials,
-chosen on validation (`board/search.py`); three seeds with the chosen settings, the test part
+chosen on validation (`board/search.py`; with --halving the best two of them in full, the others
+for a fifth of the rounds); three seeds with the chosen settings, the test part
 read once (`board/final.py`); and the page, experiments/leaderboard/README.md and
 leaderboard.html (`board/page.py`).  What an earlier start has finished is kept; a changed
 method file begins anew.  Files of experiments/leaderboard/leaky/ are trained as they are.
@@ -18,7 +19,7 @@ from pathlib import Path
 from experiments.board.entries import DATA, FOLDER, LEAKY, Entry, read_entries
 from experiments.board.final import SEEDS, chosen, current, finish
 from experiments.board.page import write_page
-from experiments.board.search import search
+from experiments.board.search import Halving, Trial, search
 from fedrec.errors import FedrecError
 
 ROOT = Path(__file__).parents[1]
@@ -62,15 +63,23 @@ def complete(entry: Entry, data: str, options: argparse.Namespace) -> None:
         FedrecError: whatever stops it.
     """
     folder = options.results / data / (LEAKY if entry.leaky else "")
-    record = folder / f"{entry.name}.search.json"
-    budget = 1 if entry.leaky else options.trials
-    trials = {s: search(entry, data, s, budget, record, tell=_say) for s in entry.systems()}
+    trials = {system: _trials(entry, data, system, folder, options) for system in entry.systems()}
     if options.search_only:
         return
     found = current(entry, data, folder)
     if found is None or not chosen(found, trials):
         place = options.work / (LEAKY if entry.leaky else "honest")
         finish(entry, data, trials, folder, place, options.seeds, _say)
+
+
+def _trials(
+    entry: Entry, data: str, system: str, folder: Path, options: argparse.Namespace
+) -> list[Trial]:
+    if entry.leaky:  # trained as its file says: there is nothing to choose
+        return [Trial({}, None, 0.0, "file")]
+    record = folder / f"{entry.name}.search.json"
+    halving = Halving() if options.halving else None
+    return search(entry, data, system, options.trials, record, tell=_say, halving=halving)
 
 
 def _say(line: str) -> None:
@@ -82,6 +91,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("method", nargs="*", help="only these; none: all")
     parser.add_argument("--data", action="append", choices=list(DATA), help="may be repeated")
     parser.add_argument("--trials", type=int, default=TRIALS, help="budget of every system")
+    parser.add_argument("--halving", action="store_true", help="shorter trials, the best in full")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS), help="final runs")
     parser.add_argument("--search-only", action="store_true", help="no final runs")
     parser.add_argument("--page", action="store_true", help="write the page alone")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.board.entries import Entry
-from experiments.board.search import Trial, best
+from experiments.board.search import Trial, best, settings_tried
 from fedrec import __version__
 from fedrec.config import Config
 from fedrec.errors import ConfigError
@@ -68,7 +68,8 @@ def finish(
         config = entry.config(data, best(list(made)).settings)
         told, sums = _trained(entry, data, system, config, work, seeds, tell)
         searched = {
-            "trials": len(made),
+            "trials": settings_tried(list(made)),
+            "trials_in_full": sum(t.share == 1 for t in made),
             "search_s": round(sum(t.seconds for t in made), 1),
             "settings": best(list(made)).settings,
             "valid": best(list(made)).value,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -31,9 +31,11 @@ INTRODUCTION = (
     "Written by `python experiments/leaderboard.py --page` from experiments/results/leaderboard; "
     "`make leaderboard` runs what is missing.",
     "Every system had the same number of trials, chosen on validation NDCG@10 with seed 0; a "
-    "smaller space was tried whole. Final figures are means over seeds on the test part, each "
-    "user's latest interaction, ranked among all items that the user has not met (1+99: among 99 "
-    "drawn ones). ± is half of the 95% interval over users.",
+    "smaller space was tried whole. Where the table says that 2 were in full, all had a fifth of "
+    "the rounds and the best two were then trained in full (successive halving); where it says "
+    "nothing, all were, which is a larger budget. Final figures are means over seeds on the test "
+    "part, each user's latest interaction, ranked among all items that the user has not met "
+    "(1+99: among 99 drawn ones). ± is half of the 95% interval over users.",
     "▲ ▼: significantly better, worse than the best centralised baseline in NDCG@10, by a paired "
     "bootstrap over users, corrected for all comparisons of the table (Holm). That baseline is the "
     "best on the test part itself, so it is the hardest to beat. ⚑: more than 3% below the "
@@ -257,13 +259,19 @@ def costs(table: Table) -> Grid:
                 _number(cost["total_s"], 1),
                 _secure(found.get("secure", "–")),
                 "none" if epsilon is None else f"{epsilon:.2f}",
-                str(found["trials"]),
+                _trials(found),
                 " ".join(f"{k}={v}" for k, v in settings.items()) or "–",
                 " ".join(map(str, found["seeds"])),
                 " ".join(found["config_hashes"]),
             )
         )
     return head, body
+
+
+def _trials(found: Mapping[str, Any]) -> str:
+    """Say how many settings were tried, and how many of them in full if not all."""
+    tried, full = found["trials"], found.get("trials_in_full", found["trials"])
+    return str(tried) if full >= tried else f"{tried}, {full} in full"
 
 
 def _secure(offer: str) -> str:

@@ -4,6 +4,9 @@ Trial 0 is the file itself.  The others are proposed by Optuna's tree-structured
 estimator (Bergstra et al., NIPS 2011), if it is installed, or else drawn at random.  What a
 trial proposes follows from its number and the trials before it alone, so that an
 interrupted search goes on as if it had not stopped.  The test part of the data is never read.
+
+A search by halving (Jamieson and Talwalkar, AISTATS 2016, with two rungs) trains all trials
+for a share of the rounds and the best few in full; one of these is chosen.  It costs about half.
 """
 
 from __future__ import annotations
@@ -40,6 +43,19 @@ Measure = Callable[[str, Config], float]
 
 
 @dataclass(frozen=True)
+class Halving:
+    """How a search saves time.
+
+    Attributes:
+        share: of the rounds (centralised: epochs) that every trial is trained for, in (0, 1).
+        keep: trials that are then trained in full, the best ones, from 1.
+    """
+
+    share: float = 0.2
+    keep: int = 2
+
+
+@dataclass(frozen=True)
 class Trial:
     """One trial.
 
@@ -49,6 +65,7 @@ class Trial:
         seconds: wall-clock time.
         sampler: "file", "optuna" or "random".
         failure: why it failed.
+        share: of the rounds, or epochs, that it was trained for; 1 is in full.
     """
 
     settings: Keys
@@ -56,6 +73,7 @@ class Trial:
     seconds: float
     sampler: str
     failure: str = ""
+    share: float = 1.0
 
 
 def validate(system: str, config: Config) -> float:
@@ -69,14 +87,24 @@ def validate(system: str, config: Config) -> float:
     return float(left["metrics"]["valid"]["full"][METRIC])
 
 
-def trial_config(entry: Entry, data: str, settings: Mapping[str, Scalar]) -> Config:
+def trial_config(
+    entry: Entry, data: str, settings: Mapping[str, Scalar], share: float = 1.0
+) -> Config:
     """Return the configuration of a trial: nothing is computed that it does not need.
+
+    Args:
+        entry: the method.
+        data: a key of `entries.DATA`.
+        settings: what the trial has chosen.
+        share: of the rounds and epochs, rounded up.
 
     Raises:
         ConfigError: if the settings contradict each other.
     """
     lean: Keys = {"run.seed": SEED, "evaluate.bootstrap": 0, "evaluate.sampled": 0}
     config = entry.config(data, {**settings, **lean})
+    length = {"train.rounds": config.train.rounds, "central.epochs": config.central.epochs}
+    config = config.with_({key: math.ceil(share * whole) for key, whole in length.items()})
     if config.privacy.mechanism == "off":
         config = config.with_({"server.checkpoint_every": max(1, config.train.rounds)})
     return config
@@ -90,6 +118,7 @@ def search(
     file: Path,
     measure: Measure = validate,
     tell: Callable[[str], None] = print,
+    halving: Halving | None = None,
 ) -> list[Trial]:
     """Make the trials that are missing of a system, and return all.
 
@@ -101,9 +130,11 @@ def search(
         file: record of all systems of the entry, written after every trial.
         measure: trains and validates.
         tell: called with a line for each trial.
+        halving: how to save time; None: all trials in full.  A search that was begun goes on
+            as it was begun, and what cannot be shortened is always tried in full.
 
     Returns:
-        All trials, in order.
+        All trials, in order; after halving the full ones last.
 
     Raises:
         ConfigError: if the entry's space is not usable.
@@ -111,49 +142,126 @@ def search(
     """
     space, mark = entry.space(data, system), entry.fingerprint(data, system)
     done = recorded(file, system, mark)
-    while len(done) < min(trials, size(space)):
-        settings, sampler = propose(space, done, entry.config(data).flat())
+    budget = min(trials, size(space))
+    if done:
+        halving = _begun(file, system)
+    elif budget <= (halving.keep if halving else 0) or not shortened(entry, data, system):
+        halving = None
+
+    def make(settings: Keys, sampler: str, share: float) -> None:
+        start = time.perf_counter()
+        value, failure = _tried(measure, entry, data, system, settings, share, first=not done)
+        seconds = round(time.perf_counter() - start, 1)
+        done.append(Trial(settings, value, seconds, sampler, failure, share))
+        _record(file, entry, data, system, mark, done, halving)
+        told = failure if value is None else f"{value:.4f}"
+        part = "" if share == 1 else f" (a share of {share:g})"
+        tell(f"{data} {entry.name} {system} trial {len(done) - 1}{part}: {told}, {seconds:.0f} s")
+
+    share = halving.share if halving else 1.0
+    while len(short := [t for t in done if t.share == share]) < budget:
+        settings, sampler = propose(space, short, entry.config(data).flat())
         if settings is None:
             break
-        start, value, failure = time.perf_counter(), None, ""
-        try:
-            value = measure(system, trial_config(entry, data, settings))
-        except FedrecError as error:
-            if not done:
-                raise
-            failure = str(error)
-        if value is not None and not math.isfinite(value):
-            value, failure = None, "the validation metric is not a number"
-        seconds = round(time.perf_counter() - start, 1)
-        done.append(Trial(settings, value, seconds, sampler, failure))
-        _record(file, entry, data, system, mark, done)
-        found = failure if value is None else f"{value:.4f}"
-        tell(f"{data} {entry.name} {system} trial {len(done) - 1}: {found}, {seconds:.0f} s")
+        make(settings, sampler, share)
+    for trial in kept(done, halving):
+        make(trial.settings, trial.sampler, 1.0)
     return done
 
 
+def shortened(entry: Entry, data: str, system: str) -> bool:
+    """Return whether a system is trained in several rounds or epochs, so that it can be cut."""
+    config = entry.config(data)
+    several = {"federated": config.train.rounds > 1, "centralised": config.central.epochs > 1}
+    return several.get(system, False)
+
+
+def kept(done: list[Trial], halving: Halving | None) -> list[Trial]:
+    """Return the short trials that are still to be trained in full, the best first.
+
+    Args:
+        done: all trials that have been made.
+        halving: how the search saves time; None: there are no short trials.
+    """
+    if halving is None:
+        return []
+    short = [t for t in done if t.share < 1 and t.value is not None]
+    short.sort(key=lambda t: -(t.value or 0.0))  # stable: of equal ones the first
+    full = [t.settings for t in done if t.share == 1]
+    return [t for t in short[: halving.keep] if t.settings not in full]
+
+
 def best(trials: list[Trial]) -> Trial:
-    """Return the trial with the highest validation metric, of equal ones the first."""
-    return max(trials, key=lambda t: -math.inf if t.value is None else t.value)
+    """Return the trial with the highest validation metric, of equal ones the first.
+
+    Trials in full come before short ones, whose metrics are not comparable with theirs.
+    """
+    return max(trials, key=lambda t: (t.value is not None, t.share, t.value or 0.0))
+
+
+def settings_tried(trials: list[Trial]) -> int:
+    """Return how many settings were tried; one that was tried short and in full counts once."""
+    return len({json.dumps(t.settings, sort_keys=True) for t in trials})
 
 
 def recorded(file: Path, system: str, mark: str) -> list[Trial]:
     """Return the trials of a system that an earlier start has made, none if its file changed."""
-    if not file.is_file():
-        return []
-    found = json.loads(file.read_text(encoding="utf-8"))["systems"].get(system, {})
+    found = _systems(file).get(system, {})
     if found.get("fingerprint") != mark:
         return []
     return [Trial(**trial) for trial in found["trials"]]
 
 
+def _systems(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        return {}
+    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))["systems"]
+    return found
+
+
+def _begun(file: Path, system: str) -> Halving | None:
+    told = _systems(file)[system].get("halving")
+    return None if told is None else Halving(**told)
+
+
+def _tried(
+    measure: Measure,
+    entry: Entry,
+    data: str,
+    system: str,
+    settings: Keys,
+    share: float,
+    first: bool,
+) -> tuple[float | None, str]:
+    """Return the value of a trial, or None and why there is none.
+
+    Raises:
+        FedrecError: if the first trial, the file itself, fails.
+    """
+    try:
+        value = measure(system, trial_config(entry, data, settings, share))
+    except FedrecError as error:
+        if first:
+            raise
+        return None, str(error)
+    if not math.isfinite(value):
+        return None, "the validation metric is not a number"
+    return value, ""
+
+
 def _record(
-    file: Path, entry: Entry, data: str, system: str, mark: str, trials: list[Trial]
+    file: Path,
+    entry: Entry,
+    data: str,
+    system: str,
+    mark: str,
+    trials: list[Trial],
+    halving: Halving | None,
 ) -> None:
-    before = json.loads(file.read_text(encoding="utf-8"))["systems"] if file.is_file() else {}
-    own = {"fingerprint": mark, "trials": [asdict(trial) for trial in trials]}
+    how = {"halving": asdict(halving)} if halving else {}
+    own = {"fingerprint": mark, **how, "trials": [asdict(trial) for trial in trials]}
     told: dict[str, Any] = {"method": entry.name, "data": data, "metric": f"valid.full.{METRIC}"}
-    told |= {"seed": SEED, "systems": {**before, system: own}}
+    told |= {"seed": SEED, "systems": {**_systems(file), system: own}}
     file.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(file, json.dumps(told, indent=1, allow_nan=False) + "\n")
 

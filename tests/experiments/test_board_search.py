@@ -7,7 +7,17 @@ import pytest
 
 from experiments.board import search as module
 from experiments.board.entries import Choices, Entry, Range
-from experiments.board.search import Trial, best, propose, search, trial_config, validate
+from experiments.board.search import (
+    Halving,
+    Trial,
+    best,
+    kept,
+    propose,
+    search,
+    settings_tried,
+    trial_config,
+    validate,
+)
 from fedrec.errors import ConfigError, EngineError
 
 SPACE = {"train.lr": Choices((1.0, 2.0, 3.0)), "model.dim": Range(4, 6)}
@@ -24,9 +34,9 @@ def value(config):
     return -((config.train.lr - 2.0) ** 2) - abs(config.model.dim - 5) / 10
 
 
-def run(tmp_path, trials, measure, made=None):
-    file = tmp_path / "toy.search.json"
-    return search(made or entry(), "quick", "federated", trials, file, measure, lambda line: None)
+def run(tmp_path, trials, measure, made=None, halving=None):
+    file, made = tmp_path / "toy.search.json", made or entry()
+    return search(made, "quick", "federated", trials, file, measure, lambda line: None, halving)
 
 
 def test_the_first_trial_is_the_file_and_none_is_made_twice(tmp_path):
@@ -54,7 +64,7 @@ def test_the_record_shows_every_trial(tmp_path):
     assert (told["method"], told["data"], told["metric"]) == ("toy", "quick", "valid.full.ndcg@10")
     trials = told["systems"]["federated"]["trials"]
     assert trials[0]["value"] == pytest.approx(-1.1)
-    assert set(trials[0]) == {"settings", "value", "seconds", "sampler", "failure"}
+    assert set(trials[0]) == {"settings", "value", "seconds", "sampler", "failure", "share"}
 
 
 def test_a_changed_file_begins_anew(tmp_path):
@@ -133,3 +143,67 @@ def test_settings_that_contradict_each_other_fail_alone(tmp_path):
     assert "model.loss = 'squared' is for ratings" in trials[1].failure
     with pytest.raises(ConfigError):
         trial_config(made, "quick", {"model.loss": "squared"})
+
+
+def slow_to_start(system, config):
+    """Short trials prefer a rate of 3; in full a rate of 2 is better."""
+    short = config.train.rounds < 10
+    return value(config) if not short else -abs(config.train.lr - 2.6)
+
+
+def test_halving_trains_all_for_a_share_and_the_best_in_full(tmp_path):
+    made, rounds = entry(**{"train.rounds": 10}), []
+
+    def measure(system, config):
+        rounds.append(config.train.rounds)
+        return slow_to_start(system, config)
+
+    trials = run(tmp_path, 9, measure, made, Halving(0.25, 4))
+    assert rounds == [3] * 9 + [10] * 4  # a quarter of ten rounds, rounded up
+    assert [t.share for t in trials] == [0.25] * 9 + [1.0] * 4
+    full = trials[9:]
+    assert [t.settings["train.lr"] for t in full] == [3.0, 3.0, 3.0, 2.0]  # as the short ones say
+    assert best(trials).settings["train.lr"] == 2.0
+    assert settings_tried(trials) == 9
+
+
+def test_a_short_trial_is_never_chosen_over_a_full_one():
+    short = Trial({"train.lr": 1.0}, 0.9, 0.0, "file", share=0.2)
+    full = Trial({"train.lr": 2.0}, 0.3, 0.0, "random")
+    failed = Trial({"train.lr": 3.0}, None, 0.0, "random", "it burnt")
+    assert best([short, full, failed]) is full
+    assert best([short, failed]) is short
+    assert kept([short, full], Halving(0.2, 2)) == [short]
+    assert kept([full, failed], None) == []
+
+
+def test_an_interrupted_halving_goes_on_as_it_was_begun(tmp_path):
+    made, halving = entry(**{"train.rounds": 10}), Halving(0.2, 2)
+    for part in ("whole", "parts"):
+        (tmp_path / part).mkdir()
+    whole = run(tmp_path / "whole", 5, slow_to_start, made, halving)
+
+    def stops(system, config):
+        if config.train.rounds == 10:
+            raise KeyboardInterrupt
+        return slow_to_start(system, config)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "parts", 5, stops, made, halving)
+    parts = run(tmp_path / "parts", 5, slow_to_start, made)  # the second start does not say it
+    assert [(t.settings, t.value, t.share) for t in parts] == [
+        (t.settings, t.value, t.share) for t in whole
+    ]
+    told = json.loads((tmp_path / "parts" / "toy.search.json").read_text())
+    assert told["systems"]["federated"]["halving"] == {"share": 0.2, "keep": 2}
+
+
+def test_a_search_begun_in_full_goes_on_in_full(tmp_path):
+    made = entry(**{"train.rounds": 10})
+    run(tmp_path, 2, slow_to_start, made)
+    assert {t.share for t in run(tmp_path, 5, slow_to_start, made, Halving())} == {1.0}
+
+
+def test_what_cannot_be_shortened_is_tried_in_full(tmp_path):
+    trials = run(tmp_path, 5, slow_to_start, entry(), Halving())
+    assert [t.share for t in trials] == [1.0] * 5
