@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from experiments.board.entries import DATA, LEAKY, Entry
+from experiments.board.figure import board_figure
 from experiments.board.standings import CLOSE, METRIC, Standing, Table, standings
 from experiments.tables_bench import machine_of
 from fedrec.output import write_atomically
-from fedrec.report.plots import systems as systems_figure
-from fedrec.report.view import Cell, Column, Row, SystemsTable
 
 MARKDOWN, HTML = "README.md", "leaderboard.html"
 TEMPLATE = Path(__file__).with_name("page.html")
@@ -30,17 +29,29 @@ ACCURACY = (
 INTRODUCTION = (
     "Written by `python experiments/leaderboard.py --page` from experiments/results/leaderboard; "
     "`make leaderboard` runs what is missing.",
+    "Which federated recommender is best, and what does it lose because the data stay on the "
+    "clients? Every client is one user. Each user's latest interaction is held out for the test, "
+    "the one before it for validation, and no system has learnt from either. NDCG@10 and HR@10 "
+    "say how high, and how often, the held-out item is among the first ten of all items that the "
+    "user has not met (1+99: among it and 99 drawn ones, an easier task); 1 is perfect. Figures "
+    "are means over seeds, ± is half of the 95% interval over users.",
+    'A *centralised twin* is the same model trained on pooled data: "of its twin" is what a '
+    "federated method keeps of the twin's NDCG@10 (⚑: more than 3% below it; clear: the 95% "
+    "interval of the difference leaves out zero). ▲ ▼: significantly better, worse than the best "
+    "centralised baseline in NDCG@10, by a paired bootstrap over users, corrected for all "
+    "comparisons of the table (Holm). That baseline is the best on the test part itself, so it is "
+    "the hardest to beat.",
     "Every system had the same number of trials, chosen on validation NDCG@10 with seed 0; a "
     "smaller space was tried whole. Where the table says that 2 were in full, all had a fifth of "
     "the rounds and the best two were then trained in full (successive halving); where it says "
-    "nothing, all were, which is a larger budget. Final figures are means over seeds on the test "
-    "part, each user's latest interaction, ranked among all items that the user has not met "
-    "(1+99: among 99 drawn ones). ± is half of the 95% interval over users.",
-    "▲ ▼: significantly better, worse than the best centralised baseline in NDCG@10, by a paired "
-    "bootstrap over users, corrected for all comparisons of the table (Holm). That baseline is the "
-    "best on the test part itself, so it is the hardest to beat. ⚑: more than 3% below the "
-    "centralised twin; clear: the 95% interval of the difference from the twin leaves out zero.",
+    "nothing, all were, which is a larger budget and only makes that system harder to beat.",
 )
+TITLES = {
+    "ml-100k": "MovieLens 100K (ml-100k)",
+    "complete-journey": "dunnhumby, The Complete Journey (complete-journey)",
+}
+"""Data set -> how it is called in headings."""
+COSTS = "What it costs, and how it was chosen"
 LEAKY_NOTE = (
     "The figures that these methods were published with come from negatives that never hit a "
     "held-out item, so that ranking it high is learnt without knowing the user. Here they are "
@@ -94,16 +105,18 @@ def markdown(tables: Sequence[Table], leaky: Sequence[tuple[Table, Table]]) -> s
     """Return the page as Markdown."""
     parts = ["# Leaderboard", *INTRODUCTION]
     for table in tables:
-        parts += [f"## {table.data}", *sentences(table), *figures_of(table)]
+        parts += [f"## {title_of(table)}", *sentences(table), *figures_of(table)]
         parts += [
             _markdown(accuracy(table)),
-            "⚑: more than 3% below its twin; "
-            "clear: the 95% interval of the difference from the twin leaves out zero.",
-            "What it costs, and how it was chosen:",
+            f"{COSTS}:",
         ]
         parts.append(_markdown(costs(table)))
     for bad, good in leaky:
-        parts += [f"## {bad.data}, the leaky protocol", LEAKY_NOTE, _markdown(beside(bad, good))]
+        parts += [
+            f"## {title_of(bad)}, the leaky protocol",
+            LEAKY_NOTE,
+            _markdown(beside(bad, good)),
+        ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -119,19 +132,19 @@ def html(tables: Sequence[Table], leaky: Sequence[tuple[Table, Table]]) -> str:
     style = report.split("<style>")[1].split("</style>")[0]  # one look for all pages
     shown: list[dict[str, Any]] = [
         {
-            "title": table.data,
+            "title": title_of(table),
             "sentences": [*sentences(table), *figures_of(table)],
-            "svg": _figure(table),
-            "grids": [accuracy(table), costs(table)],
+            "svg": board_figure(table),
+            "grids": [("", accuracy(table)), (COSTS, costs(table))],
         }
         for table in tables
     ]
     shown += [
         {
-            "title": f"{bad.data}, the leaky protocol",
+            "title": f"{title_of(bad)}, the leaky protocol",
             "sentences": [LEAKY_NOTE],
             "svg": "",
-            "grids": [beside(bad, good)],
+            "grids": [("", beside(bad, good))],
         }
         for bad, good in leaky
     ]
@@ -140,6 +153,11 @@ def html(tables: Sequence[Table], leaky: Sequence[tuple[Table, Table]]) -> str:
     )
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     return template.render(style=style, introduction=INTRODUCTION, parts=shown) + "\n"
+
+
+def title_of(table: Table) -> str:
+    """Return the heading of a data set."""
+    return TITLES.get(table.data, table.data)
 
 
 def figures_of(table: Table) -> list[str]:
@@ -195,8 +213,9 @@ def _gain(row: Standing) -> str:
 
 def accuracy(table: Table) -> Grid:
     """Return the table of metrics: the best first."""
-    titles = tuple(title for _, title in ACCURACY)
-    head = ("system", "kind", *titles, "against the best baseline", "p (Holm)", "of its twin")
+    first, *titles = (title for _, title in ACCURACY)
+    beside = ("of its twin", "against the best baseline", "p (Holm)")
+    head = ("system", "kind", first, *beside, *titles)
     body = []
     for row in table.rows:
         if row.result is None:
@@ -207,7 +226,7 @@ def accuracy(table: Table) -> Grid:
         pair = row.against
         gap = "(this)" if pair is None else f"{pair.difference:+.4f}".replace("-", "−")
         p_value = "" if row.p_value is None else f"{row.p_value:.3f}".replace("0.000", "<0.001")
-        body.append((row.name, row.kind, *figures, gap, p_value, _ratio(row)))
+        body.append((row.name, row.kind, figures[0], _ratio(row), gap, p_value, *figures[1:]))
     return head, body
 
 
@@ -314,18 +333,3 @@ def _markdown(grid: Grid) -> str:
     lines = ["| " + " | ".join(head) + " |", "|---" * 2 + "|---:" * (len(head) - 2) + "|"]
     lines += ["| " + " | ".join(row) + " |" for row in body]
     return "\n".join(lines)
-
-
-def _figure(table: Table) -> str:
-    """Return a figure of NDCG@10 of all systems that have been run."""
-    if not table.run:
-        return ""
-    columns = (Column(METRIC, "full ranking", "NDCG@10"),)
-    rows = []
-    for row in table.run:
-        found = (row.result or {})["metrics"][METRIC]
-        cell = Cell(found["mean"], found["low"], found["high"], 0.0, mark=row.mark)
-        seeds = tuple((row.result or {})["seeds"])
-        rows.append(Row(row.name, row.kind, seeds, (cell,), row.row == table.reference))
-    best = next((r.name for r in table.rows if r.row == table.reference), None)
-    return systems_figure(SystemsTable(columns, tuple(rows), best), [0])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from experiments import leaderboard
-from experiments.board import final, page, standings
+from experiments.board import figure, final, page, standings
 from experiments.board.entries import LEAKY, read_entries
 from fedrec.config import Config
 from fedrec.evaluation.sums import EvaluationSums
@@ -139,6 +139,23 @@ def test_replicates_are_kept_for_two_metrics_only(board):
     assert len(sums.replicates["full.ndcg@10"]) == 50
 
 
+def test_shorter_trials_are_told(board, tmp_path, monkeypatch):
+    """Two trials of a fifth of the rounds; both are then trained in full, and the page says so."""
+    text = FILES["fedmf"].replace("rounds = 2", "rounds = 5").replace("[0.1]", "[0.02, 0.1]")
+    (tmp_path / "fedmf.toml").write_text(text, encoding="utf-8")
+    monkeypatch.setattr(board, "methods", tmp_path)
+    monkeypatch.setattr(board, "results", tmp_path / "results")
+    options = ["--data", "quick", "--trials", "3", "--seeds", "0", "--halving"]
+    assert board.start("fedmf", *options) == 0
+    told = json.loads((tmp_path / "results" / "quick" / "fedmf.search.json").read_text())
+    federated = told["systems"]["federated"]
+    assert federated["halving"] == {"share": 0.2, "keep": 2}
+    assert [t["share"] for t in federated["trials"]] == [0.2] * 3 + [1.0] * 2
+    assert "halving" not in told["systems"]["centralised"]  # of one epoch
+    assert board.result("fedmf")["systems"]["federated"]["trials_in_full"] == 2
+    assert "3, 2 in full" in page.markdown([board.table()], [])
+
+
 def test_a_second_start_trains_nothing(board, monkeypatch):
     for module in (final, leaderboard):
         monkeypatch.setattr(module, "train_system", pytest.fail, raising=False)
@@ -164,6 +181,8 @@ def test_the_page_shows_every_system_and_what_is_missing(board):
     assert "(this)" in text
     shown = page.html([board.table()], [])
     assert shown.count("<svg") == 1
+    assert all(named in shown for _, _, named in figure.KINDS.values())  # the legend
+    assert "the same model" in text  # says what a twin is
     assert "not run yet" in shown
     assert "http" not in shown.replace("http://www.w3.org", "")  # nothing from elsewhere
 
