@@ -57,6 +57,21 @@ class NewItemKeys(Section):
         "layers are model.tower"
     )  # fmt: skip
     net_lr: float = Field(0.01, gt=0, description="attribute-net: its learning rate")
+    boost: float = Field(
+        1.0,
+        ge=0,
+        description="recommend --new: bonus of an item that was never shown, in standard "
+        "deviations of a user's scores; 0: none",
+    )
+    boost_share: float = Field(
+        0.1, ge=0, le=1, description="boost: places of a list that boosted items may take at most"
+    )
+    boost_half: float = Field(
+        100.0, gt=0, description="boost: times an item was shown after which its bonus is half"
+    )
+    boost_budget: int = Field(
+        1000, ge=0, description="boost: times an item is shown before its bonus ends; 0: no end"
+    )
 
 
 def check_new_items(config: Config) -> None:

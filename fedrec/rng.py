@@ -55,6 +55,10 @@ class Purpose(IntEnum):
     SEARCH = 40
     ANCHOR_NET = 44
     NEW_ITEMS = 52
+    PROTOTYPES = 60
+    MERCHANT_GROUPS = 64
+    EXPLORATION = 65
+    AUDIENCE = 66
 
 
 def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -17,6 +17,7 @@ import typer
 from fedrec import __version__
 from fedrec.cli import (
     align,
+    audience,
     audit,
     bench,
     calibrate,
@@ -47,6 +48,7 @@ app.command("compare")(run.compare)
 app.command("audit")(audit.audit)
 app.command("report")(report.report)
 app.command("recommend")(recommend.recommend)
+app.command("audience")(audience.audience)
 app.add_typer(data.app, name="data", help="List, download and describe data sets.")
 align.app.command("cards")(link.cards)
 align.app.command("link")(link.link)

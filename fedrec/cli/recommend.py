@@ -35,6 +35,14 @@ def recommend(
         str,
         typer.Option(help="Models 'mf': closed-form, steps, or auto (as the run made vectors)."),
     ] = "auto",
+    new: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ITEM[=SHOWN]",
+            help="A new item to try, and how often it was shown so far; may be repeated. Its boost "
+            "and the budget are coldstart.boost* of the run.",
+        ),
+    ] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Say why.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -45,6 +53,7 @@ def recommend(
     """
     from fedrec.cli.quiet import import_tensorflow
     from fedrec.config import load_config
+    from fedrec.serving.explore import explored
     from fedrec.serving.load import load_recommender, model_directory, needs_tensorflow
     from fedrec.serving.past import Observation
 
@@ -56,12 +65,14 @@ def recommend(
             "expected one for each"
         )
     events = [Observation(i, rating=r) for i, r in zip(items, ratings, strict=True)]
-    if needs_tensorflow(load_config(model_directory(run) / "config.toml"), adapt):
+    config = load_config(model_directory(run) / "config.toml")
+    if needs_tensorflow(config, adapt):
         import_tensorflow()
     session = load_recommender(run, adapt=adapt).session(
         history=events, attributes=dict(_attribute(word) for word in user_attributes or [])
     )
-    found = session.recommend(k, explain=explain)
+    explore = explored(config, [_shown(word) for word in new]) if new else None
+    found = session.recommend(k, explain=explain, explore=explore)
     if as_json:
         typer.echo(json.dumps(_as_json(session, found), indent=1))
         return
@@ -83,6 +94,13 @@ def _attribute(word: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
+def _shown(word: str) -> tuple[str, int]:
+    name, _, times = word.rpartition("=") if "=" in word else (word, "", "0")
+    if not times.strip().isdigit():
+        raise DataError(f"--new {word!r}: expected ITEM or ITEM=SHOWN, for example item-7=120")
+    return name.strip(), int(times)
+
+
 def _as_json(session: Session, found: list[Recommendation]) -> dict[str, Any]:
     return {
         "starts_from": session.starts_from,
@@ -101,7 +119,8 @@ _STARTS = {
 def _lines(session: Session, found: list[Recommendation]) -> list[str]:
     lines = [_STARTS[session.starts_from]] if session.starts_from in _STARTS else []
     for number, one in enumerate(found, 1):
-        lines.append(f"{number:3}. {_called(one.item, one.title)}  {one.score:.4g}")
+        mark = "  (new, boosted)" if one.boosted else ""
+        lines.append(f"{number:3}. {_called(one.item, one.title)}  {one.score:.4g}{mark}")
         lines += [f"       {_because(reason)}" for reason in one.reasons]
     if found and found[0].reasons:
         told = {

@@ -40,6 +40,7 @@ class Recommendation:
         reasons: the largest first; empty if none were asked for.
         shares: "exact": all shares of an item add up to its score; "leave-one-out": a share
             is what the score loses without its source, and shares need not add up.
+        boosted: whether it is a new item that stands here by its exploration boost alone.
     """
 
     item: str
@@ -47,6 +48,7 @@ class Recommendation:
     title: str = ""
     reasons: tuple[Reason, ...] = ()
     shares: str = ""
+    boosted: bool = False
 
 
 @dataclass(frozen=True, eq=False)

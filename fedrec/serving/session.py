@@ -8,8 +8,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from fedrec.coldstart.boost import boosted_lists
 from fedrec.errors import DataError
 from fedrec.serving.catalogue import Items
+from fedrec.serving.explore import Exploration
 from fedrec.serving.past import Diary, Observation, Past, as_observations, known_items
 from fedrec.serving.reasons import Reason, Recommendation, Shares
 
@@ -61,7 +63,7 @@ class Session:
         history: Iterable[str | Observation],
     ) -> None:
         self._adaptation, self._items, self._diary = adaptation, items, diary
-        self.how = adaptation.how
+        self.how, self._lists = adaptation.how, 0
         self._learn(as_observations(history))
 
     def _learn(self, seen: list[Observation]) -> None:
@@ -124,7 +126,13 @@ class Session:
         return self._adaptation.scores(self._state, self._past)
 
     def recommend(
-        self, k: int = 10, *, exclude_seen: bool = True, explain: bool = False, reasons: int = 3
+        self,
+        k: int = 10,
+        *,
+        exclude_seen: bool = True,
+        explain: bool = False,
+        reasons: int = 3,
+        explore: Exploration | None = None,
     ) -> list[Recommendation]:
         """Return the k best items.
 
@@ -133,14 +141,16 @@ class Session:
             exclude_seen: leave out what the user has met.
             explain: say why, which takes longer.
             reasons: the largest shares that are told of each item; 0: all.
+            explore: new items, with a boost under a budget; None: by their scores alone.
 
         Raises:
-            DataError: if k or reasons are too small.
+            DataError: if k or reasons are too small, or a new item is unknown.
         """
         if k < 1 or reasons < 0:
             raise DataError(f"k = {k}, reasons = {reasons}: expected k >= 1 and reasons >= 0")
         scores = self.scores()
-        best = _best(scores, k, self._diary.seen if exclude_seen else None)
+        left = _without(scores, self._diary.seen if exclude_seen else None)
+        best, boosted = self._listed(left, k, explore)
         told: list[tuple[Reason, ...]] = [()] * len(best)
         kind = ""
         if explain:
@@ -150,9 +160,24 @@ class Session:
             every = (shares.reasons(row, names, titles) for row in range(len(best)))
             told, kind = [tuple(one[: reasons or None]) for one in every], shares.kind
         return [
-            Recommendation(self._items.ids[at], float(scores[at]), self._items.title(at), why, kind)
-            for at, why in zip(best, told, strict=True)
+            Recommendation(
+                self._items.ids[at], float(scores[at]), self._items.title(at), why, kind, new
+            )
+            for at, why, new in zip(best, told, boosted, strict=True)
         ]
+
+    def _listed(
+        self, left: NDArray[np.float32], k: int, explore: Exploration | None
+    ) -> tuple[NDArray[np.int64], list[bool]]:
+        """Return the items of a list, best first, and which stand there by their boost alone."""
+        if explore is None:
+            best = _best(left, k)
+            return best, [False] * len(best)
+        bonus = explore.bonus(self._items.place)
+        k = min(k, int(np.isfinite(left).sum()))
+        self._lists += 1
+        items, boosted = boosted_lists(left[None], bonus, k, explore.places(k, self._lists))
+        return items[0], boosted[0].tolist()
 
     def _shares(self, items: NDArray[np.int64]) -> Shares:
         if self.starts_from == POPULARITY and self._items.counts is not None:
@@ -161,11 +186,16 @@ class Session:
         return self._adaptation.shares(self._state, self._past, items)
 
 
-def _best(scores: NDArray[np.float32], k: int, seen: NDArray[np.int64] | None) -> NDArray[np.int64]:
-    """Return the items with the k largest scores; equal ones by number."""
+def _without(scores: NDArray[np.float32], seen: NDArray[np.int64] | None) -> NDArray[np.float32]:
+    """Return scores in which items that were seen stand at minus infinity."""
     left = scores.copy()
     if seen is not None:
         left[seen] = -np.inf
+    return left
+
+
+def _best(left: NDArray[np.float32], k: int) -> NDArray[np.int64]:
+    """Return the items with the k largest scores above minus infinity; equal ones by number."""
     k = min(k, int(np.isfinite(left).sum()))
     if not k:
         return np.zeros(0, np.int64)

@@ -72,3 +72,11 @@ def test_errors(run: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert "adapt = 'x': expected one of" in said(capsys, run, "--adapt", "x")
     assert "there is no model in" in said(capsys, run + "x")
     assert said(capsys, run, "--history", "'a").startswith("2\nerror: --history")
+
+
+def test_new_items_are_tried(run: str, capsys: pytest.CaptureFixture[str]) -> None:
+    text = said(capsys, run, "--history", "a", "--k", "2", "--new", "c=1000", "--new", "green tea")
+    assert text.splitlines()[0] == "0"
+    assert "new, boosted" not in text  # c had its budget, tea stands in the list by itself
+    assert "expected ITEM or ITEM=SHOWN" in said(capsys, run, "--new", "c=often")
+    assert "knows no new item 'x'" in said(capsys, run, "--new", "x")
