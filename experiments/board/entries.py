@@ -32,6 +32,9 @@ FOLDER = Path(__file__).parents[1] / "leaderboard"
 LEAKY = "leaky"
 Keys = dict[str, Scalar]
 
+FEDERATION = ("server.", "clients.sampling", "clients.per_round", "train.rounds", "evaluate.every")
+"""Beginnings of keys that say how rounds go, which training on pooled data does not have."""
+
 DATA: dict[str, Keys] = {
     "ml-100k": {"data.name": "ml-100k"},
     "complete-journey": {"data.name": "complete-journey", "data.level": "type"},
@@ -182,9 +185,13 @@ class Entry:
         """Return 16 hex digits over what the file says about a system on a data set.
 
         Unlike the configuration's hash it stays as it is when fedrec gets a new key, so
-        that trials are not lost to it.
+        that trials are not lost to it.  A centralised twin is not told what the federation
+        alone reads (`FEDERATION`).
         """
-        told = [self.keys(data), {k: v for k, v in self.searched.items() if self._takes(system, k)}]
+        keys = self.keys(data)
+        if system == "centralised":
+            keys = {k: v for k, v in keys.items() if not k.startswith(FEDERATION)}
+        told = [keys, {k: v for k, v in self.searched.items() if self._takes(system, k)}]
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
     def _own(self, baseline: str) -> bool:

@@ -51,6 +51,8 @@ def finish(
 ) -> Json:
     """Train every system of an entry with its chosen settings, and write its result.
 
+    A system of an earlier result is kept if neither its file nor its settings have changed.
+
     Args:
         entry: the method.
         data: a key of `entries.DATA`.
@@ -66,6 +68,10 @@ def finish(
     found = {}
     for system, made in trials.items():
         config = entry.config(data, best(list(made)).settings)
+        kept = _kept(entry, data, system, best(list(made)), folder, seeds)
+        if kept is not None:
+            found[system] = kept
+            continue
         told, sums = _trained(entry, data, system, config, work, seeds, tell)
         searched = {
             "trials": settings_tried(list(made)),
@@ -92,6 +98,19 @@ def finish(
         folder / f"{entry.name}.json", json.dumps(result, indent=1, allow_nan=False) + "\n"
     )
     return result
+
+
+def _kept(
+    entry: Entry, data: str, system: str, trial: Trial, folder: Path, seeds: Sequence[int]
+) -> Json | None:
+    """Return the result of a system that an earlier start has left, if it still holds."""
+    file, sums = folder / f"{entry.name}.json", folder / f"{entry.name}.{system}.npz"
+    if not file.is_file() or not sums.is_file():
+        return None
+    before: Json = json.loads(file.read_text(encoding="utf-8"))["systems"].get(system, {})
+    now = (entry.fingerprint(data, system), trial.settings, list(seeds_of(system, tuple(seeds))))
+    same = tuple(before.get(name) for name in ("fingerprint", "settings", "seeds")) == now
+    return before if same else None
 
 
 def current(entry: Entry, data: str, folder: Path) -> Json | None:
