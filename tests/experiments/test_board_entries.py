@@ -145,6 +145,19 @@ def test_the_mark_of_a_system_follows_its_own_keys_only(tmp_path):
     assert entry.fingerprint("ml-100k", "federated") != same
 
 
+def test_the_mark_of_a_twin_leaves_out_how_rounds_go(tmp_path):
+    entry = entry_of(tmp_path)
+    rounds = FILE + '\n[on.ml-100k]\n"server.weighting" = "samples"\n"train.rounds" = 9\n'
+    changed = entry_of(tmp_path, rounds)
+    same = [entry.fingerprint("ml-100k", s) == changed.fingerprint("ml-100k", s)
+            for s in ("federated", "centralised")]  # fmt: skip
+    assert same == [False, True]
+    other = entry_of(tmp_path, FILE.replace("dim = 8", "dim = 4"))
+    assert entry.fingerprint("ml-100k", "centralised") != other.fingerprint(
+        "ml-100k", "centralised"
+    )
+
+
 def test_a_leaky_entry_is_not_searched():
     entry = Entry("x", "", {"train.rounds": 3}, {"train.rounds": [1, 3]}, leaky=True)
     assert entry.space("quick", "federated") == {}

@@ -1,6 +1,7 @@
 """The leaderboard from search to page on a small marketplace, and the committed page."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -185,6 +186,29 @@ def test_the_page_shows_every_system_and_what_is_missing(board):
     assert "the same model" in text  # says what a twin is
     assert "not run yet" in shown
     assert "http" not in shown.replace("http://www.w3.org", "")  # nothing from elsewhere
+
+
+def test_a_twin_is_kept_when_only_the_federation_changes(board, tmp_path, monkeypatch):
+    text = FILES["fedmf"].replace("rounds = 2", "rounds = 1")
+    (tmp_path / "fedmf.toml").write_text(text, encoding="utf-8")
+    shutil.copytree(board.results, tmp_path / "results")
+    trained = []
+    train = final.train_system
+
+    def noted(system, *more):
+        trained.append(system)
+        train(system, *more)
+
+    monkeypatch.setattr(final, "train_system", noted)
+    before = board.result("fedmf")["systems"]
+    monkeypatch.setattr(board, "methods", tmp_path)
+    monkeypatch.setattr(board, "results", tmp_path / "results")
+    options = ["--data", "quick", "--trials", "2", "--seeds", "0", "1"]
+    assert board.start("fedmf", *options) == 0
+    after = board.result("fedmf")["systems"]
+    assert trained == ["federated", "federated"]
+    assert after["centralised"] == before["centralised"]
+    assert after["federated"]["rounds"] == 1
 
 
 def test_leaky_figures_stand_beside_honest_ones(board):
