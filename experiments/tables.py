@@ -12,6 +12,7 @@ No figure in these files is typed by hand.  Each comes from experiments/results/
 * `engines.json`, from ``python experiments/engines.py --json experiments/results/engines.json``;
 * `efficient.json` and `fair.json`, from the scripts of these names with --json;
 * `align/*.json`, from `alignment_speed.py` and `item_linkage.py`, likewise;
+* `tuning/twin_gap.json`, from ``python experiments/twin_gap.py --json`` with its name;
 * `device/*.json`, from `transfer.py`, `sessions.py` and `recommend_speed.py`, likewise;
 * `secure/round.json`, from ``python experiments/secure_round.py --json`` with its name;
 * `secure/rows.json`, from ``python experiments/secure_rows.py --json`` with its name;
@@ -44,6 +45,7 @@ from experiments.tables_bench import (
     secure_speed_table,
     speed_table,
 )
+from experiments.tables_board import gap_table
 from experiments.tables_device import sessions_table, speed_on_device, transfer_table
 from experiments.tables_efficient import efficient_table, fair_table
 from experiments.tables_gpu import gpu_table
@@ -279,6 +281,7 @@ PARTS: dict[Path, dict[str, Callable[[Path], str]]] = {
         "sessions": sessions_table,
         "recommend-speed": speed_on_device,
         "fair": fair_table,
+        "twin-gap": gap_table,
         "alignment": alignment_table,
         "linkage": linkage_table,
         "engines": engines_table,

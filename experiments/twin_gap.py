@@ -87,6 +87,14 @@ _SASREC: Keys = {**_FIRST, "model.ahead": 1, "model.history": 20}
 _CENTRAL: Keys = {"central.lr": 0.01, "central.l2": 0.001}
 _MANY: Keys = {"clients.per_round": 50, "train.rounds": 400, "evaluate.every": 20}
 _SAMPLES: Keys = {"server.weighting": "samples"}
+_GRU4REC: Keys = {
+    **_FIRST,
+    **_CENTRAL,
+    "model.ahead": 1,
+    "model.history": 50,
+    "server.table_lr": 0.05,
+    "server.weight_lr": 0.003,
+}
 _HEADS: Keys = {
     "train.rounds": 60,
     "train.row_lr": 40000.0,
@@ -138,6 +146,18 @@ GAPS: tuple[Gap, ...] = (
             ),
             Case("federated, with the twin's weight decay", {**_HEADS, **_DECAY}),
             Case("and the twin's optimiser, Adam, at the server", {**_HEADS, **_DECAY, **_ADAM}),
+        ),
+    ),
+    Gap(
+        "gru4rec",
+        "complete-journey",
+        (
+            Case(FIRST, _GRU4REC),
+            Case(TWIN, _GRU4REC, "centralised"),
+            Case(
+                "federated, 4 times the steps, of a quarter of the clients, by their samples",
+                {**_GRU4REC, **_MANY, **_SAMPLES},
+            ),
         ),
     ),
 )
