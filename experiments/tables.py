@@ -8,6 +8,7 @@ No figure in these files is typed by hand.  Each comes from experiments/results/
 * `<name>.json`, the result.json of ``fedrec compare experiments/<name>.toml``;
 * `speed.json`, from ``python experiments/speed.py --json experiments/results/speed.json``;
 * `audit*.json`, the audit.json of ``fedrec audit experiments/audit*.toml``;
+* `contribution.json` and `saboteurs.json`, from the scripts of these names with --json;
 * `robust.json`, from ``python experiments/robust.py --json experiments/results/robust.json``;
 * `engines.json`, from ``python experiments/engines.py --json experiments/results/engines.json``;
 * `efficient.json` and `fair.json`, from the scripts of these names with --json;
@@ -46,6 +47,7 @@ from experiments.tables_bench import (
     speed_table,
 )
 from experiments.tables_board import gap_table
+from experiments.tables_contribution import contribution_table, saboteurs_table
 from experiments.tables_device import sessions_table, speed_on_device, transfer_table
 from experiments.tables_efficient import efficient_table, fair_table
 from experiments.tables_gpu import gpu_table
@@ -56,7 +58,8 @@ from fedrec.results import Result, load_result
 
 HERE = Path("experiments")
 AUDITS = ("audit", "audit_marketplace", "audit_membership", "audit_merchants")
-MEASUREMENTS = (*AUDITS, "efficient", "engines", "fair", "privacy_utility", "robust", "speed")
+MEASUREMENTS = (*AUDITS, "contribution", "efficient", "engines", "fair", "privacy_utility",
+                "robust", "saboteurs", "speed")  # fmt: skip
 FIRST = "quickstart"
 
 
@@ -287,6 +290,8 @@ PARTS: dict[Path, dict[str, Callable[[Path], str]]] = {
         "engines": engines_table,
         **{name.replace("_", "-"): partial(audit_table, name) for name in AUDITS},
         "robust": robust_table,
+        "contribution": contribution_table,
+        "saboteurs": saboteurs_table,
         "privacy": privacy_table,
     },
 }

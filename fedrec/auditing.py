@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ from fedrec.errors import ConfigError
 from fedrec.evaluation.summary import summarise, system_name
 from fedrec.machine import peak_memory_mib
 from fedrec.output import write_atomically
-from fedrec.results import SystemResult, save_result
+from fedrec.results import SystemResult, plain_numbers, save_result
 from fedrec.run import OnEvent, make_result, reproducing_command, start_output
 from fedrec.training.node import Setup, evaluate_node, prepare
 
@@ -105,7 +104,7 @@ def audit(
         "findings": told,
         **content,
     }
-    whole = _finite(whole)
+    whole = plain_numbers(whole)
     write_atomically(directory / AUDIT_FILE, json.dumps(whole, indent=1, allow_nan=False) + "\n")
     return Audit(whole, directory)
 
@@ -224,16 +223,3 @@ def _system(setup: Setup, state: State) -> SystemResult:
         },
         cost={"peak_rss_mib": round(peak_memory_mib(), 1)},
     )
-
-
-def _finite(value: Any) -> Any:
-    """Return JSON-like data with numbers that are not finite as null."""
-    if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

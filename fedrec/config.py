@@ -21,6 +21,7 @@ from pydantic import ValidationError
 
 from fedrec.config_attacks import AuditSection, RobustSection
 from fedrec.config_coldstart import ColdstartSection
+from fedrec.config_contribution import ContributionSection
 from fedrec.config_model import ModelSection, TrainSection
 from fedrec.config_rules import check as check
 from fedrec.config_rules import integers as integers
@@ -70,6 +71,7 @@ class Config(Section):
     compare: CompareSection = CompareSection()
     robust: RobustSection = RobustSection()
     audit: AuditSection = AuditSection()
+    contribution: ContributionSection = ContributionSection()
     engine: EngineSection = EngineSection()
 
     def flat(self) -> dict[str, Scalar]:
@@ -92,6 +94,9 @@ class Config(Section):
         """
         neutral = {"run.out", "run.name", "run.tensorboard", "data.cache", "train.device"}
         neutral |= {"robust.attacks", "robust.defences", "robust.rounds"}
+        neutral |= {
+            f"contribution.{key}" for key in ("retrain", "permutations", "tolerance", "by_round")
+        }
         neutral |= {"silo.holds", "silo.items", "silo.answer_s"}
         apart = ("engine.", "audit.")
         keys = {

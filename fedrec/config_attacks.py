@@ -31,11 +31,15 @@ class RobustSection(Section):
         description="of a run: clients bound their updates (norm-bound, row-clip), or the server "
         "sees single updates and applies a robust rule in place of their sum",
     )
-    attack: Literal["off", "random", "promote", "replace"] = Field(
-        "off", description="of a run: what simulated malicious clients send"
+    attack: Literal["off", "random", "promote", "replace", "noise", "stale"] = Field(
+        "off",
+        description="of a run: what simulated malicious clients send; noise, stale: free-riders",
     )
     malicious: float = Field(
         0.05, ge=0, lt=0.5, description="share of clients that attack, and that a defence expects"
+    )
+    who: str = Field(
+        "", description="numbers of the clients that attack; empty: robust.malicious are drawn"
     )
     boost: float = Field(1.0, gt=0, description="factor on what malicious clients send")
     target: int = Field(

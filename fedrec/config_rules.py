@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from fedrec.config_attacks import NEEDS_SINGLE, OWN
 from fedrec.config_coldstart import check_coldstart
+from fedrec.config_contribution import check_contribution
 from fedrec.config_features import check_features
 from fedrec.config_graph import check_graph
 from fedrec.config_item_graph import check_item_graph
@@ -66,6 +67,7 @@ def check(config: Config) -> None:
     check_secure(config)
     _check_compression(config)
     _check_robust(config)
+    check_contribution(config)
 
 
 def _check_feedback(config: Config) -> None:

@@ -20,6 +20,7 @@ WRITTEN = (
     "test_sums.npz",
     "report.html",
     "audit.json",
+    "contribution.json",
     "checkpoint/server.ckpt",
     "checkpoint",
     "clients/*-of-*",

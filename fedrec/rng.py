@@ -59,6 +59,8 @@ class Purpose(IntEnum):
     MERCHANT_GROUPS = 64
     EXPLORATION = 65
     AUDIENCE = 66
+    CONTRIBUTION = 70
+    REGROUPING = 71
 
 
 def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -71,6 +71,7 @@ class SecureServer:
         check_secure_run(config, like, everyone)
         self._noise: RingNoise | None = client_noise(config, like, everyone)
         self._least = 0 if self._noise is None else config.server.min_clients
+        self._least = config.contribution.least if config.contribution.groups else self._least
         fixed = config.clients.sampling == "fixed"
         choose(min(config.clients.per_round, everyone) if fixed else everyone, *self._graph())
         self.evaluator = SecureEvaluator(config, setup, self._identities, self._graph())

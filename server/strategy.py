@@ -46,6 +46,7 @@ from fedrec.wire import (
 from server.aggregation import mean_update, too_few
 from server.anchors import optimizer_of
 from server.checkpoint import Best, Checkpoint, ServerState, load_checkpoint, save_checkpoint
+from server.contribution import GroupRounds, group_rounds
 from server.journal import Journal, Line, Stopwatch, round_line
 from server.outcome import write_outcome
 from server.privacy import PrivacyGuard, PrivacyState
@@ -85,6 +86,7 @@ class FedRecStrategy(Strategy):
         self._robust: RobustRound | None = None
         self._secure: SecureServer | None = None
         self._session: SecureRound | None = None
+        self._group_rounds: GroupRounds | None = None
         self._before: PrivacyState | None = None
         self._stopped: str | None = None
         self._sample = Sample(np.zeros(0, np.int64), np.zeros(0, np.int64))
@@ -120,6 +122,7 @@ class FedRecStrategy(Strategy):
         self._optimizer = optimizer_of(self._setup, shared)
         if config.secure.mode != "off":
             self._secure = SecureServer(config, self._setup, shared)
+            self._group_rounds = group_rounds(self._setup, self._secure, self._optimizer)
         saved = None
         if self._files.checkpoint.exists():
             saved = load_checkpoint(self._files.checkpoint, config.config_hash())
@@ -166,6 +169,11 @@ class FedRecStrategy(Strategy):
                 self._session = self._train_securely(grid, self._secure, server_round)
             with clock.phase("aggregate"):
                 self._apply(server_round, self._session.total, self._session.skipped)
+            if self._group_rounds is not None:
+                with clock.phase("evaluate"):
+                    moment = Moment(self._state.session, server_round)
+                    exchange = partial(self._exchange, grid)
+                    self._group_rounds.measure(exchange, self._roster, self._state.shared, moment)
         if self._validates(server_round):
             with clock.phase("evaluate"):
                 valid = self._validate(grid, server_round)
@@ -226,7 +234,8 @@ class FedRecStrategy(Strategy):
         """Run a secure round; when a checkpoint is due every node saves its state."""
         request = self._request(server_round, np.zeros(0, np.int64))
         exchange = partial(self._exchange, grid)
-        done = secure.run(exchange, self._roster, self._sample, request, self._arrays)
+        run = secure.run if self._group_rounds is None else self._group_rounds.run
+        done = run(exchange, self._roster, self._sample, request, self._arrays)
         if self._checkpoint_due(server_round):
             rest = [node for node in self._roster.hosted if node not in done.trained]
             self._exchange(grid, [Message(request.pack(self._arrays), n, TRAIN) for n in rest])
@@ -376,6 +385,7 @@ class FedRecStrategy(Strategy):
         line |= {} if self._robust is None else self._robust.line()
         if self._secure is None or self._session is None:
             return line
+        line |= {} if self._group_rounds is None else self._group_rounds.line()
         line["dropped"] = len(sample.training) + len(sample.dropped) - line["clients"]
         told = self._session.line(0.0 if trains else line["bytes_down"])
         return line | told | {"evaluation": self._secure.evaluator.told()}

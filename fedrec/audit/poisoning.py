@@ -23,7 +23,7 @@ from fedrec.robust.attacks import ATTACKS, Plot, make_plot, poison
 from fedrec.robust.checks import cohort
 from fedrec.robust.exposed import exposure
 from fedrec.robust.rules import check_count, check_defences, defend
-from fedrec.training.node import Setup, evaluate_node, personal_users
+from fedrec.training.node import Setup, evaluate_node, init_shared, personal_users
 from fedrec.training.tuning import client_scorer
 
 
@@ -91,10 +91,11 @@ def play_attacked(
     setup: Setup, server: Server, state: State, plot: Plot, defence: str, rounds: int
 ) -> State:
     """Play rounds in which malicious clients send what the plot says."""
+    start = init_shared(setup)
     for _ in range(rounds):
         number = state.round_number + 1
         updates, personal = train_updates(setup, state, server.sample(number), number)
-        sent = poison(updates, plot, state.shared, setup.config.run.seed, number)
+        sent = poison(updates, plot, state.shared, setup.config.run.seed, number, start)
         total = defend(sent, defence, setup.config.robust)
         state = State(number, server.apply(state.shared, total, number), personal)
     return state

@@ -22,6 +22,7 @@ from fedrec.cli import (
     bench,
     calibrate,
     config,
+    contribution,
     data,
     deploy,
     doctor,
@@ -46,6 +47,7 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("compare")(run.compare)
 app.command("audit")(audit.audit)
+app.command("contribution")(contribution.contribution)
 app.command("report")(report.report)
 app.command("recommend")(recommend.recommend)
 app.command("audience")(audience.audience)

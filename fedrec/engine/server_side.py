@@ -54,6 +54,16 @@ class AppServer:
         after: Shared = self._optimizer.apply(shared, self.mean_update(total), in_place=in_place)
         return after
 
+    def branch(self, shared: Shared) -> AppServer:
+        """Return a server in the same state, whose rounds leave this one as it is.
+
+        Args:
+            shared: the parameters, for names and shapes.
+        """
+        twin = AppServer(self._setup, shared)
+        twin._optimizer.restore(self._optimizer.state())
+        return twin
+
     def mean_update(self, total: PartialSum) -> Any:
         """Return the mean change of a sum, a `server.aggregation.MeanUpdate`."""
         return self._aggregation.mean_update(total, self._setup.config.server.rows)

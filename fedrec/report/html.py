@@ -12,6 +12,7 @@ from fedrec.errors import MissingExtraError
 from fedrec.output import write_atomically
 from fedrec.report import plots, sections
 from fedrec.report.audit import audit_section, load_audit
+from fedrec.report.contribution import contribution_section, load_contributions
 from fedrec.report.headline import headline
 from fedrec.report.history import Round, histories
 from fedrec.report.join import load_runs
@@ -21,6 +22,7 @@ from fedrec.results import Result
 
 TEMPLATE = "template.html"
 AUDIT_TEMPLATE = "audit.html"
+CONTRIBUTION_TEMPLATE = "contribution.html"
 
 
 def write_report(directories: Sequence[Path], out: Path) -> Path:
@@ -39,7 +41,8 @@ def write_report(directories: Sequence[Path], out: Path) -> Path:
     """
     result = load_runs(directories)
     audits = [found for directory in directories if (found := load_audit(Path(directory)))]
-    page = render(result, histories(result, Path(directories[0])), audits)
+    brought = [found for d in directories if (found := load_contributions(Path(d)))]
+    page = render(result, histories(result, Path(directories[0])), audits, brought)
     write_atomically(out, page)
     return out
 
@@ -48,6 +51,7 @@ def render(
     result: Result,
     rounds: dict[tuple[str, int], tuple[Round, ...]],
     audits: Sequence[Mapping[str, Any]] = (),
+    contributions: Sequence[Mapping[str, Any]] = (),
 ) -> str:
     """Return the page.
 
@@ -55,6 +59,7 @@ def render(
         result: the systems.
         rounds: their rounds, by (system, seed); empty for those not trained in rounds.
         audits: contents of audit.json, a section each.
+        contributions: contents of contribution.json, a section each.
 
     Raises:
         MissingExtraError: if jinja2 or matplotlib is not installed.
@@ -73,7 +78,9 @@ def render(
         return environment.from_string(source).render(context)
 
     told = [fill(AUDIT_TEMPLATE, audit_section(audit)) for audit in audits]
-    return fill(TEMPLATE, {**_context(result, rounds), "audits": told})
+    brought = [fill(CONTRIBUTION_TEMPLATE, contribution_section(c)) for c in contributions]
+    parts = {"audits": told, "contributions": brought}
+    return fill(TEMPLATE, {**_context(result, rounds), **parts})
 
 
 def _context(result: Result, rounds: dict[tuple[str, int], tuple[Round, ...]]) -> dict[str, Any]:

@@ -8,6 +8,8 @@ what is bounded, not whether.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,7 +17,7 @@ from fedrec.config import Config
 from fedrec.config_attacks import OWN
 from fedrec.data.population import Population
 from fedrec.params import Shared
-from fedrec.robust.attacks import make_plot, poison
+from fedrec.robust.attacks import FREE_RIDING, make_plot, poison
 from fedrec.robust.rules import bound
 from fedrec.robust.updates import stack, unstack
 from fedrec.training.local import CohortUpdate
@@ -28,6 +30,7 @@ def as_sent(
     update: CohortUpdate,
     clients: NDArray[np.int64],
     round_number: int,
+    start: Callable[[], Shared] | None = None,
 ) -> CohortUpdate:
     """Let malicious clients attack, and every client bound its update.
 
@@ -38,6 +41,8 @@ def as_sent(
         update: honest updates of C clients.
         clients: int64 [C], their numbers, ascending.
         round_number: the round.
+        start: makes the shared parameters before the first round, which free-riders compare
+            with what they were sent.
 
     Returns:
         The updates; the same object without attack and bound.
@@ -48,7 +53,8 @@ def as_sent(
     updates = stack(clients, update, shared, config.server.weighting)
     if section.attack != "off":
         plot = make_plot(config, population, section.attack)
-        updates = poison(updates, plot, shared, config.run.seed, round_number)
+        begun = start() if start and section.attack in FREE_RIDING else None
+        updates = poison(updates, plot, shared, config.run.seed, round_number, begun)
     if section.defence in OWN:
         updates = bound(updates, section.defence, section.norm)
     return unstack(updates, update)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -202,7 +202,8 @@ def client_updates(
         return train_block(setup, shared, own, block, round_number, samples=ahead.take(block))
 
     def sent(block: NDArray[np.int64], update: CohortUpdate) -> CohortUpdate:
-        update = as_sent(setup.config, setup.population, shared, update, block, round_number)
+        start = partial(init_shared, setup)
+        update = as_sent(setup.config, setup.population, shared, update, block, round_number, start)
         update = fairly_weighted(setup.config, setup.method, update)
         update = policy.on_update(top_rows(update, setup.config.compress.rows), block, at)
         if setup.config.secure.mode == "off":

@@ -11,7 +11,8 @@ from fedrec.params import Personal, Shared
 from fedrec.privacy.policy import At, build_policy
 from fedrec.robust.updates import Updates, merge, nothing, stack
 from fedrec.training.aggregate import add_metrics
-from fedrec.training.node import Setup, client_updates
+from fedrec.training.node import Setup, client_updates, in_round
+from fedrec.training.statistics import sums_like
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,9 +51,10 @@ def train_singles(
     """
     at = at or build_policy(setup.config, setup.population.num_clients).at(round_number)
     updates, now = client_updates(setup, shared, personal, clients, round_number, at)
-    parts, metrics = [nothing(shared)], dict[str, float]()
+    like = sums_like(in_round(setup, round_number).method.statistics, shared)
+    parts, metrics = [nothing(like)], dict[str, float]()
     for block, update in updates:
-        own = stack(block, update, shared, setup.config.server.weighting)
+        own = stack(block, update, like, setup.config.server.weighting)
         parts.append(own)
         add_metrics(metrics, update, own.weight)
     return Singles(merge(parts), metrics), now

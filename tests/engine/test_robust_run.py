@@ -49,7 +49,7 @@ def test_nodes_do_not_matter_to_a_defence(small_run, defence):
         assert ours["loss"] == pytest.approx(theirs["loss"])
 
 
-@pytest.mark.parametrize("attack", ["random", "promote", "replace"])
+@pytest.mark.parametrize("attack", ["random", "promote", "replace", "noise", "stale"])
 def test_nodes_do_not_matter_to_an_attack(small_run, attack):
     keys = {**SUMS, **ATTACK, "robust__attack": attack}
     first = moved(small_run("one", **keys))

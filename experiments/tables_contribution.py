@@ -1,0 +1,126 @@
+"""Tables of what contribution.py and saboteurs.py have measured."""
+
+from __future__ import annotations
+
+import statistics
+from pathlib import Path
+
+from experiments.tables_bench import ROOT, Figures, machine_of, measurement
+
+TITLES = {
+    "shapley-updates": "Shapley from updates, models rebuilt from all rounds",
+    "shapley-rounds": "Shapley of single rounds, added up",
+    "leave-one-out": "leave-one-out, retrained",
+    "groups": "sums of groups (secure aggregation)",
+}
+
+
+def contribution_table(root: Path = ROOT) -> str:
+    """Return how estimates rank merchants beside exact retraining, and what groups open."""
+    figures = measurement("contribution", root)
+    if figures is None:
+        return ""
+    runs: list[Figures] = figures["runs"]
+    head = " | ".join(f"seed {run['seed']}" for run in runs)
+    lines = [
+        f"| estimate | {head} | mean | evaluations |",
+        "|---" + "|---:" * (len(runs) + 2) + "|",
+    ]
+    for name in runs[0]["estimates"]:
+        found = [run["estimates"][name] for run in runs]
+        lines.append(_row(TITLES[name], [f["spearman"] for f in found], found[0]["evaluations"]))
+    grouped = [statistics.fmean(g["spearman"] for g in run["groups"]) for run in runs]
+    asked = (
+        len(runs[0]["groups"]) and int(figures["config"]["train.rounds"]) * 2 ** figures["groups"]
+    )
+    lines.append(_row(TITLES["groups"], grouped, asked))
+    single = [g["spearman"] for run in runs for g in run["groups"]]
+    exact = "; ".join(
+        f"seed {run['seed']}: " + " ".join(f"{v:.3f}".replace("-", "−") for v in run["exact"])
+        for run in runs
+    )
+    first = runs[0]
+    told = (
+        f"Spearman correlation of {len(first['exact'])} merchants' values with exact Shapley "
+        f"values (all {2 ** len(first['exact'])} federations retrained). Of groups: mean of "
+        f"{len(first['groups'])} series of random groupings, which alone reach from "
+        f"{min(single):.2f} to {max(single):.2f}. Exact values: {exact}. Parts of noise in the "
+        f"merchants' training interactions: {', '.join(f'{n:g}' for n in figures['noise'])}. "
+        f"Measured on {machine_of(figures['machine'])}."
+    )
+    return "\n".join([*lines, "", told, "", _opened(runs)])
+
+
+def _row(title: str, values: list[float], evaluations: int) -> str:
+    cells = [f"{value:.2f}" for value in (*values, statistics.fmean(values))]
+    return f"| {title} | {' | '.join(cells)} | {evaluations:,} |".replace("-0.", "−0.")
+
+
+def _opened(runs: list[Figures]) -> str:
+    """Say how near an observer comes to single updates."""
+    groups = [g for run in runs for g in run["groups"]]
+
+    def mean(kind: str, name: str) -> float:
+        return statistics.fmean(g[kind][name] for g in groups)
+
+    return (
+        "What groupings open: solved for single merchants by least squares over all rounds, sums "
+        f"of groups give an estimate of each merchant's mean update with a cosine of "
+        f"{mean('cosine', 'groups'):.2f} to the true one, where the sum of all has "
+        f"{mean('cosine', 'all'):.2f}. The items that a merchant's customers have met are told "
+        f"from the others by the norm of its rows with an AUC of {mean('items_auc', 'groups'):.2f} from "
+        f"groups, {mean('items_auc', 'all'):.2f} from the sum of all and "
+        f"{mean('items_auc', 'single'):.2f} from the update itself."
+    )
+
+
+def saboteurs_table(root: Path = ROOT) -> str:
+    """Return how saboteurs are found, what they do, and what defends."""
+    figures = measurement("saboteurs", root)
+    if figures is None:
+        return ""
+    lines = [
+        "| attack | contribution from | found | false alarms | AUC |",
+        "|---|---|---:|---:|---:|",
+    ]
+    for row in figures["detection"]:
+        alarms = f"{row['false_alarms']:.0%}"
+        shown = [row["attack"], row["source"]]
+        if row["attack"] == "off":
+            shown[0] = "none"
+            lines.append(f"| {' | '.join(shown)} | – | {alarms} | – |")
+            continue
+        found = f"{row['detected']:.0%} of {row['attackers']}"
+        lines.append(f"| {' | '.join(shown)} | {found} | {alarms} | {row['auc']:.2f} |")
+    return "\n".join([*lines, "", *_effects(figures)])
+
+
+def _effects(figures: Figures) -> list[str]:
+    """Return the table of effects and defences, and what it was measured on."""
+    effects: list[Figures] = figures["effects"]
+    attacks = list(dict.fromkeys(e["attack"] for e in effects))
+    titles = ["no attack" if a == "off" else a for a in attacks]
+    lines = [
+        "| defence | " + " | ".join(f"{t}: ER@10, NDCG@10" for t in titles) + " |",
+        "|---" + "|---:" * len(attacks) + "|",
+    ]
+    for defence in dict.fromkeys(e["defence"] for e in effects):
+        cells = []
+        for attack in attacks:
+            found = [e for e in effects if e["attack"] == attack and e["defence"] == defence]
+            shown = statistics.fmean(e["exposure"] for e in found)
+            accuracy = statistics.fmean(e["accuracy"] for e in found)
+            cells.append(f"{shown:.1%}, {accuracy:.3f}")
+        lines.append(f"| {defence} | {' | '.join(cells)} |")
+    out = [e for e in effects if e["defence"] == "leave out"]
+    right = sum(e["who"] in e["left_out"] for e in out if e["who"] >= 0)
+    wrong = sum(len([i for i in e["left_out"] if i != e["who"]]) for e in out)
+    low, high = effects[0]["accuracy_interval"]
+    seeds = sorted({e["seed"] for e in effects})
+    told = (
+        f"Means of {len(seeds)} seeds; the attacker is the biggest merchant; the 95% interval of "
+        f"one NDCG@10 over users is ±{(high - low) / 2:.3f}. Left out were {right} of the "
+        f"{sum(e['who'] >= 0 for e in out)} attackers, and {wrong} honest merchants in "
+        f"{len(out)} federations, by sums of groups. Measured on {machine_of(figures['machine'])}."
+    )
+    return [*lines, "", told]

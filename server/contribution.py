@@ -1,0 +1,180 @@
+"""Secure rounds in groups: each group's sum is opened, so that contributions can be told.
+
+The groups of a round are sessions of their own, one after the other, and their sums add up to
+the sum of all that the server applies.  What the model would be with the sums of some groups
+alone is evaluated by all merchants, securely, on validation; the journal keeps the figures,
+and `fedrec.contribution.groups` makes contributions of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import reduce
+from typing import Any, Protocol
+
+import numpy as np
+from flwr.app import ArrayRecord
+from numpy.typing import NDArray
+
+from fedrec.contribution.game import members_of
+from fedrec.contribution.groups import Groups, Measured, check_groups, cut
+from fedrec.errors import ConfigError
+from fedrec.evaluation.selection import selection_metric, selection_value
+from fedrec.evaluation.sums import means
+from fedrec.params import PartialSum, Shared
+from fedrec.secure.graph import choose
+from fedrec.training.node import Setup
+from fedrec.wire import EvaluateRequest, Moment, TrainRequest, pack_shared
+from server.aggregation import mean_update
+from server.anchors import optimizer_of
+from server.roster import Roster
+from server.sampling import Sample, evaluation_clients
+from server.secure import SecureServer
+from server.secure_session import Exchange, SecureRound
+
+
+class Optimizer(Protocol):
+    """What keeps a state between rounds."""
+
+    def state(self) -> dict[str, NDArray]:
+        """Return the state."""
+        ...
+
+
+class GroupRounds:
+    """Secure rounds of a run in groups.
+
+    Args:
+        setup: the prepared configuration, with `contribution.groups` above 0.
+        secure: runs the sessions.
+        optimizer: of the server, whose state is copied before each round.
+
+    Raises:
+        ConfigError: if groups would be too small to hide their members, or for a session.
+    """
+
+    def __init__(self, setup: Setup, secure: SecureServer, optimizer: Optimizer) -> None:
+        config = setup.config
+        self._config, self._setup, self._secure = config, setup, secure
+        self._optimizer = optimizer
+        self._players, self._count = setup.population.num_clients, config.contribution.groups
+        check_groups(self._players, self._count, config.contribution.least)
+        section = config.secure
+        graph = (section.mode, section.neighbours or None, section.threshold or None)
+        choose(self._players // self._count, *graph)
+        self._sums: tuple[PartialSum | None, ...] = ()
+        self._groups: Groups = ()
+        self._before: tuple[Shared, Mapping[str, NDArray]] = (Shared({}), {})
+        self._told: dict[str, Any] | None = None
+
+    def run(
+        self,
+        exchange: Exchange,
+        roster: Roster,
+        sample: Sample,
+        train: TrainRequest,
+        arrays: ArrayRecord,
+    ) -> SecureRound:
+        """Run a session for each group, as `SecureServer.run` does for all.
+
+        Raises:
+            ConfigError: if a node hosts several merchants.
+        """
+        if any(len(hosted) > 1 for hosted in roster.hosted.values()):
+            raise ConfigError(
+                f"contribution.groups = {self._count} needs a node for each merchant, as in a "
+                f"deployment: set engine.nodes = {self._players}"
+            )
+        # the same sums in every round: cut once, or they could be solved for single merchants
+        constant = self._setup.method.statistics is not None
+        state = {name: value.copy() for name, value in self._optimizer.state().items()}
+        self._before = train.shared.copy(), state  # the server changes both in place
+        number = 0 if constant else train.round_number
+        self._groups = cut(self._config.run.seed, number, self._players, self._count)
+        done = []
+        for group in self._groups:
+            parts = (np.intersect1d(part, group) for part in (sample.training, sample.dropped))
+            done.append(self._secure.run(exchange, roster, Sample(*parts), train, arrays))
+        self._sums = tuple(one.total for one in done)
+        return _together(done)
+
+    def measure(
+        self,
+        exchange: Exchange,
+        roster: Roster,
+        after: Shared,
+        moment: Moment,
+    ) -> None:
+        """Evaluate what the groups of the round, and unions of them, make of the model.
+
+        A round in which a group was lost, or an evaluation, tells nothing.
+
+        Args:
+            exchange: sends messages and returns the replies.
+            roster: the nodes.
+            after: the shared parameters after the round.
+            moment: of the round.
+        """
+        self._told, table = None, list[float]()
+        if any(total is None for total in self._sums):
+            return
+        for number in range(2**self._count):
+            chosen = [total for k in sorted(members_of(number, self._count))
+                      if (total := self._sums[k]) is not None]  # fmt: skip
+            whole = len(chosen) == self._count
+            shared = after if whole else self._applied(chosen)
+            value = self._value(exchange, roster, shared, moment)
+            if value is None:
+                return
+            table.append(value)
+        self._told = Measured(self._groups, np.array(table)).to_json()
+
+    def _applied(self, chosen: list[PartialSum]) -> Shared:
+        """Return the parameters had the round been that of some groups alone."""
+        shared, state = self._before
+        if not chosen:
+            return shared
+        optimizer = optimizer_of(self._setup, shared)
+        optimizer.restore(state)
+        total = reduce(lambda a, b: a + b, chosen)
+        return optimizer.apply(shared, mean_update(total, self._config.server.rows))
+
+    def _value(
+        self, exchange: Exchange, roster: Roster, shared: Shared, moment: Moment
+    ) -> float | None:
+        arrays = pack_shared(shared, self._config.compress.download_bits)
+        request = EvaluateRequest(shared, "valid", 0, moment)
+        at = moment.base_round
+        clients = evaluation_clients(self._config, roster.clients, at, "valid")
+        found = self._secure.evaluator.run(exchange, roster, clients, request, arrays)
+        if found.sums is None:
+            return None
+        return selection_value(means(found.sums), selection_metric(self._config))
+
+    def line(self) -> dict[str, Any]:
+        """Return what the journal keeps of the round; None where a group was lost."""
+        return {"contribution": self._told}
+
+
+def _together(done: list[SecureRound]) -> SecureRound:
+    """Return the sessions of a round as one."""
+    whole = SecureRound()
+    totals = [one.total for one in done if one.total is not None]
+    whole.total = reduce(lambda a, b: a + b, totals) if totals else None
+    reasons = [one.skipped for one in done if one.skipped]
+    whole.skipped = "; ".join(reasons) if reasons else None
+    for one in done:
+        for stage, count in one.lost.items():
+            whole.lost[stage] = whole.lost.get(stage, 0) + count
+        for stage, spent in one.seconds.items():
+            whole.seconds[stage] = whole.seconds.get(stage, 0.0) + spent
+        whole.bytes_up += one.bytes_up
+        whole.bytes_down += one.bytes_down
+        whole.trained |= one.trained
+    return whole
+
+
+def group_rounds(setup: Setup, secure: SecureServer, optimizer: Optimizer) -> GroupRounds | None:
+    """Return the secure rounds in groups of a run; None if it has none."""
+    groups = setup.config.contribution.groups
+    return GroupRounds(setup, secure, optimizer) if groups else None

@@ -1,0 +1,128 @@
+"""The whole of it: in clear, in a real secure run in groups, and what is refused."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from fedrec.config import from_flat
+from fedrec.contributing import check, contributions
+from fedrec.contribution.estimates import of_round
+from fedrec.contribution.federation import play
+from fedrec.contribution.groups import Measured, cut, measured
+from fedrec.engine.server_side import AppServer
+from fedrec.errors import ConfigError
+from fedrec.report.contribution import (
+    contribution_grid,
+    load_contributions,
+    markdown_contributions,
+)
+from fedrec.training.node import prepare
+from tests.contribution.test_federation import EASE, KEYS
+
+SIX = {
+    **KEYS,
+    "data.users": 90,
+    "data.merchants": 6,
+    "secure.mode": "semi-honest",
+    "secure.bits": 24,
+    "contribution.groups": 2,
+    "contribution.retrain": "auto",
+    "engine.nodes": 6,
+    "evaluate.bootstrap": 0,
+    "evaluate.every": 2,
+}
+
+
+def test_contributions_in_clear(tmp_path):
+    config = from_flat({**KEYS, "contribution.permutations": 6, "contribution.by_round": True})
+    done = contributions(config, out=tmp_path / "out")
+    found = json.loads((tmp_path / "out" / "contribution.json").read_text())
+    assert found == load_contributions(tmp_path / "out") == done.content
+    assert set(found["estimates"]) == {"shapley-updates", "shapley-rounds", "leave-one-out"}
+    assert found["payments"]["by"] == "shapley-updates"
+    assert found["utility"]["all"] - found["utility"]["alone"] == pytest.approx(sum(found["gains"]))
+    assert len(found["merchants"]) == 3
+    assert all(0 <= m["alone"] <= 1 and 0 < m["federated"] <= 1 for m in found["merchants"])
+    assert "opened" in found["leak"]
+    grid = contribution_grid(found)
+    assert [row[0] for row in grid.rows] == [m["name"] for m in found["merchants"]]
+    text = markdown_contributions(found)
+    assert found["payments"]["sentence"] in text
+    assert text.count("\n| ") == 1 + 3  # the head, and a row for each merchant
+
+
+def test_a_secure_run_in_groups_tells_what_open_updates_would(tmp_path):
+    config = from_flat(SIX)
+    found = contributions(config, out=tmp_path / "out").content
+    lines = (tmp_path / "out" / "rounds.jsonl").read_text().splitlines()
+    told = [Measured.from_json(json.loads(line)["contribution"]) for line in lines]
+    open_ = prepare(config.with_({"secure.mode": "off", "contribution.groups": 0}))
+    rounds = play(open_, AppServer)
+    for secret, one in zip(told, rounds, strict=True):
+        groups = cut(config.run.seed, one.number, 6, 2)
+        assert [g.tolist() for g in secret.groups] == [g.tolist() for g in groups]
+        np.testing.assert_allclose(
+            secret.table, measured(of_round(open_, one), groups).table, atol=0.01
+        )
+    assert np.ptp(told[0].table) > 0.005
+    assert set(found["estimates"]) == {"groups"}
+    assert sum(found["estimates"]["groups"]["values"]) == pytest.approx(
+        sum(one.table[-1] - one.table[0] for one in told)
+    )
+    assert "hidden among at least 2 others" in found["leak"]
+    assert (tmp_path / "out" / "result.json").is_file()
+
+
+def test_sums_of_ease_are_opened_in_one_grouping(tmp_path):
+    config = from_flat({**SIX, **EASE, "secure.bits": 2, "secure.clip": 1.5, "evaluate.every": 1})
+    found = contributions(config, out=tmp_path / "out").content
+    assert len(found["alike"]) == 2
+    assert sorted(len(some) for some in found["alike"]) == [3, 3]
+    assert "opened once" in found["leak"]
+    values = np.array(found["estimates"]["groups"]["values"])
+    assert len(np.unique(values.round(9))) == 2
+
+
+def test_a_node_of_several_merchants_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"a node for each merchant.*set engine.nodes = 6"):
+        contributions(from_flat({**SIX, "engine.nodes": 1}), out=tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"contribution.groups": 0}, "would open sums that differ by one merchant's update"),
+        ({"contribution.retrain": "leave-one-out"}, "compare models with and without one merch"),
+        ({"contribution.retrain": "all"}, "compare models with and without one merchant"),
+        ({"data.merchants": 5}, "needs 6 merchants or more, and there are 5"),
+        ({"contribution.least": 4}, "needs 8 merchants or more, and there are 6"),
+        ({"secure.mode": "malicious-server"}, "a malicious server would choose"),
+        ({"secure.mode": "off"}, "is for runs with secure aggregation"),
+        ({"secure.rows": "threshold"}, "needs secure.rows = 'dense' or 'low-rank'"),
+        ({"clients.unit": "user"}, "needs clients.unit = 'merchant'"),
+        ({"clients.sampling": "fixed", "clients.per_round": 4}, "needs clients.sampling = 'all'"),
+        ({"contribution.groups": 1}, "one group is all merchants"),
+        ({**EASE, "train.rounds": 2, "evaluate.every": 2, "secure.clip": 1.5}, "can be solved"),
+    ],
+)
+def test_what_would_open_single_updates_is_refused(keys, message):
+    with pytest.raises(ConfigError, match=message):
+        check(from_flat({**SIX, **keys}))
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"clients.unit": "user"}, "is about merchants: set clients.unit = 'merchant'"),
+        ({"clients.dropout": 0.2}, "compares who takes part"),
+        ({"data.merchants": 13, "contribution.retrain": "all"}, "up to 12"),
+        ({"data.merchants": 13}, "contribution.permutations = 0 looks at all"),
+        ({**EASE, "contribution.by_round": True}, "needs changes of a model in every round"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(keys, message):
+    with pytest.raises(ConfigError, match=message):
+        check(from_flat({**KEYS, **keys}))
