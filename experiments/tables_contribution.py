@@ -68,8 +68,9 @@ def _opened(runs: list[Figures]) -> str:
         f"of groups give an estimate of each merchant's mean update with a cosine of "
         f"{mean('cosine', 'groups'):.2f} to the true one, where the sum of all has "
         f"{mean('cosine', 'all'):.2f}. The items that a merchant's customers have met are told "
-        f"from the others by the norm of its rows with an AUC of {mean('items_auc', 'groups'):.2f} from "
-        f"groups, {mean('items_auc', 'all'):.2f} from the sum of all and "
+        f"from the others by the norm of its rows with an AUC of "
+        f"{mean('items_auc', 'groups'):.2f} from groups, {mean('items_auc', 'all'):.2f} from "
+        "the sum of all and "
         f"{mean('items_auc', 'single'):.2f} from the update itself."
     )
 

@@ -23,7 +23,9 @@ from fedrec.evaluation.selection import selection_metric, selection_value
 from fedrec.evaluation.sums import means
 from fedrec.params import PartialSum, Shared
 from fedrec.secure.graph import choose
+from fedrec.training.aggregate import partial_sum
 from fedrec.training.node import Setup
+from fedrec.training.statistics import sums_like
 from fedrec.wire import EvaluateRequest, Moment, TrainRequest, pack_shared
 from server.aggregation import mean_update
 from server.anchors import optimizer_of
@@ -132,8 +134,12 @@ class GroupRounds:
     def _applied(self, chosen: list[PartialSum]) -> Shared:
         """Return the parameters had the round been that of some groups alone."""
         shared, state = self._before
-        if not chosen:
+        statistics = self._setup.method.statistics
+        if not chosen and statistics is None:
             return shared
+        if not chosen:  # of no sum a model is solved too
+            like = sums_like(statistics, shared)
+            chosen = [partial_sum(iter(()), like, self._config.server.weighting)]
         optimizer = optimizer_of(self._setup, shared)
         optimizer.restore(state)
         total = reduce(lambda a, b: a + b, chosen)
