@@ -36,9 +36,9 @@ from fedrec.training.node import Setup, prepare
 HERE = Path(__file__).resolve().parent
 NOISE = (0.5, 0.0, 0.2, 0.0, 0.9, 1.0)
 """Part of each merchant's training interactions whose item is replaced by chance."""
-GROUPS, DRAWS = 2, 5
+GROUPS, DRAWS = 2, 3
 """Groups of a round, and how many series of groupings are drawn."""
-BY_ROUND = 6
+BY_ROUND = 3
 """Orders of merchants drawn in each round for values by round."""
 Figures = dict[str, Any]
 

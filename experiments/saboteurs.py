@@ -221,7 +221,7 @@ def main() -> None:
     for case in cases(base):
         if case.seed in CALIBRATION or case.who not in (-1, WHO[0]):
             continue
-        for defence in DEFENCES:
+        for defence in DEFENCES if case.who >= 0 else DEFENCES[:3]:
             found = plain_numbers(effect(base, case, defence, judge))
             effects.append(found)
             save()

@@ -109,6 +109,9 @@ def _effects(figures: Figures) -> list[str]:
         cells = []
         for attack in attacks:
             found = [e for e in effects if e["attack"] == attack and e["defence"] == defence]
+            if not found:
+                cells.append("–")
+                continue
             shown = statistics.fmean(e["exposure"] for e in found)
             accuracy = statistics.fmean(e["accuracy"] for e in found)
             cells.append(f"{shown:.1%}, {accuracy:.3f}")
