@@ -14,6 +14,7 @@ No figure in these files is typed by hand.  Each comes from experiments/results/
 * `efficient.json` and `fair.json`, from the scripts of these names with --json;
 * `align/*.json`, from `alignment_speed.py` and `item_linkage.py`, likewise;
 * `tuning/twin_gap.json`, from ``python experiments/twin_gap.py --json`` with its name;
+* `cold_start/*.json`, from the scripts `cold_start_*.py`, likewise;
 * `device/*.json`, from `transfer.py`, `sessions.py` and `recommend_speed.py`, likewise;
 * `secure/round.json`, from ``python experiments/secure_round.py --json`` with its name;
 * `secure/rows.json`, from ``python experiments/secure_rows.py --json`` with its name;
@@ -47,6 +48,7 @@ from experiments.tables_bench import (
     speed_table,
 )
 from experiments.tables_board import gap_table
+from experiments.tables_cold_start import boost_table, items_table, merchants_table
 from experiments.tables_contribution import contribution_table, saboteurs_table
 from experiments.tables_device import sessions_table, speed_on_device, transfer_table
 from experiments.tables_efficient import efficient_table, fair_table
@@ -94,11 +96,17 @@ def experiments_table(root: Path = ROOT) -> str:
     for name in names:
         result = found.get(name)
         told = f"[{headline(result).title}](#{_anchor(name)})" if result else "not recorded"
-        if name in MEASUREMENTS and measurement(name, root) is not None:
+        if _measured(name, root):
             told = f"[figures](#{_anchor(name)})"
         took = _duration(result) if result else ""
         lines.append(f"| [{name}]({name}.toml) | {question(name, root)} | {told} | {took} |")
     return "\n".join(lines)
+
+
+def _measured(name: str, root: Path) -> bool:
+    """Whether a script has measured an experiment file, which is then no comparison."""
+    file = name.replace("cold_start_", "cold_start/", 1)
+    return (name in MEASUREMENTS or file != name) and measurement(file, root) is not None
 
 
 def details(root: Path = ROOT) -> str:
@@ -283,6 +291,9 @@ PARTS: dict[Path, dict[str, Callable[[Path], str]]] = {
         "transfer": transfer_table,
         "sessions": sessions_table,
         "recommend-speed": speed_on_device,
+        "cold-start-items": items_table,
+        "cold-start-merchants": merchants_table,
+        "cold-start-boost": boost_table,
         "fair": fair_table,
         "twin-gap": gap_table,
         "alignment": alignment_table,

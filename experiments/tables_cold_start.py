@@ -1,0 +1,147 @@
+"""Tables and sentences of what the cold_start scripts have measured of items and merchants."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from experiments.tables_bench import ROOT, Figures, machine_of, measurement
+
+LIMIT = 3.0
+"""Times the figure of chance that a net or tower of attributes is to reach."""
+
+_NETS = ("attribute-net", "content-tower", "ifedrec")
+_LEVEL = 0.05
+
+
+def items_table(root: Path = ROOT) -> str:
+    """Return the sentence and the table of strategies for new items."""
+    figures = measurement("cold_start/items", root)
+    if figures is None:
+        return ""
+    head = (
+        "| system | NDCG@20, new items | times random | HR@20 | among all items | bytes an item |"
+    )
+    lines = [head, "|---|---:|---:|---:|---:|---:|"]
+    for row in figures["systems"]:
+        new, every = row["new"], row["all"]
+        times, size = between(new["times_random"], 2), f"{row['seeds'][0]['bytes_per_item']:,}"
+        told = between(new["ndcg@20"]), times, between(new["hr@20"]), between(every["ndcg@20"], 4)
+        cells = [row["system"], *told, size]
+        lines.append(f"| {' | '.join(cells)} |")
+    seeds = max(len(row["seeds"]) for row in figures["systems"])
+    fewer = [r["system"] for r in figures["systems"] if len(r["seeds"]) < seeds]
+    few = f" One seed alone for {', '.join(fewer)}." if fewer else ""
+    told = f"{seeds} seeds, 95% intervals over users.{few} Measured on {_machine(figures)}."
+    return "\n".join([f"**{items_verdict(figures)}**", "", *lines, "", told])
+
+
+def items_verdict(figures: Figures) -> str:
+    """Say which strategy serves new items best, against chance and against the category mean."""
+    rows = {row["system"]: row for row in figures["systems"]}
+    best = max(rows.values(), key=lambda r: r["new"]["ndcg@20"][0])
+    nets = [r for n, r in rows.items() if n.rsplit(", ", 1)[-1] in _NETS]
+    net = max(nets, key=lambda r: r["new"]["ndcg@20"][0])
+    gap = {g["system"]: g for g in figures["against_category_mean"]}[net["system"]]
+    times = net["new"]["times_random"][0]
+    verb = "reaches" if times >= LIMIT else "does not reach"
+    return (
+        f"Best for new items: {best['system']}, NDCG@20 {best['new']['ndcg@20'][0]:.3f}. The best "
+        f"net or tower of attributes ({net['system']}) has {times:.2f} times the figure of chance "
+        f"and {verb} {LIMIT:g}; against the mean of the category it is {gap['gap']:+.3f} "
+        f"[{gap['low']:+.3f}, {gap['high']:+.3f}]."
+    ).replace("-0.", "−0.")
+
+
+def merchants_table(root: Path = ROOT) -> str:
+    """Return the curves of a merchant that joins, a table a market, with what they say."""
+    figures = measurement("cold_start/merchants", root)
+    if figures is None:
+        return ""
+    parts = []
+    for market in figures["markets"]:
+        weeks = market["weeks"]
+        lines = ["| " + " | ".join(["starts from", *(f"{w} weeks" for w in weeks)]) + " |",
+                 "|---|" + "---:|" * len(weeks)]  # fmt: skip
+        for name, curve in market["curves"].items():
+            points = {p["weeks"]: between(p["ndcg@10"]) for p in curve}
+            if points:
+                cells = [points.get(w, "") for w in weeks]
+                lines.append(f"| {name} | {' | '.join(cells)} |")
+        about = (
+            f"{market['customers']:,} customers asked, in {len(market['merchants'])} "
+            f"{'periods' if market['market'] != 'marketplace' else 'markets'}."
+        )
+        verdict = f"**{market['market']}.** {merchants_verdict(market)} {about}"
+        parts.append("\n".join([verdict, "", *lines]))
+    return "\n\n".join(
+        [*parts, f"NDCG@10, 95% intervals over people. Measured on {_machine(figures)}."]
+    )
+
+
+def merchants_verdict(market: Figures) -> str:
+    """Say until when the federated start beats own data, and whether the mixture ever loses."""
+    versus = {n: {p["weeks"]: p for p in curve} for n, curve in market["against_own"].items()}
+    better = [w for w, p in versus["federated"].items() if p["low"] > 0]
+    early = [w for w in market["weeks"] if w < 4]
+    kept = all(w in better for w in early)
+    worse = [w for w, p in versus["mixture"].items() if p["high"] < 0]
+    shops = [p for p in market["mixture_at_merchants"] if p["high"] < 0]
+    tested = len(market["mixture_at_merchants"])
+    federated = ", ".join(f"{w} ({versus['federated'][w]['gap']:+.3f})" for w in better) or "none"
+    return (
+        f"The federated model as it is beats the merchant's own alone significantly at these "
+        f"weeks: {federated}; {'so' if kept else 'not so'} at every point below 4 weeks. "
+        f"The mixture is {'never' if not worse else 'at ' + ', '.join(map(str, worse)) + ' weeks'} "
+        f"significantly worse than the own model over all merchants; single merchants and weeks "
+        f"apart in {len(shops)} of {tested} cases (about {_LEVEL / 2 * tested:.0f} would be by "
+        "chance)."
+    ).replace("-0.", "−0.")
+
+
+def boost_table(root: Path = ROOT) -> str:
+    """Return what an exploration boost costs and finds."""
+    figures = measurement("cold_start/boost", root)
+    if figures is None:
+        return ""
+    head = (
+        "| lists | purchases a list | against no boost | of new items | places given away "
+        "| most shown | NDCG@20 of new items afterwards |"
+    )
+    lines = [head, "|---|---:|---:|---:|---:|---:|---:|"]
+    for row in figures["systems"]:
+        low, high = row["purchases_gap"][1:]
+        gap = f"{row['purchases_gap'][0]:+.3f} [{low:+.3f}, {high:+.3f}]".replace("-0.", "−0.")
+        bought, new = between(row["purchases"]), between(row["new_purchases"])
+        given, most = f"{row['given']:.1%}", f"{row['most_shown']:,}"
+        cells = [row["system"], bought, gap, new, given, most, between(row["known"])]
+        lines.append(f"| {' | '.join(cells)} |")
+    told = (
+        f"{figures['weeks']} weeks, {len(figures['seeds'])} markets, 95% intervals over users. "
+        f"Measured on {_machine(figures)}."
+    )
+    return "\n".join([f"**{boost_verdict(figures)}**", "", *lines, "", told])
+
+
+def boost_verdict(figures: Figures) -> str:
+    """Say which budget pays most, and what the largest costs."""
+    rows = figures["systems"]
+    best = max(rows, key=lambda r: r["purchases"][0])
+    low, high = best["purchases_gap"][1:]
+    sure = "significantly" if low > 0 or high < 0 else "not significantly"
+    if best is rows[0]:
+        return "No boost sells more than lists without one."
+    return (
+        f"Most is bought with {best['system']}: {best['purchases_gap'][0]:+.3f} purchases a list "
+        f"[{low:+.3f}, {high:+.3f}], {sure} more than without a boost; of new items "
+        f"{best['new_purchases'][0]:.3f} a list instead of {rows[0]['new_purchases'][0]:.3f}."
+    ).replace("-0.", "−0.")
+
+
+def between(value: list[float], digits: int = 3) -> str:
+    """Return a figure with its interval."""
+    mean, low, high = (f"{v:.{digits}f}" for v in value)
+    return f"{mean} [{low}, {high}]"
+
+
+def _machine(figures: Figures) -> str:
+    return machine_of(figures["machine"])
