@@ -109,6 +109,21 @@ def audit(
     return Audit(whole, directory)
 
 
+def rounds_told(config: Config, tell: Tell) -> list[str]:
+    """Attack what the server sees in the rounds of `audit.rounds`, and say what was found.
+
+    For reports about something else: nothing is written, nobody poisons.
+
+    Raises:
+        ConfigError: as `check`.
+    """
+    setup = check(config.with_({"robust.attacks": "", "audit.shadows": 0}))
+    measurements, masks, _ = _watch(setup, tell)
+    none: list[Figures] = []
+    figures = {"measurements": measurements, "masks": masks}
+    return findings({**figures, "robustness": none, "membership": none}, setup.config)
+
+
 def check(config: Config) -> Setup:
     """Prepare a configuration to be audited.
 

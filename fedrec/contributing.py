@@ -98,7 +98,7 @@ def contributions(
         directory, systems = done.directory, done.result.systems
     else:
         directory, systems = start_output(config, out, overwrite=overwrite), ()
-    found = (_grouped if hidden else _in_clear)(setup, directory, tell)
+    found = brought(setup, directory, tell)
     command = reproducing_command("contribution", engine)
     seconds = round(time.perf_counter() - begun, 1)
     known = make_result(config, systems, command=command, seconds=seconds).to_json()
@@ -158,7 +158,23 @@ def check(config: Config) -> Setup:
     return setup
 
 
-def _in_clear(setup: Setup, directory: Path, tell: Tell) -> dict[str, Any]:
+def brought(setup: Setup, directory: Path, tell: Tell) -> dict[str, Any]:
+    """Return what each merchant brings, as it stands in contribution.json.
+
+    Args:
+        setup: as `check` returned it.
+        directory: of the run of this configuration, if it has secure aggregation.
+        tell: told of progress.
+
+    Raises:
+        ConfigError: if no round of the secure run told anything.
+    """
+    if setup.config.secure.mode == "off":
+        return _in_clear(setup, tell)
+    return _grouped(setup, directory, tell)
+
+
+def _in_clear(setup: Setup, tell: Tell) -> dict[str, Any]:
     """Estimate contributions where single updates are seen."""
     players, retrain = setup.population.num_clients, setup.config.contribution.retrain
     rounds = play(setup, AppServer)
@@ -228,7 +244,9 @@ def _told(
     asked = np.bincount(owner[population.valid.users], minlength=players)
     own = asked.sum() / np.maximum(asked, 1)  # from parts of all to the merchant's own mean
     chosen = next(name for name in PREFERRED if name in estimates)
-    paid = settle(together - alone, estimates[chosen].values, names)
+    best = estimates[chosen]
+    paid = settle(together - alone, best.values, names)
+    suspects = [names[i] for i in np.flatnonzero(best.values <= 0)]
     merchants = [
         {
             "name": names[i],
@@ -255,6 +273,7 @@ def _told(
         "gains": together - alone,
         "estimates": shown,
         "alike": [[names[i] for i in some] for some in alike],
+        "suspects": suspects,
         "payments": {"by": chosen, **paid.to_json()},
         "leak": leak_of(setup.config),
     }

@@ -21,6 +21,11 @@ TITLES = {
     "groups": "from sums of groups",
     "leave-one-out": "leave-one-out",
 }
+SUSPECTS = (
+    "Brings nothing, or harms: {names}. So looks a merchant that sends noise, repeats what others "
+    "sent or pushes its own items, and so looks an honest one with few or unusual customers: ask "
+    "before you exclude anybody. fedrec's experiments say how often this is right."
+)
 
 
 def load_contributions(directory: Path) -> dict[str, Any] | None:
@@ -78,6 +83,8 @@ def contribution_notes(content: Mapping[str, Any]) -> list[str]:
         f"{TITLES[content['payments']['by']]}."
     ]
     told += [f"{TITLES[n]}: {e['statement']}." for n, e in content["estimates"].items()]
+    suspects = content["suspects"]
+    told += [SUSPECTS.format(names=", ".join(suspects))] if suspects else []
     told += [f"Not told apart: {', '.join(some)}." for some in content["alike"]]
     return [*told, content["leak"]]
 
@@ -98,6 +105,18 @@ def contribution_section(content: Mapping[str, Any]) -> dict[str, Any]:
         "grid": contribution_grid(content),
         "notes": contribution_notes(content),
     }
+
+
+def merchants_entry(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the entry `contributions` of a comparison of merchants.
+
+    Returns:
+        "statement", "columns" and "rows" of text.
+    """
+    grid = contribution_grid(content)
+    statement = " ".join([content["payments"]["sentence"], *contribution_notes(content)])
+    rows = [list(row) for row in grid.rows]
+    return {"statement": statement, "columns": list(grid.head), "rows": rows}
 
 
 def print_contributions(content: Mapping[str, Any]) -> None:
