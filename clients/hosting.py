@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fedrec.config import Config, from_flat
 from fedrec.config_silo import merchants_of
+from fedrec.data.agreed import check_agreed, read_agreed
 from fedrec.data.merchant_file import MerchantFile, local_config, read_merchant_file
 from fedrec.errors import EngineError, ProtocolError
 from fedrec.output import output_directory
@@ -84,8 +85,8 @@ def host(context: Context) -> Host:
         EngineError: if the node was started without partition-id and num-partitions, and
             without a merchant-file.
         ConfigError: if the run-config is not usable.
-        ProtocolError: if the node is bound to a registry and the run protects less, or to a
-            merchant that has no part in the run.
+        ProtocolError: if the node is bound to a registry and the run protects less, to what was
+            agreed and the run is another, or to a merchant that has no part in the run.
     """
     config = from_flat(context.run_config)
     _check_protection(context, config)
@@ -127,8 +128,12 @@ def _check_protection(context: Context, config: Config) -> None:
 
     Raises:
         ProtocolError: if the node-config names a registry, and the run is not secure against
-            a malicious server.
+            a malicious server; or a file of what was agreed, and the run is another.
+        ConfigError: if that file cannot be read.
     """
+    agreed = str(context.node_config.get("agreed", ""))
+    if agreed:
+        check_agreed(config, read_agreed(Path(agreed)))
     mode = config.secure.mode
     if context.node_config.get("registry") and mode != "malicious-server":
         raise ProtocolError(

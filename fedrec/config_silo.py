@@ -45,6 +45,12 @@ class SiloSection(Section):
         description="seconds that the server waits for the answers of nodes to one message; who "
         "is later counts as lost; 0: as long as it takes",
     )
+    absent_s: float = Field(
+        0.0,
+        ge=0,
+        description="seconds that a round waits for missing merchants, if it would be skipped "
+        "without them; 0: it is skipped at once",
+    )
 
 
 def merchants_of(config: Config) -> tuple[str, ...]:

@@ -20,6 +20,9 @@ PATIENCE_S = 60.0
 """How long the server waits for nodes that are still missing, in seconds."""
 
 POLL_S = 0.2
+WAIT_S = 1.0
+"""How often the server looks whether missing merchants are back, in seconds."""
+
 
 _RAISED = re.compile(r"<class '[^']*'>:<'(.*)'>", re.DOTALL)
 """How Flower writes down an exception of a ClientApp."""
@@ -88,6 +91,29 @@ def call_roll(grid: Grid, num_clients: int, min_nodes: int, patience: float = PA
             f"{len(roster.hosted)} of at least {min_nodes} nodes are ready: "
             f"start more nodes, or lower server.min_nodes and engine.nodes.{reason}"
         )
+    return roster
+
+
+def await_clients(
+    grid: Grid, known: Roster, num_clients: int, needed: int, patience: float
+) -> Roster:
+    """Return the roster once so many clients are there, or as it is when patience ends.
+
+    Args:
+        grid: of the run.
+        known: the roster so far.
+        num_clients: number of clients of the data set.
+        needed: clients to wait for.
+        patience: seconds to wait; 0: do not wait.
+
+    Raises:
+        EngineError: as `update_roster`.
+    """
+    deadline = time.monotonic() + patience
+    roster = update_roster(grid, known, num_clients)
+    while len(roster.clients) < needed and time.monotonic() < deadline:
+        time.sleep(WAIT_S)
+        roster = update_roster(grid, roster, num_clients)
     return roster
 
 

@@ -28,6 +28,7 @@ from fedrec.evaluation.sums import EvaluationSums, means, merge
 from fedrec.output import output_directory
 from fedrec.params import PartialSum, Shared
 from fedrec.robust.checks import check_robust_run, robust_entry
+from fedrec.secure.graph import LEAST_PARTIES
 from fedrec.storage import RunDirectory
 from fedrec.training.download import download_bytes
 from fedrec.training.node import Setup, init_shared
@@ -51,7 +52,7 @@ from server.journal import Journal, Line, Stopwatch, round_line
 from server.outcome import write_outcome
 from server.privacy import PrivacyGuard, PrivacyState
 from server.robust import RobustRound
-from server.roster import Roster, call_roll, failures_of, update_roster
+from server.roster import PATIENCE_S, Roster, await_clients, call_roll, failures_of
 from server.sampling import Sample, evaluation_clients, sample_clients
 from server.secure import SecureServer
 from server.secure_session import SecureRound
@@ -94,6 +95,7 @@ class FedRecStrategy(Strategy):
         self._skipped: str | None = None
         self._sums = EvaluationSums()
         self._failures: tuple[str, ...] = ()
+        self._silent: set[int] = set()
 
     def start(self, grid: Grid, *_: Any, **__: Any) -> Result:
         """Run all rounds that are left, then test and export the selected one.
@@ -127,7 +129,7 @@ class FedRecStrategy(Strategy):
         if self._files.checkpoint.exists():
             saved = load_checkpoint(self._files.checkpoint, config.config_hash())
         least = max(config.server.min_nodes, config.engine.nodes)
-        self._roster = call_roll(grid, num_clients, least)
+        self._roster = call_roll(grid, num_clients, least, max(PATIENCE_S, config.silo.absent_s))
         hosting = self._roster.digest()
         if saved is None:
             session, privacy = os.urandom(8).hex(), self._guard.begin()
@@ -156,7 +158,7 @@ class FedRecStrategy(Strategy):
     def _run_round(self, grid: Grid, server_round: int) -> None:
         clock, valid = Stopwatch(), None
         with clock.phase("sample"):
-            self._roster = update_roster(grid, self._roster, self._setup.population.num_clients)
+            self._meet(grid)
             self._sample = self._choose(server_round)
         if self._secure is None:
             with clock.phase("train"):
@@ -183,12 +185,20 @@ class FedRecStrategy(Strategy):
                 self._save(line | clock.stamp())
         self._journal.append(line | clock.stamp())
 
+    def _meet(self, grid: Grid) -> None:
+        """See who is there, and wait for merchants while a round would be skipped without them."""
+        self._silent = set()
+        secure, num_clients = self._config.secure.mode != "off", self._setup.population.num_clients
+        needed = max(LEAST_PARTIES if secure else 1, self._config.server.min_clients)
+        patience = self._config.silo.absent_s
+        self._roster = await_clients(grid, self._roster, num_clients, needed, patience)
+
     def _may_begin(self, grid: Grid) -> bool:
         """Return whether the privacy budget allows a round; if not, remember why."""
         privacy = self._state.privacy
         if privacy is None:
             return True
-        self._roster = update_roster(grid, self._roster, self._setup.population.num_clients)
+        self._meet(grid)
         self._stopped = self._guard.refusal(privacy, len(self._roster.clients))
         if self._stopped is None:
             return True
@@ -293,14 +303,23 @@ class FedRecStrategy(Strategy):
     def _exchange(self, grid: Grid, messages: list[Message]) -> list[Message]:
         """Send messages and return the replies; failures are noted.
 
+        A node that has not answered in time is not asked again in this round, so that it is
+        waited for once.
+
         Raises:
             EngineError: if all nodes failed.
         """
+        messages = [m for m in messages if m.metadata.dst_node_id not in self._silent]
+        if not messages:
+            return []
         patience = self._config.silo.answer_s or None
         replies = list(grid.send_and_receive(messages, timeout=patience))
         self._traffic.count(messages, replies)
         failures = failures_of(messages, replies)
-        if messages and len(failures) == len(messages):
+        asked = {message.metadata.dst_node_id for message in messages}
+        self._silent |= asked - {reply.metadata.src_node_id for reply in replies}
+        nobody_else = asked | self._silent >= self._roster.hosted.keys()
+        if len(failures) == len(messages) and nobody_else:
             raise EngineError(f"all {len(messages)} nodes failed. First, {failures[0]}")
         self._failures += failures
         return replies
@@ -394,7 +413,7 @@ class FedRecStrategy(Strategy):
         """Test the selected round once, export it, and describe the run."""
         state = self._state
         chosen = state.best or Best(state.round_number, float("nan"), state.shared)
-        self._roster = update_roster(grid, self._roster, self._setup.population.num_clients)
+        self._meet(grid)
         chosen = replace(chosen, shared=with_new_items(self._setup, chosen.shared))
         arrays, bootstrap = self._packed(chosen.shared), self._config.evaluate.bootstrap
         self._state = replace(state, shared=chosen.shared)

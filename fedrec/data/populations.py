@@ -33,6 +33,7 @@ def load_population(config: Config) -> Population:
         "clients.availability": 1.0,
         "clients.dropout": 0.0,
         "silo.answer_s": 0.0,
+        "silo.absent_s": 0.0,
         "split.event": held_out_event(config),  # which may follow from the model
     }
     stamp = stamp_of(config.data, config.silo)

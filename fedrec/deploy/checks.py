@@ -12,7 +12,8 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 
 from fedrec.config import Config, load_config
-from fedrec.data.item_list import read_item_list
+from fedrec.data.agreed import AGREED, read_agreed
+from fedrec.data.item_list import list_hash, read_item_list
 from fedrec.data.merchant_file import NAME as NODE
 from fedrec.data.merchant_file import MerchantFile, read_merchant_file
 from fedrec.deploy import checks_tls as tls
@@ -85,11 +86,51 @@ def _check_merchant(folder: Path, now: datetime, *, at_home: bool) -> list[Findi
     if isinstance(authority, Finding):
         return [*found, authority]
     found.append(tls.check_dates(CA, authority, now))
-    found.append(tried(ITEMS, lambda: f"{len(read_item_list(file.items)):,} items"))
-    if at_home:
+    found.append(tried(AGREED, lambda: _agreed(folder, file)))
+    items = tried(ITEMS, lambda: _items(folder, file))
+    found.append(items)
+    if at_home and items.good:
         found.append(tried("rows", lambda: _rows(file)))
+    if at_home:
         found += tls.check_server(file.superlink, folder / CA, now)
     return found
+
+
+def _agreed(folder: Path, file: MerchantFile) -> str:
+    """Read what a merchant has agreed to.
+
+    Raises:
+        ConfigError: if it cannot be read, or the merchant has no part in it.
+    """
+    agreed = read_agreed(folder / AGREED)
+    names = str(agreed.get("silo.merchants", file.merchant)).split()
+    if file.merchant not in names:
+        raise ConfigError(
+            f"silo.merchants names {', '.join(names)}, and {NODE} the merchant {file.merchant!r}. "
+            f"Correct {NODE}, or {_NOT_COPIED}"
+        )
+    mode = agreed.get("secure.mode", "not agreed: the server decides")
+    return f"{len(names)} merchants, secure.mode = {mode!r}"
+
+
+def _items(folder: Path, file: MerchantFile) -> str:
+    """Read the shared item list.
+
+    Raises:
+        FedrecError: if it cannot be read, or is not the one that was agreed on.
+    """
+    count = len(read_item_list(file.items))
+    try:
+        wanted = read_agreed(folder / AGREED).get("silo.items_hash")
+    except ConfigError:
+        wanted = None  # told already
+    found = list_hash(file.items)
+    if wanted and found != wanted:
+        raise ConfigError(
+            f"another list than the agreed one (SHA-256 {found[:16]}..., agreed "
+            f"{str(wanted)[:16]}...). Get {ITEMS} again: all must number the items alike"
+        )
+    return f"{count:,} items, as agreed" if wanted else f"{count:,} items"
 
 
 def _check_node_key(folder: Path) -> Finding:

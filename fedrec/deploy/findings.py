@@ -43,7 +43,7 @@ def tried(what: str, look: Callable[[], str]) -> Finding:
         return good(f"{what}: {look()}")
     except FedrecError as error:
         first, _, rest = str(error).partition(". ")
-        return Finding(False, f"{what}: {first}", rest or "see the message above")
+        return Finding(False, f"{what}: {first}", rest or "correct it, or get the file again")
 
 
 def check_versions(path: Path) -> list[Finding]:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from fedrec.config import Config, Scalar, to_toml
 from fedrec.config_silo import ALL, NONE
+from fedrec.data.agreed import AGREED, agreed_toml
 from fedrec.data.item_list import list_hash, read_item_list
 from fedrec.deploy import texts
 from fedrec.deploy.certificates import (
@@ -44,7 +45,9 @@ SERVER_CERTIFICATE, SERVER_KEY = "server.crt", "server.key"
 NODE_KEY, NODE_PUBLIC = "node.key", "node.pub"
 ITEMS, RUN, VERSIONS = "items.jsonl", "run.toml", "versions.toml"
 PORT = 9092
-ANSWER_S = 600.0
+ANSWER_S, ABSENT_S = 600.0, 86_400.0
+"""How long the server waits for an answer, and for merchants without whom a round is skipped."""
+
 SECRET, PUBLIC, SCRIPT = 0o600, 0o644, 0o755
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,40}")
@@ -102,7 +105,7 @@ def init_federation(directory: Path, plan: Federation, now: datetime | None = No
         if _bound(plan.config):
             registry = write_identities(place / "secrets", len(plan.merchants), len(plan.merchants))
             fingerprint = registry.fingerprint
-        words = _words(plan, fingerprint)
+        words = {**_words(plan, fingerprint), "agreed": agreed_toml(config)}
         _write(place / AUTHORITY / CA_KEY, authority.key, SECRET)
         _write(place / AUTHORITY / CA, authority.certificate, PUBLIC)
         _write(place / "README.txt", texts.OVERVIEW.format(**words), PUBLIC)
@@ -139,6 +142,7 @@ def run_config(plan: Federation) -> Config:
         "silo.items": ITEMS,
         "silo.items_hash": list_hash(plan.items),
         "silo.answer_s": plan.config.silo.answer_s or ANSWER_S,
+        "silo.absent_s": plan.config.silo.absent_s or ABSENT_S,
         "engine.nodes": 1,
         "server.min_nodes": max(plan.config.server.min_nodes, count),
         "secure.registry": REGISTRY if _bound(plan.config) else "",
@@ -253,6 +257,7 @@ def _write_merchant(
     if secret.exists():
         _write(folder / identity, secret.read_bytes(), SECRET)
     columns = {f"{c}_column": str(getattr(plan.config.data, f"{c}_column")) for c in _COLUMNS}
+    _write(folder / AGREED, str(words["agreed"]), PUBLIC)
     _write(folder / "node.toml", texts.node_toml(name, plan.address, columns), PUBLIC)
     _write(folder / "start.sh", texts.NODE_SCRIPT, SCRIPT)
     told = texts.MERCHANT.format(**words, name=name)

@@ -17,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
+from fedrec.data.agreed import AGREED, read_agreed
 from fedrec.data.merchant_file import NAME, MerchantFile, read_merchant_file
 from fedrec.deploy.folders import (
     CA,
@@ -50,12 +51,15 @@ def node_commands(file: MerchantFile, port: int) -> list[str]:
         port: of the node's own interface, on the loopback interface.
 
     Raises:
-        ConfigError: if no server is named, or a path cannot be handed to Flower.
+        ConfigError: if no server is named, nothing is agreed, or a path cannot be handed to
+            Flower.
     """
     folder = file.folder
     if not file.superlink:
         raise ConfigError(f"{folder / NAME}: superlink is missing, the server's host:port")
+    read_agreed(folder / AGREED)
     values = {"merchant-file": folder / NAME, "state-dir": folder / "state"}
+    values |= {"agreed": folder / AGREED}
     if (folder / REGISTRY).exists():
         values |= {"registry": folder / REGISTRY, "identity-dir": folder}
     told = " ".join(f'{key}="{value}"' for key, value in values.items())

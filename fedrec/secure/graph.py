@@ -29,6 +29,9 @@ from fedrec.errors import ConfigError
 
 SECURITY_BITS = 40
 CORRECTNESS_BITS = 20
+LEAST_PARTIES = 3
+"""Of two, each could subtract its own input from the sum."""
+
 SMALL_GROUP = 50
 """Below this many clients everybody is everybody's neighbour."""
 
@@ -134,7 +137,7 @@ def choose(
         ConfigError: if no such graph exists, with what to change.
     """
     given, malicious = neighbours, mode == "malicious-server"
-    if num_clients < 3:
+    if num_clients < LEAST_PARTIES:
         raise ConfigError(
             f"secure aggregation needs at least 3 clients, got {num_clients}: "
             "of two, each could subtract its own input from the sum and read the other's"
