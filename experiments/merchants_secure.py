@@ -98,7 +98,7 @@ def main() -> None:
     if given.child:
         print(json.dumps(measure(given.child)))
         return
-    one_core = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+    one_core = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     one_core |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
     one_core["PYTHONPATH"] = str(Path(__file__).resolve().parents[1])
     cases = []

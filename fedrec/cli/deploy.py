@@ -24,13 +24,13 @@ def _say(line: str) -> None:
     typer.echo(line)
 
 
-@app.command("init")
+@app.command("init", context_settings={"allow_extra_args": True})
 def init(
+    context: typer.Context,
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="A new directory.")],
     merchants: Annotated[
         str, typer.Option(metavar="NAME...", help="Names of the merchants: --merchants a b c.")
     ],
-    more: Annotated[list[str] | None, typer.Argument(metavar="", hidden=True)] = None,
     config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The experiment (TOML).")
     ] = None,
@@ -48,7 +48,7 @@ def init(
     from fedrec.deploy.folders import Federation, init_federation
     from fedrec.errors import ConfigError
 
-    names = tuple(" ".join([merchants, *(more or [])]).replace(",", " ").split())
+    names = tuple(" ".join([merchants, *context.args]).replace(",", " ").split())
     loaded = load_config(config)
     if config is None and len(names) > 2:
         loaded = loaded.with_({"clients.unit": "merchant", "secure.mode": "malicious-server"})

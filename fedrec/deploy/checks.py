@@ -40,6 +40,7 @@ from fedrec.secure.registry import REGISTRY, read_identities, read_registry
 
 _IDENTITY = re.compile(r"node-(\d+)-of-(\d+)\.keys")
 _PRIVATE = re.compile(rb"PRIVATE KEY|SECRET keys")
+_OWN_FILE = f"put your file there, or name it and its columns in {NODE}, section [data]"
 _NOT_COPIED = "copy the whole folder that was handed out"
 
 
@@ -90,7 +91,7 @@ def _check_merchant(folder: Path, now: datetime, *, at_home: bool) -> list[Findi
     items = tried(ITEMS, lambda: _items(folder, file))
     found.append(items)
     if at_home and items.good:
-        found.append(tried("rows", lambda: _rows(file)))
+        found.append(tried("rows", lambda: _rows(file), _OWN_FILE))
     if at_home:
         found += tls.check_server(file.superlink, folder / CA, now)
     return found

@@ -32,18 +32,21 @@ def good(told: str) -> Finding:
     return Finding(True, told)
 
 
-def tried(what: str, look: Callable[[], str]) -> Finding:
+def tried(
+    what: str, look: Callable[[], str], todo: str = "correct it, or get the file again"
+) -> Finding:
     """Return what a look found; an error is a finding, with its way out.
 
     Args:
         what: is looked at.
         look: returns what it found.
+        todo: what to do if the error does not say.
     """
     try:
         return good(f"{what}: {look()}")
     except FedrecError as error:
         first, _, rest = str(error).partition(". ")
-        return Finding(False, f"{what}: {first}", rest or "correct it, or get the file again")
+        return Finding(False, f"{what}: {first}", rest or todo)
 
 
 def check_versions(path: Path) -> list[Finding]:

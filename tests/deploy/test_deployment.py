@@ -65,6 +65,7 @@ def strangers(made: Deployment) -> None:
     stranger = made.folder / "stranger.key"
     stranger.write_bytes(new_node_key("stranger").private)
     where = ["flower-supernode", "--superlink", f"127.0.0.1:{made.port}", "--max-retries", "1"]
+    where += ["--isolation", "process"]
     tls = ["--root-certificates", str(made.server / "ca.crt")]
     ways = {
         "unregistered": [*tls, "--auth-supernode-private-key", str(stranger)],
