@@ -17,7 +17,7 @@ from fedrec.deploy.folders import Federation, init_federation
 from fedrec.engine.flower import _signal, descendants, free_port
 from tests.silo_files import NAMES, silo_values, write_merchants
 
-PATIENCE_S = 240.0
+PATIENCE_S = 600.0
 OWN = ("run.out", "data.path", "data.merchant_column", "silo.merchants", "silo.items_hash")
 
 

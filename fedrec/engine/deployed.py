@@ -187,17 +187,17 @@ class _Flwr:
             EngineError: if the SuperLink stops answering.
         """
         heard = time.monotonic()
-        while self._child.poll() is None:
+        while self._child.poll() is None and time.monotonic() - heard <= LOST_S:
             time.sleep(POLL_S)
             if answers(server.port):
                 heard = time.monotonic()
-            elif time.monotonic() - heard > LOST_S:
-                self._over = True  # nobody is left to be told to stop the run
-                raise EngineError(
-                    f"the SuperLink on port {server.port} ended during the run: start it again, "
-                    "and continue the run with --resume"
-                )
+        ended = self._child.poll()
         self._over = True
+        if ended is None or (ended and not answers(server.port)):
+            raise EngineError(  # nobody is left to be told to stop the run
+                f"the SuperLink on port {server.port} ended during the run: start it again, "
+                "and continue the run with --resume"
+            )
 
     def text(self) -> str:
         """Return what it has printed so far."""
