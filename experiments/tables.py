@@ -17,6 +17,7 @@ No figure in these files is typed by hand.  Each comes from experiments/results/
 * `cold_start/*.json`, from the scripts `cold_start_*.py`, likewise;
 * `device/*.json`, from `transfer.py`, `sessions.py` and `recommend_speed.py`, likewise;
 * `secure/round.json`, from ``python experiments/secure_round.py --json`` with its name;
+* `secure/merchants.json`, from ``python experiments/merchants_secure.py --json`` with its name;
 * `secure/rows.json`, from ``python experiments/secure_rows.py --json`` with its name;
 * `bench/peers.json`, from ``python experiments/peers/compare.py --json`` with its name;
 * `bench/gpu.json`, from ``python experiments/gpu.py --json`` with its name;
@@ -53,6 +54,7 @@ from experiments.tables_contribution import contribution_table, saboteurs_table
 from experiments.tables_device import sessions_table, speed_on_device, transfer_table
 from experiments.tables_efficient import efficient_table, fair_table
 from experiments.tables_gpu import gpu_table
+from experiments.tables_merchants_secure import merchants_secure_table
 from fedrec.report.audit import markdown_audit, markdown_membership
 from fedrec.report.headline import headline
 from fedrec.report.tables import markdown
@@ -286,6 +288,7 @@ PARTS: dict[Path, dict[str, Callable[[Path], str]]] = {
         "gpu": gpu_table,
         "secure-speed": secure_speed_table,
         "secure-round": secure_round_table,
+        "merchants-secure": merchants_secure_table,
         "secure-rows": secure_rows_table,
         "efficient": efficient_table,
         "transfer": transfer_table,

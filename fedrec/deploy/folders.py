@@ -213,6 +213,7 @@ def _words(plan: Federation, fingerprint: str) -> dict[str, object]:
         "flwr": version("flwr"),
         "days": SERVER_DAYS,
         "answer_s": plan.config.silo.answer_s or ANSWER_S,
+        "absent_s": plan.config.silo.absent_s or ABSENT_S,
         "fingerprint": fingerprint or "(none: secure.mode is not 'malicious-server')",
     }
 

@@ -56,8 +56,10 @@ SERVER = """The server of a federation of {count} merchants: {names}
                               same command continues from the last checkpoint
 
 run.toml is the experiment; the merchants' rows are not here, and nothing of them is. Nodes
-that are started later than the run, or come back, join in the next round. A node that does
-not answer within silo.answer_s = {answer_s:g} seconds counts as lost for that message.
+that are started later than the run, or come back, join in the next round; one that would be
+skipped without them waits up to silo.absent_s = {absent_s:g} seconds. A node that does not
+answer within silo.answer_s = {answer_s:g} seconds counts as lost for that round. What protects the
+merchants also stands in their agreed.toml: change it in run.toml alone, and they refuse.
 
 The certificate is valid for {days} days. To renew it: fedrec deploy renew DIR, where
 authority/ is, then copy server/server.crt and server/server.key here and restart.
@@ -81,8 +83,9 @@ Server: {address}
    No port is opened to the outside: the node calls the server. Other users of this machine
    can speak with the node's own port, so run it where you trust them.
 
-Files: ca.crt tells the server from others; node.key tells you from others; never
-send it to anybody, the server included.
+Files: agreed.toml is what you agree to; read it: your node takes no part in a run with other
+values, whatever the server asks. ca.crt tells the server from others; node.key tells you from
+others; never send it to anybody, the server included.
 """
 
 IDENTITY = """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
 from fedrec.config import Config
+from fedrec.engine._flower import RUN_ID
 from fedrec.engine.apps import app_dir, load_app
 from fedrec.engine.in_process import InProcessGrid, run_in_process
 from fedrec.engine.run_engine import execute
@@ -96,6 +97,37 @@ def test_a_node_that_fails_in_evaluation_is_survived(small_run: Make) -> None:
     config = small_run(engine__nodes=5)
     run_failing(config, lambda node, kind, call: node == 2 and kind == "evaluate" and call == 1)
     assert [len(line["failed_nodes"]) for line in lines(config)] == [0, 1, 0]
+
+
+class Silent(InProcessGrid):
+    """A grid whose second node answers nothing from its second training on."""
+
+    def __init__(self, app: ClientApp, config: Config, nodes: int) -> None:
+        super().__init__(app, config, nodes)
+        self.told: list[tuple[int, str]] = []
+
+    def send_and_receive(
+        self, messages: Iterable[Message], *, timeout: float | None = None
+    ) -> list[Message]:
+        every = list(messages)
+        for message in every:
+            self.told.append((message.metadata.dst_node_id, message.metadata.message_type))
+        mute = self.told.count((2, "train")) >= 2
+        heard = [m for m in every if not (mute and m.metadata.dst_node_id == 2)]
+        return list(super().send_and_receive(heard, timeout=timeout))
+
+
+def test_a_silent_node_is_waited_for_once_in_a_round(small_run: Make) -> None:
+    config = small_run(engine__nodes=5)
+    server_app, client_app = load_app(app_dir())
+    grid = Silent(client_app, config, 5)
+    server_app(grid, Context(RUN_ID, 0, {}, RecordDict(), dict(config.flat())))
+    written = lines(config)
+    assert [line["clients"] for line in written] == [50, 40, 40]
+    assert [line["failed_nodes"] for line in written] == [[], *[["node 2: no reply"]] * 2]
+    assert grid.told.count((2, "train")) == 3
+    assert grid.told.count((2, "evaluate")) == 1  # the test alone: it is a new beginning
+    assert grid.told.count((1, "evaluate")) == 3
 
 
 def test_all_nodes_failing_is_an_error_with_the_reason(small_run: Make) -> None:

@@ -5,11 +5,12 @@ import pytest
 from flwr.app import Message
 from flwr.clientapp import ClientApp
 
+import server.roster
 from fedrec.config import Config
 from fedrec.engine.in_process import InProcessGrid
 from fedrec.errors import EngineError
 from fedrec.wire import RosterReply
-from server.roster import Roster, call_roll, failures_of, update_roster
+from server.roster import Roster, await_clients, call_roll, failures_of, update_roster
 
 
 def grid(hosted: list[list[int] | str]) -> InProcessGrid:
@@ -59,6 +60,27 @@ def test_too_few_nodes_are_an_error_with_the_reason() -> None:
 def test_wrong_hosting_is_an_error(hosted: list[list[int] | str], message: str) -> None:
     with pytest.raises(EngineError, match=message):
         call_roll(grid(hosted), 3, 1, patience=0)
+
+
+def test_missing_clients_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server.roster, "WAIT_S", 0.0)
+    whole, looks = grid([[0], [1], [2]]), []
+
+    class Coming(InProcessGrid):
+        """A grid whose third node is there from the fourth look on."""
+
+        def get_node_ids(self) -> list[int]:
+            looks.append(1)
+            return [1, 2, 3] if len(looks) > 3 else [1, 2]
+
+    whole.__class__ = Coming
+    roster = await_clients(whole, Roster({}), 3, 3, patience=60)
+    assert (roster.clients.tolist(), len(looks)) == ([0, 1, 2], 4)
+    looks.clear()
+    assert await_clients(whole, Roster({}), 3, 3, patience=0).clients.tolist() == [0, 1]
+    assert len(looks) == 1
+    assert await_clients(whole, roster, 3, 2, patience=60).clients.tolist() == [0, 1]
+    assert len(looks) == 2
 
 
 def test_only_new_nodes_are_asked() -> None:
