@@ -41,6 +41,8 @@ class SystemResult:
         ci95: dotted metric ("test.full.hr@10") -> 95% interval over users.
         privacy: "statement", "unit", "epsilon", "delta", "secure_aggregation".
         robust: "attack", "defence", "malicious", "target", "statement"; empty without.
+        cold_start: strategies for users whom no training has seen, against what these reveal
+            (`fedrec.coldstart.measure.measure_users`); empty without.
         cost: "round_s_median", "clients_per_s", "bytes_up_per_client" and
             "bytes_down_per_client" (of a round), "peak_rss_mib"; optionally "total_s".
         history: `rounds.jsonl` of the system, relative to the output directory.
@@ -56,6 +58,7 @@ class SystemResult:
     ci95: dict[str, Interval] = field(default_factory=dict)
     privacy: Json = field(default_factory=dict)
     robust: Json = field(default_factory=dict)
+    cold_start: Json = field(default_factory=dict)
     cost: Json = field(default_factory=dict)
     history: str | None = None
     bootstrap: str | None = None

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from fedrec.coldstart.after import tell_users
 from fedrec.config import Config
 from fedrec.config_graph import SUMS_FIRST
 from fedrec.config_personal import OWN_TABLES
@@ -127,6 +128,7 @@ def train_system(
         from fedrec.engine.run_engine import execute
 
         execute(config.with_({"run.out": str(directory)}), engine=engine, on_event=on_event)
+        tell_users(config, directory)
         return
     setup = prepare(config)
     files = RunDirectory(directory)

@@ -40,12 +40,7 @@ def recent_popularity(warm: Warm) -> Strategy:
     Raises:
         DataError: for data without times.
     """
-    split = warm.setup.population.split
-    if split.dataset.interactions.timestamp is None:
-        raise DataError(
-            f"recent-popularity needs times, and data set {split.dataset.name!r} has none: "
-            "set data.time_column, or leave it out of the strategies"
-        )
+    needs_times(warm)
     day, decayed = decayed_counts(warm)
     shape = decayed.shape[1]
 
@@ -66,6 +61,20 @@ def recent_popularity(warm: Warm) -> Strategy:
         COUNT_BYTES * shape,
         start,
     )
+
+
+def needs_times(warm: Warm) -> None:
+    """Refuse data without times.
+
+    Raises:
+        DataError: saying what to set.
+    """
+    data = warm.setup.population.split.dataset
+    if data.interactions.timestamp is None:
+        raise DataError(
+            f"recent-popularity needs times, and data set {data.name!r} has none: "
+            "set data.time_column, or leave it out of the strategies"
+        )
 
 
 def decayed_counts(warm: Warm) -> tuple[NDArray[np.float64], NDArray[np.float32]]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 
 from fedrec.coldstart.history import ease, item_knn, near_ease, sequence
 from fedrec.coldstart.popular import popularity, recent_popularity, segment_popularity
+from fedrec.coldstart.prototypes import prototypes
 from fedrec.coldstart.starts import fomaml, reptile
 from fedrec.coldstart.strategy import Strategy, Warm
 from fedrec.coldstart.vectors import attribute_tower, mean_vector, reconstruction
@@ -20,6 +21,7 @@ STRATEGIES: dict[str, Callable[[Warm], Strategy]] = {
     "mean-vector": mean_vector,
     "attribute-tower": attribute_tower,
     "reconstruction": reconstruction,
+    "prototypes": prototypes,
     "ease": ease,
     "near-ease": near_ease,
     "item-knn": item_knn,

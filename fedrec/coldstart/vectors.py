@@ -7,6 +7,7 @@ vectors that the normal equations of a ridge regression need.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +34,7 @@ def mean_vector(warm: Warm) -> Strategy:
         "nothing leaves a stranger's device; of warm clients the sum of their personal "
         "parameters is known, beside the sums of training",
         warm.shared.num_bytes + sum(value.nbytes for value in mean.values()),
-        lambda population: _scorer(warm, population, started(warm, mean)),
+        lambda population: personal_scorer(warm, population, started(warm, mean)),
     )
 
 
@@ -64,7 +65,7 @@ def attribute_tower(warm: Warm) -> Strategy:
         "nothing leaves a stranger's device, its attributes neither; of warm clients the sums of "
         "products of attributes and personal parameters are known, beside the sums of training",
         warm.shared.num_bytes + sum(4 * value.size for value in solved.values()),
-        lambda population: _scorer(warm, population, started(warm, personal)),
+        lambda population: personal_scorer(warm, population, started(warm, personal)),
     )
 
 
@@ -82,7 +83,7 @@ def reconstruction(warm: Warm) -> Strategy:
         f"{_STAYS}; of warm clients the sum of their personal parameters is known, beside the "
         "sums of training",
         warm.shared.num_bytes + sum(value.nbytes for value in mean.values()),
-        lambda population: _scorer(warm, population, rebuilt(warm, population, start)),
+        lambda population: personal_scorer(warm, population, rebuilt(warm, population, start)),
     )
 
 
@@ -109,6 +110,7 @@ def rebuilt(warm: Warm, population: Population, start: Personal) -> Personal:
     return Personal({n: np.where(wide[n], v, start.values[n]) for n, v in own.values.items()})
 
 
+@lru_cache(maxsize=4)
 def warm_vectors(warm: Warm) -> dict[str, NDArray[np.float32]]:
     """Return the trained personal parameters of the warm users, name -> float32 [W, ...].
 
@@ -122,15 +124,24 @@ def warm_vectors(warm: Warm) -> dict[str, NDArray[np.float32]]:
     if own is None:
         everyone = np.arange(setup.population.num_clients)
         own = rebuilt(warm, setup.population, init_personal(setup, everyone))
-    fixed = personal_fixed(setup.model)
-    trained = {n: value[warm.users] for n, value in own.values.items() if n not in fixed}
-    if not trained:
+    return {name: own.values[name][warm.users] for name in trained_names(setup)}
+
+
+def trained_names(setup: Setup) -> list[str]:
+    """Return the names of the personal parameters that clients train.
+
+    Raises:
+        ConfigError: if the model has none.
+    """
+    own, fixed = init_personal(setup, np.zeros(1, np.int64)), personal_fixed(setup.model)
+    names = [name for name in own.values if name not in fixed]
+    if not names:
         raise ConfigError(
             f"model.name = {setup.config.model.name!r} has no personal parameters: leave "
-            "mean-vector, attribute-tower and reconstruction out of the strategies, or set "
-            "model.name = 'mf'"
+            "mean-vector, attribute-tower, reconstruction and prototypes out of the strategies, "
+            "or set model.name = 'mf'"
         )
-    return trained
+    return names
 
 
 def mean_personal(warm: Warm) -> dict[str, NDArray[np.float32]]:
@@ -153,7 +164,8 @@ def started(warm: Warm, values: dict[str, NDArray[np.float32]]) -> Personal:
     return Personal({**start, **{n: np.ascontiguousarray(v) for n, v in named.items()}})
 
 
-def _scorer(warm: Warm, population: Population, personal: Personal) -> Scorer:
+def personal_scorer(warm: Warm, population: Population, personal: Personal) -> Scorer:
+    """Return the scorer of strangers with these personal parameters, stacked like all users."""
     from fedrec.training.scoring import make_scorer
 
     users = np.arange(population.num_users)

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedrec.config import Config, Scalar, to_toml
+from fedrec.config_coldstart import user_strategies
 from fedrec.engine.flower import QUIET, bundle_app, log_tail, plain_log, raise_reported
 from fedrec.errors import ConfigError, EngineError
 from fedrec.storage import RunDirectory
@@ -77,7 +78,15 @@ def as_deployed(config: Config, folder: Path) -> Config:
     Args:
         config: of the run; its relative paths are taken from the folder.
         folder: of the server.
+
+    Raises:
+        ConfigError: if it measures strangers, whom no node holds in the place of a client.
     """
+    if user_strategies(config):
+        raise ConfigError(
+            f"coldstart.users = {config.coldstart.users!r} is measured where all data lie, and the "
+            "data of a deployment lie with its nodes: set coldstart.users = 'off'"
+        )
     values: dict[str, Scalar] = {}
     for key in ("silo.items", "secure.registry"):
         given = str(config.flat()[key])

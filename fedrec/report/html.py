@@ -13,6 +13,7 @@ from fedrec.output import write_atomically
 from fedrec.report import plots, sections
 from fedrec.report.audit import audit_section, load_audit
 from fedrec.report.contribution import contribution_section, load_contributions
+from fedrec.report.cold_start import cold_start_sections
 from fedrec.report.headline import headline
 from fedrec.report.history import Round, histories
 from fedrec.report.join import load_runs
@@ -104,6 +105,7 @@ def _context(result: Result, rounds: dict[tuple[str, int], tuple[Round, ...]]) -
         "beyond": sections.beyond_accuracy(result),
         "privacy": sections.privacy(result),
         "robustness": sections.robustness(result),
+        "cold_start": cold_start_sections(result),
         "guard": result.leak_guard,
         "guard_facts": sections.guard_facts(result.leak_guard),
         "config": result.config,

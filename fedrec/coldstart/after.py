@@ -1,0 +1,73 @@
+"""Strangers in a run: checked before it trains, measured when it has, kept in system.json."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from fedrec.coldstart.kmeans import enough_clients
+from fedrec.coldstart.measure import measure_users
+from fedrec.coldstart.mixture import MIXTURE
+from fedrec.coldstart.popular import needs_times
+from fedrec.coldstart.segments import user_values
+from fedrec.coldstart.strangers import strangers
+from fedrec.coldstart.strategy import Warm
+from fedrec.coldstart.vectors import trained_names
+from fedrec.config import Config
+from fedrec.config_coldstart import user_strategies
+from fedrec.models.export import load_model
+from fedrec.params import Shared
+from fedrec.storage import RunDirectory, replace_file
+from fedrec.training.node import Setup, prepare
+
+KEY = "cold_start"
+"""Where system.json and result.json hold what `measure_users` returns."""
+
+
+def check_users(setup: Setup) -> None:
+    """Refuse strategies of `coldstart.users` that these data cannot have, before training.
+
+    Raises:
+        ConfigError: naming the strategy and what to change.
+        DataError: if nobody is a stranger with a history, or there are no times.
+    """
+    names = set(user_strategies(setup.config))
+    if not names:
+        return
+    for part in ("valid", "test") if MIXTURE in names else ("test",):
+        strangers(setup, part, 0)
+    warm = Warm(setup, Shared({}))
+    if "recent-popularity" in names:
+        needs_times(warm)
+    if names & {"segment-popularity", "attribute-tower"}:
+        user_values(warm)
+    if names & {"mean-vector", "attribute-tower", "reconstruction", "prototypes"}:
+        trained_names(setup)
+    if "prototypes" in names:
+        section = setup.config.coldstart
+        enough_clients(len(warm.users), section.prototype_rounds, section.prototype_users)
+
+
+def tell_users(config: Config, directory: Path) -> None:
+    """Measure the strategies of `coldstart.users` with the exported model of a run.
+
+    What is found is added to the system.json of the run; nothing is done for "off".
+
+    Args:
+        config: of the run.
+        directory: where its files lie.
+
+    Raises:
+        ConfigError: if a strategy does not fit.
+        CheckpointError: if the model cannot be read.
+    """
+    if not user_strategies(config):
+        return
+    files = RunDirectory(directory)
+    system: dict[str, Any] = json.loads(files.system.read_text(encoding="utf-8"))
+    if KEY in system:
+        return
+    shared = load_model(files.model).shared
+    system[KEY] = measure_users(Warm(prepare(config), shared, int(system["selected_round"])))
+    replace_file(files.system, (json.dumps(system, indent=1) + "\n").encode())
