@@ -9,7 +9,7 @@ export FLWR_DISABLE_UPDATE_CHECK := 1
 export RAY_USAGE_STATS_ENABLED := 0
 export TF_CPP_MIN_LOG_LEVEL := 3
 
-.PHONY: help demo test check format config bench privacy-utility leaderboard privacy-table slow clean
+.PHONY: help demo test check format config bench privacy-utility leaderboard privacy-table cold-start slow clean
 
 help:
 	@echo "make demo    federated against centralised on MovieLens-100K, with a report"
@@ -20,6 +20,7 @@ help:
 	@echo "make privacy-utility  accuracy against epsilon, clients and bytes (skips what is there)"
 	@echo "make leaderboard  search, three seeds and page of every method (DATA=ml-100k METHODS=\"fedmf ease\"; hours)"
 	@echo "make privacy-table  which protection goes with which method, each cell run"
+	@echo "make cold-start  strategies for users whom no training has seen, and the page (about an hour)"
 	@echo "make format  format the code and sort imports"
 	@echo "make config  write the schema into pyproject.toml for flwr run"
 
@@ -78,6 +79,10 @@ leaderboard: $(VENV)/.dev-installed
 
 privacy-table: $(VENV)/.dev-installed
 	$(BIN)/python experiments/privacy_table.py
+
+cold-start: $(VENV)/.dev-installed
+	$(BIN)/python experiments/cold_start.py --json experiments/results/cold_start/users.json
+	$(BIN)/python experiments/cold_start_page.py
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
