@@ -12,8 +12,8 @@ from fedrec.errors import MissingExtraError
 from fedrec.output import write_atomically
 from fedrec.report import plots, sections
 from fedrec.report.audit import audit_section, load_audit
-from fedrec.report.contribution import contribution_section, load_contributions
 from fedrec.report.cold_start import cold_start_sections
+from fedrec.report.contribution import contribution_section, load_contributions
 from fedrec.report.headline import headline
 from fedrec.report.history import Round, histories
 from fedrec.report.join import load_runs
