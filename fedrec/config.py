@@ -22,20 +22,19 @@ from pydantic import ValidationError
 from fedrec.config_attacks import AuditSection, RobustSection
 from fedrec.config_coldstart import ColdstartSection
 from fedrec.config_contribution import ContributionSection
-from fedrec.config_model import ModelSection, TrainSection
+from fedrec.config_merchants import MerchantsSection
+from fedrec.config_model import CentralSection, LocalSection, ModelSection, TrainSection
 from fedrec.config_rules import check as check
 from fedrec.config_rules import integers as integers
 from fedrec.config_rules import positive_numbers as positive_numbers
 from fedrec.config_sections import (
     BaselineSection,
-    CentralSection,
     ClientsSection,
     CompareSection,
     CompressSection,
     DataSection,
     EngineSection,
     EvaluateSection,
-    LocalSection,
     PrivacySection,
     RunSection,
     Section,
@@ -55,6 +54,7 @@ class Config(Section):
     run: RunSection = RunSection()
     data: DataSection = DataSection()
     silo: SiloSection = SiloSection()
+    merchants: MerchantsSection = MerchantsSection()
     split: SplitSection = SplitSection()
     clients: ClientsSection = ClientsSection()
     model: ModelSection = ModelSection()

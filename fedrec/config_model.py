@@ -1,4 +1,4 @@
-"""The sections `model` and `train`: every key, its default, type, unit and meaning."""
+"""The sections `model`, `train`, `central` and `local`: keys, defaults, types, meanings."""
 
 from __future__ import annotations
 
@@ -123,6 +123,27 @@ class ModelSection(Section):
     @classmethod
     def _as_word(cls, value: object) -> object:
         return str(value).lower() if isinstance(value, bool) else value
+
+
+class CentralSection(Section):
+    """The centralised twin: same loss, step and sampler on pooled data."""
+
+    epochs: int = Field(20, ge=0, description="passes over the pooled samples")
+    batch: int = Field(1024, ge=1, description="samples a step")
+    optimizer: Literal["sgd", "adam"] = Field("adam", description="its optimiser")
+    lr: float = Field(0.003, gt=0, description="its learning rate")
+    l2: float = Field(0.01, ge=0, description="weight of the squared norm of rows used in a batch")
+
+
+class LocalSection(Section):
+    """Clients that train alone; also what the leak guard trains."""
+
+    epochs: int = Field(20, ge=1, description="passes over the own samples")
+    every: int = Field(5, ge=1, description="passes between validations, on the same negatives")
+    batch: int = Field(256, ge=0, description="samples a step; 0: all local samples")
+    optimizer: Literal["sgd", "adam"] = Field("adam", description="its optimiser")
+    lr: float = Field(0.05, gt=0, description="its learning rate")
+    l2: float = Field(0.0, ge=0, description="weight of the squared norm of rows used in a batch")
 
 
 class TrainSection(Section):

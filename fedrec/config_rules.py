@@ -14,6 +14,7 @@ from fedrec.config_contribution import check_contribution
 from fedrec.config_features import check_features
 from fedrec.config_graph import check_graph
 from fedrec.config_item_graph import check_item_graph
+from fedrec.config_merchants import check_merchants
 from fedrec.config_new_items import check_new_items
 from fedrec.config_personal import check_personal
 from fedrec.config_protection import check_privacy, check_secure
@@ -57,6 +58,7 @@ def check(config: Config) -> None:
             "matrix factorisation has none. Set train.precision = 'float32'"
         )
     check_silos(config)
+    check_merchants(config)
     if config.data.name == "file" and not config.data.path and config.silo.holds != NONE:
         raise ConfigError("data.name = 'file' needs data.path, the file to read")
     check_personal(config)

@@ -66,6 +66,11 @@ class DataSection(Section):
     rating_high: float = Field(5.0, description="explicit: highest valid rating")
     user_core: int = Field(0, ge=0, description="drop users with fewer items, until stable")
     item_core: int = Field(0, ge=0, description="drop items with fewer users, until stable")
+    repeats: Literal["latest", "first"] = Field(
+        "latest",
+        description="a pair of user and item that came again stands where it came last, with its "
+        "strongest event, or where it came first",
+    )
     max_events_per_day: int = Field(
         0, ge=0, description="drop users with more events in a day (automated-looking); 0: keep"
     )
@@ -94,6 +99,12 @@ class SplitSection(Section):
     )
     fraction: float = Field(
         0.1, gt=0, lt=0.5, description="time, cold: share held out for test, and for validation"
+    )
+    days: float = Field(
+        0.0,
+        ge=0,
+        description="time: so many days at the end are the test, as many before them validation; "
+        "0: see split.fraction",
     )
     seed: int = Field(0, ge=0, description="cold: who is held out; dirichlet: who is grouped")
     event: Literal["auto", "any", "view", "cart", "purchase"] = Field(
@@ -282,27 +293,6 @@ class CompressSection(Section):
         description="bits of an element of a table that clients receive, train on and are "
         "evaluated on, with a scale and a zero point for each row; 32: float32",
     )
-
-
-class CentralSection(Section):
-    """The centralised twin: same loss, step and sampler on pooled data."""
-
-    epochs: int = Field(20, ge=0, description="passes over the pooled samples")
-    batch: int = Field(1024, ge=1, description="samples a step")
-    optimizer: Literal["sgd", "adam"] = Field("adam", description="its optimiser")
-    lr: float = Field(0.003, gt=0, description="its learning rate")
-    l2: float = Field(0.01, ge=0, description="weight of the squared norm of rows used in a batch")
-
-
-class LocalSection(Section):
-    """Clients that train alone; also what the leak guard trains."""
-
-    epochs: int = Field(20, ge=1, description="passes over the own samples")
-    every: int = Field(5, ge=1, description="passes between validations, on the same negatives")
-    batch: int = Field(256, ge=0, description="samples a step; 0: all local samples")
-    optimizer: Literal["sgd", "adam"] = Field("adam", description="its optimiser")
-    lr: float = Field(0.05, gt=0, description="its learning rate")
-    l2: float = Field(0.0, ge=0, description="weight of the squared norm of rows used in a batch")
 
 
 class EvaluateSection(Section):

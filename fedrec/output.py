@@ -19,6 +19,7 @@ WRITTEN = (
     "system.json",
     "test_sums.npz",
     "report.html",
+    "merchants.html",
     "audit.json",
     "contribution.json",
     "checkpoint/server.ckpt",
@@ -35,6 +36,8 @@ WRITTEN = (
     "model",
     "systems/*-seed*",
     "systems",
+    "merchants/*-seed*",
+    "merchants",
     "tensorboard/*-seed*",
     "tensorboard",
 )
@@ -108,12 +111,19 @@ def is_run(directory: Path) -> bool:
 
 
 def is_comparison(directory: Path) -> bool:
-    """Return whether a directory holds a comparison, finished or not."""
+    """Return whether a directory holds a comparison of systems, finished or not."""
     return is_run(directory) and (directory / "systems").is_dir()
+
+
+def compares_merchants(directory: Path) -> bool:
+    """Return whether a directory holds a comparison of merchants, finished or not."""
+    return is_run(directory) and (directory / "merchants").is_dir()
 
 
 def resume_command(directory: Path) -> str:
     """Return what to type to continue the run or comparison in a directory."""
+    if compares_merchants(directory):
+        return f"fedrec compare --merchants --resume {directory}"
     return f"fedrec {'compare' if is_comparison(directory) else 'run'} --resume {directory}"
 
 

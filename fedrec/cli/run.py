@@ -22,6 +22,7 @@ from fedrec.errors import (
     OutputError,
 )
 from fedrec.output import (
+    compares_merchants,
     discarded_if_empty,
     is_comparison,
     output_directory,
@@ -121,12 +122,22 @@ def compare(
     out: Out = None,
     resume: Resume = None,
     overwrite: Overwrite = False,
+    merchants: Annotated[
+        bool,
+        typer.Option(
+            "--merchants",
+            help="For each merchant: alone, together, personalised, pooled; should it join?",
+        ),
+    ] = False,
 ) -> None:
     """Train several systems on the same split and put them side by side.
 
     FILE is an experiment (TOML; without it, the defaults), and KEY=VALUE changes its
     keys: fedrec compare my.toml compare.seeds=0. All keys: fedrec config.
     """
+    if merchants:
+        _compare_merchants(file, overrides, systems, engine, out, resume, overwrite)
+        return
     names = systems.replace(",", " ").split() if systems is not None else None
     if names == []:
         raise ConfigError("--systems is empty: expected names such as 'federated centralised ease'")
@@ -148,6 +159,52 @@ def compare(
             on_event=on_event,
         )
     _conclude(done.result, done.directory)
+
+
+def _compare_merchants(
+    file: str | None,
+    overrides: list[str] | None,
+    systems: str | None,
+    engine: Engine,
+    out: Path | None,
+    resume: Path | None,
+    overwrite: bool,
+) -> None:
+    """Compare merchants, and write the page that tells each whether to join."""
+    if systems is not None:
+        raise ConfigError("--merchants compares systems of its own: leave --systems out")
+    command = "compare --merchants"
+    if resume is None:
+        config = read_config(file, overrides)
+        directory = ready_output(output_directory(config, out), overwrite=overwrite)
+    else:
+        config, directory = _resumed(command, resume, file, overrides or out)
+    with _session(config, directory, command) as on_event:
+        from fedrec.compare_merchants import compare_merchants as execute
+
+        done = execute(
+            config,
+            engine=engine.value,
+            out=directory,
+            resume=directory if resume is not None else None,
+            overwrite=overwrite,
+            on_event=on_event,
+        )
+    _conclude(done.result, done.directory)
+    _conclude_merchants(done.result, done.directory)
+
+
+def _conclude_merchants(result: Result, directory: Path) -> None:
+    """Print what each merchant should do, and write the page for those who decide."""
+    from fedrec.report.merchants_table import print_merchants
+
+    print_merchants(result)
+    try:
+        from fedrec.report.merchants import PAGE, write_merchants
+
+        typer.echo(f"\nfor those who decide: {write_merchants(directory, directory / PAGE)}")
+    except MissingExtraError as error:
+        typer.echo(f"no {directory / 'merchants.html'}: {error}")
 
 
 def _foretell(config: Config, on_event: OnEvent) -> None:
@@ -192,8 +249,13 @@ def _resumed(
             f"cannot resume {directory}: there is no config.toml in it. "
             f"Expected the output directory of an interrupted 'fedrec {command}'"
         )
-    is_single = (directory / "rounds.jsonl").exists()
-    if is_single if command == "compare" else is_comparison(directory):
+    made_by = {
+        "run": not (is_comparison(directory) or compares_merchants(directory)),
+        "compare": is_comparison(directory) or not (directory / "rounds.jsonl").exists(),
+        "compare --merchants": compares_merchants(directory),
+    }
+    other = command == "compare" and compares_merchants(directory)
+    if other or not made_by[command]:
         raise CheckpointError(
             f"{directory} was not made by 'fedrec {command}'. "
             f"Continue it with: {resume_command(directory)}"

@@ -26,6 +26,8 @@ class Rules:
         max_events_per_day: drop users with more events on one UTC day; 0 is off.
         per_merchant: keep one interaction per (merchant, user, item) instead of
             per (user, item): merchants are the clients, and each keeps its own.
+        first: a pair that came again stands where it came first, so that what comes later
+            changes nothing before it; else where it came last.
     """
 
     explicit: bool = False
@@ -36,6 +38,7 @@ class Rules:
     item_core: int = 0
     max_events_per_day: int = 0
     per_merchant: bool = False
+    first: bool = False
 
     @property
     def rated(self) -> bool:
@@ -59,6 +62,7 @@ def rules_of(section: DataSection, per_merchant: bool = False) -> Rules:
         item_core=section.item_core,
         max_events_per_day=section.max_events_per_day,
         per_merchant=per_merchant,
+        first=section.repeats == "first",
     )
 
 
@@ -190,8 +194,9 @@ def _said_of_automated(tally: Tally, rules: Rules, columns: Collection[str]) -> 
 def _said_of_repeated(tally: Tally, rules: Rules, columns: Collection[str]) -> str:
     shops = rules.per_merchant and "merchant" in columns
     what = "merchant, user and item" if shops else "user and item"
-    line = f"{_dropped(f'repeated pairs of {what}', tally.repeated)}, the latest of each kept"
-    if "event" in columns and tally.repeated:
+    kept = "first" if rules.first else "latest"
+    line = f"{_dropped(f'repeated pairs of {what}', tally.repeated)}, the {kept} of each kept"
+    if "event" in columns and tally.repeated and not rules.first:
         line += f" with the strongest event ({' < '.join(EVENTS)})"
     return line
 

@@ -25,7 +25,8 @@ def clean(raw: Dataset, rules: Rules) -> Dataset:
 
     Identifiers may be missing (-1), ratings and times may be NaN, and pairs of
     user and item may repeat.  Of a repeated pair the row with the latest time is
-    kept (of equal times the later row), with the strongest event of the pair.
+    kept (of equal times the later row), with the strongest event of the pair; by
+    `Rules.first` that with the earliest (of equal times the earlier row), as it is.
     Rows keep their order.
 
     Args:
@@ -47,7 +48,7 @@ def clean(raw: Dataset, rules: Rules) -> Dataset:
         rows, found = step(rows, rules)
         tally += found
         check_left(raw.name, raw.account, tally, rules, columns)
-    cleaned, said = _compact(raw, rows)
+    cleaned, said = compact(raw, rows)
     return replace(cleaned, account=(*raw.account, *lines_of(tally, rules, columns), *said))
 
 
@@ -152,11 +153,13 @@ def _repeated(rows: Interactions, rules: Rules) -> Step:
     order = np.lexsort((time, key))  # stable: of equal times the later row comes last
     ordered = key[order]
     last = np.append(ordered[1:] != ordered[:-1], True)
+    if rules.first:
+        last = np.roll(last, 1)  # where a pair begins: after the end of another
     kept = np.sort(order[last])
     dropped = len(rows) - len(kept)
     if not dropped:
         return rows, Tally()
-    if rows.event is not None:
+    if rows.event is not None and not rules.first:
         first = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
         strongest = np.empty_like(rows.event)
         strongest[order[last]] = np.maximum.reduceat(rows.event[order], first)
@@ -179,8 +182,8 @@ def _core(rows: Interactions, rules: Rules) -> Step:
     return rows.take(index), Tally(core=len(rows) - len(index))
 
 
-def _compact(raw: Dataset, rows: Interactions) -> tuple[Dataset, list[str]]:
-    """Renumber users, items and merchants that still have an interaction."""
+def compact(raw: Dataset, rows: Interactions) -> tuple[Dataset, list[str]]:
+    """Renumber users, items and merchants that still have an interaction, and say how many."""
     user, users = _renumber(rows.user, raw.users)
     item, items = _renumber(rows.item, raw.items)
     merchant, merchants, lines = None, None, []

@@ -19,6 +19,7 @@ from fedrec.data.files import files_of, read_files
 from fedrec.data.frames import Columns, Table, from_frames
 from fedrec.data.interactions import Dataset
 from fedrec.data.journey import read_journey
+from fedrec.data.merchants import keep_common, keep_largest
 from fedrec.data.silos import silo_dataset
 from fedrec.data.synthetic import make_marketplace
 from fedrec.data.zipf import as_generated, make_zipf
@@ -54,7 +55,9 @@ def load_dataset(config: Config) -> Dataset:
     if config.silo.merchants:
         return silo_dataset(config)
     per_merchant = config.clients.unit == "merchant"
-    return _load(config.data, per_merchant, stamp_of(config.data))
+    section = config.merchants
+    parts = (section.largest, section.catalogue == "intersection")
+    return _load(config.data, per_merchant, parts, stamp_of(config.data))
 
 
 def stamp_of(section: DataSection, silo: SiloSection | None = None) -> Stamp:
@@ -68,9 +71,14 @@ def stamp_of(section: DataSection, silo: SiloSection | None = None) -> Stamp:
 
 
 @lru_cache(maxsize=4)
-def _load(section: DataSection, per_merchant: bool, stamp: Stamp) -> Dataset:
+def _load(
+    section: DataSection, per_merchant: bool, parts: tuple[int, bool], stamp: Stamp
+) -> Dataset:
     raw = load_raw(section)
-    return raw if as_generated(section) else clean(raw, rules_of(section, per_merchant))
+    largest, common = parts
+    raw = keep_largest(raw, largest) if largest else raw
+    data = raw if as_generated(section) else clean(raw, rules_of(section, per_merchant))
+    return keep_common(data) if common else data
 
 
 def dataset_from_frame(

@@ -25,7 +25,7 @@ def load_population(config: Config) -> Population:
         DataError: if the data cannot be had or split as asked.
         ConfigError: if data are asked for on the disk that only memory can hold.
     """
-    sections = ("data", "silo", "split", "clients")
+    sections = ("data", "silo", "split", "clients", "merchants")
     keys = {k: v for k, v in config.flat().items() if k.split(".")[0] in sections}
     neutral: dict[str, Scalar] = {
         "clients.sampling": "all",
@@ -34,6 +34,9 @@ def load_population(config: Config) -> Population:
         "clients.dropout": 0.0,
         "silo.answer_s": 0.0,
         "silo.absent_s": 0.0,
+        **{k: v for k, v in Config().flat().items() if k.startswith("merchants.")},
+        "merchants.largest": config.merchants.largest,
+        "merchants.catalogue": config.merchants.catalogue,
         "split.event": held_out_event(config),  # which may follow from the model
     }
     stamp = stamp_of(config.data, config.silo)

@@ -18,6 +18,7 @@ from fedrec.data.split_notes import last_out_notes, strangers_note
 from fedrec.errors import DataError
 
 _TRAIN, _VALID, _TEST, _OUT = 0, 1, 2, 3
+_DAY = 86_400.0
 
 
 def split(dataset: Dataset, config: Config) -> Split:
@@ -42,7 +43,7 @@ def split(dataset: Dataset, config: Config) -> Split:
     if protocol == "leave-last-out":
         labels, notes = leave_last_out(rows) if event == ANY else leave_last_of(rows, wanted, event)
     elif protocol == "time":
-        labels, notes = by_time(rows, fraction)
+        labels, notes = by_time(rows, fraction, config.split.days)
     elif protocol == "cold-users":
         labels, notes = cold(rows.user, dataset.num_users, fraction, config.split.seed, "users")
     else:
@@ -166,7 +167,9 @@ def _tied(rows: Interactions, place: NDArray[np.int64], length: NDArray[np.int64
     return int(((ends[0] == ends[1]) | (ends[1] == ends[2])).sum())
 
 
-def by_time(rows: Interactions, fraction: float) -> tuple[NDArray[np.int64], list[str]]:
+def by_time(
+    rows: Interactions, fraction: float, days: float = 0.0
+) -> tuple[NDArray[np.int64], list[str]]:
     """Cut at two moments: the latest `fraction` is test, as much before it validation.
 
     Rows at the very moment of a cut fall before it.
@@ -174,13 +177,24 @@ def by_time(rows: Interactions, fraction: float) -> tuple[NDArray[np.int64], lis
     Args:
         rows: N interactions.
         fraction: share of rows for test, and for validation.
+        days: where it is not 0, days before the latest row instead of a share.
 
     Returns:
         labels: int64 [N], 0 training, 1 validation, 2 test.
         notes: lines for the reader.
+
+    Raises:
+        DataError: if days are asked of data without times.
     """
     time = time_of(rows)
-    cuts = np.quantile(time, [1 - 2 * fraction, 1 - fraction], method="lower")
+    if days and rows.timestamp is None:
+        raise DataError(
+            f"split.days = {days:g} needs times, and the rows have none: name data.time_column, "
+            "or set split.days = 0"
+        )
+    cuts = time.max() - _DAY * days * np.array([2.0, 1.0])
+    if not days:
+        cuts = np.quantile(time, [1 - 2 * fraction, 1 - fraction], method="lower")
     labels = np.searchsorted(cuts, time, side="left")
     unit = "row" if rows.timestamp is None else "time"
     return labels, [f"cut at {unit} {cuts[0]:.0f} (validation) and {cuts[1]:.0f} (test)."]

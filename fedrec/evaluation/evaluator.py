@@ -6,7 +6,7 @@ they return are sums, and sums over disjoint users add up.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,12 +33,15 @@ __all__ = [
     "evaluate_ratings",
     "evaluate_users",
     "list_length",
+    "rank_all",
     "rank_users",
     "rate_users",
 ]
 
 PARTS = {"valid": 1, "test": 2}
 """Parts that can be evaluated, with the address of their negatives and ties."""
+
+Candidates = Callable[[NDArray[np.int64]], NDArray[np.bool_]]
 
 BLOCK_MIB = 32
 _BYTES_PER_CELL = 16  # scores, a copy that is partitioned, two masks
@@ -160,6 +163,51 @@ def rank_users(
     counts = {protocol: np.ones(len(chosen)) for protocol in ranks}
     listed_by, items_listed = np.divmod(np.concatenate(lists), num_items)
     return UserValues(chosen, metrics, counts, listed_by, items_listed)
+
+
+def rank_all(
+    score: Scorer,
+    held_out: HeldOut,
+    candidates: Candidates,
+    *,
+    num_items: int,
+    seed: int,
+    part: str,
+    block_mib: int = BLOCK_MIB,
+) -> NDArray[np.int64]:
+    """Rank every held-out item of all users among the candidates of its user.
+
+    Args:
+        score: the system, called on blocks of users.
+        held_out: relevant and seen items; items that a user has seen are no candidates.
+        candidates: local users int64 [b] -> bool [b, I], what is ranked for each.
+        num_items: I.
+        seed: seed of ties.
+        part: "valid" or "test".
+        block_mib: memory of a block of users.
+
+    Returns:
+        int64 [W], the ranks of `held_out.items`, from 1.
+
+    Raises:
+        ModelError: if scores are not finite or have the wrong shape.
+        DataError: if a held-out item is no candidate.
+        ConfigError: for an unknown part.
+    """
+    _check_request(part, (1,))
+    ranks, users, indptr = np.empty(len(held_out.items), np.int64), held_out.users, held_out.indptr
+    draws = _Draws(seed, PARTS[part], 0, 1)
+    for begin, end in user_blocks(len(users), num_items, block_mib):
+        own, block = slice(indptr[begin], indptr[end]), users[begin:end]
+        rows = np.repeat(np.arange(end - begin), np.diff(indptr[begin : end + 1]))
+        scores, _ = _candidate_scores(score, held_out, block, num_items)
+        scores[~candidates(block)] = -np.inf
+        addresses = held_out.address(block)
+        items = held_out.items[own]
+        _check_unseen(scores[rows, items], addresses[rows], items)
+        ties = keys(draws.seed, draws.part, addresses, Purpose.TIES)
+        ranks[own] = full_ranks(scores, rows, items, ties)
+    return ranks
 
 
 def list_length(ks: Sequence[int]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fedrec.report.merchants_text import KEY, answer, lead
 from fedrec.report.view import (
     choose_columns,
     find_comparison,
@@ -30,6 +31,9 @@ def headline(result: Result) -> Headline:
     It is taken from the paired difference between the first federated and the
     first centralised system; without one of them, from what there is.
     """
+    if KEY in result.extra:
+        told = result.extra[KEY]
+        return Headline(f"On {result.data.get('name')}: {answer(told)}", lead(told))
     metric = _headline_metric(result)
     federated, centralised = (first_of_kind(result, k) for k in ("federated", "centralised"))
     data = str(result.data.get("name", "these data"))

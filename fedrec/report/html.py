@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from fedrec.errors import MissingExtraError
 from fedrec.output import write_atomically
 from fedrec.report import plots, sections
 from fedrec.report.audit import audit_section, load_audit
@@ -17,8 +15,9 @@ from fedrec.report.contribution import contribution_section, load_contributions
 from fedrec.report.headline import headline
 from fedrec.report.history import Round, histories
 from fedrec.report.join import load_runs
+from fedrec.report.page import fill
 from fedrec.report.progress import chosen_metric
-from fedrec.report.view import SystemsTable, number, signed, systems_table
+from fedrec.report.view import SystemsTable, systems_table
 from fedrec.results import Result
 
 TEMPLATE = "template.html"
@@ -65,19 +64,6 @@ def render(
     Raises:
         MissingExtraError: if jinja2 or matplotlib is not installed.
     """
-    try:
-        from jinja2 import Environment, StrictUndefined
-    except ImportError:
-        raise MissingExtraError("jinja2", "report", "report.html") from None
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"number": number, "signed": signed}
-
-    def fill(name: str, context: Mapping[str, Any]) -> str:
-        source = files("fedrec.report").joinpath(name).read_text(encoding="utf-8")
-        return environment.from_string(source).render(context)
-
     told = [fill(AUDIT_TEMPLATE, audit_section(audit)) for audit in audits]
     brought = [fill(CONTRIBUTION_TEMPLATE, contribution_section(c)) for c in contributions]
     parts = {"audits": told, "contributions": brought}

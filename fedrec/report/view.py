@@ -80,6 +80,7 @@ def protocol_title(protocol: str) -> str:
         "rating": "ratings",
         "honest": "honest users",
         "robust": "attacked item",
+        "merchant": "items that the merchant sells",
         "unbiased": "weighted by inverse propensity",
     }
     if protocol in known:
@@ -206,7 +207,7 @@ def _chosen(protocol: str, having: list[str]) -> list[str]:
         return [name for name in ("rmse", "mae") if name in having]
     if protocol in ("honest", "robust"):
         return [name for name in having if name.startswith(("ndcg@", "exposure@"))]
-    wanted = PREFERRED if protocol == "full" else SAMPLED_PREFERRED
+    wanted = PREFERRED if protocol in ("full", "merchant") else SAMPLED_PREFERRED
     chosen = []
     for head in wanted:
         ks = sorted(int(n.split("@")[1]) for n in having if n.startswith(f"{head}@"))

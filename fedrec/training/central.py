@@ -25,7 +25,7 @@ from fedrec.training.local import train_cohort
 from fedrec.training.methods import Method, Phase
 from fedrec.training.node import Setup, evaluate_scorer, init_shared
 from fedrec.training.pooled import PREFIX, Pooled, with_users
-from fedrec.training.scoring import make_scorer
+from fedrec.training.scoring import Scorer, make_scorer
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +54,7 @@ class Epoch:
     number: int
     loss: float
     evaluate: Callable[[str, int], EvaluationSums]
+    scorer: Scorer
 
 
 def select(
@@ -117,7 +118,7 @@ def train_central(
         The selected state's figures.
     """
     central = setup.config.central
-    return select(setup, _epochs(setup), central.epochs, 1, on_event)
+    return select(setup, central_epochs(setup), central.epochs, 1, on_event)
 
 
 def one_client(population: Population) -> Population:
@@ -147,12 +148,17 @@ def central_method(setup: Setup) -> Method:
     return Method("centralised", (replace(phase, l2=central.l2),), sampling)
 
 
-def _epochs(setup: Setup) -> Iterator[Epoch]:
+def central_epochs(setup: Setup) -> Iterator[Epoch]:
+    """Train on pooled interactions, and yield the state after each epoch.
+
+    Args:
+        setup: the prepared configuration; users stay apart, whoever their client is.
+    """
     config, population = setup.config, one_client(setup.population)
     users = np.arange(population.num_users)
     if setup.method.sums_first:
         for number, loss, now in graph_epochs(setup):
-            yield Epoch(number, loss, _evaluator(setup, now, Personal({}), users))
+            yield _epoch(setup, number, loss, now, Personal({}), users)
         return
     seed = config.run.seed
     method, model = central_method(setup), Pooled(setup.model)
@@ -170,21 +176,29 @@ def _epochs(setup: Setup) -> Iterator[Epoch]:
             {n: v + update.weights[n][0] for n, v in shared.weights.items()},
             shared.fixed,
         )
-        yield Epoch(number, float(update.loss[0]), _evaluator(setup, shared, personal, users))
+        yield _epoch(setup, number, float(update.loss[0]), shared, personal, users)
 
 
-def _evaluator(
-    setup: Setup, shared: Shared, head: Personal, users: NDArray[np.int64]
-) -> Callable[[str, int], EvaluationSums]:
+def _epoch(
+    setup: Setup,
+    number: int,
+    loss: float,
+    shared: Shared,
+    head: Personal,
+    users: NDArray[np.int64],
+) -> Epoch:
+    """Return the state after an epoch, ready to be evaluated."""
     known = {**shared.fixed, **shared.tables}
     own = {n: known[PREFIX + n] for n in setup.model.personal_vectors}
     own |= {n: np.repeat(v, len(users), 0) for n, v in head.values.items()}
     tables = {t: v for t, v in shared.tables.items() if not t.startswith(PREFIX)}
 
-    def evaluate(part: str, bootstrap: int) -> EvaluationSums:
-        scorer = make_scorer(
-            setup.model, replace(shared, tables=tables), Personal(own), users, setup.population
-        )
-        return evaluate_scorer(setup, scorer, users, part, bootstrap=bootstrap)
+    def score(wanted: NDArray[np.int64]) -> NDArray[np.float32]:
+        placed = replace(shared, tables=tables)
+        scorer = make_scorer(setup.model, placed, Personal(own), users, setup.population)
+        return scorer(wanted)
 
-    return evaluate
+    def evaluate(part: str, bootstrap: int) -> EvaluationSums:
+        return evaluate_scorer(setup, score, users, part, bootstrap=bootstrap)
+
+    return Epoch(number, loss, evaluate, score)

@@ -8,7 +8,7 @@ block lie one after the other, and the training is `train_block` as ever.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -175,7 +175,7 @@ def train_local_only(
     Returns:
         The selected figures.
     """
-    alone = replace(setup, model=Alone(setup.model), method=local_method(setup))
+    alone = by_itself(setup)
     marks: Marks = {}
     start = time.perf_counter()
     for clients in _blocks(alone):
@@ -237,12 +237,50 @@ def _blocks(setup: Setup) -> list[NDArray[np.int64]]:
 def _train_block(setup: Setup, clients: NDArray[np.int64]) -> Marks:
     """Train one block to the end; returns figures at each validated pass."""
     users = personal_users(setup, clients)
-    one = init_shared(setup)
+    marks: Marks = {}
+    for number, loss, scorer in own_passes(setup, clients):
+        marks[number] = (
+            evaluate_scorer(setup, scorer, users, "valid", bootstrap=0),
+            evaluate_scorer(
+                setup, scorer, users, "test", bootstrap=setup.config.evaluate.bootstrap
+            ),
+            loss,
+        )
+    return marks
+
+
+def by_itself(setup: Setup) -> Setup:
+    """Return the setup of clients that keep even the dense weights, and train alone."""
+    return replace(setup, model=Alone(setup.model), method=local_method(setup))
+
+
+def own_passes(
+    setup: Setup,
+    clients: NDArray[np.int64],
+    start: tuple[Shared, Personal] | None = None,
+    *,
+    lasting: bool = False,
+) -> Iterator[tuple[int, float, Scorer]]:
+    """Train a block of clients, each alone, and yield the state after every few passes.
+
+    Args:
+        setup: as `by_itself` returns it.
+        clients: int64 [C], ascending.
+        start: what all begin with, and personal parameters stacked like `personal_users`
+            with a copy of the weights for each user; None: initial parameters.
+        lasting: whether what is yielded shall stay as it is while training goes on.
+
+    Yields:
+        the number of passes, the sum of the clients' losses, and the scorer of their users.
+    """
+    users = personal_users(setup, clients)
+    one, personal = start or (
+        init_shared(setup),
+        setup.model.init_personal(users, setup.config.run.seed),
+    )
     tables = {t: np.tile(v, (len(clients), 1)) for t, v in one.tables.items()}
     still = {**constants(setup.model), **one.fixed}
     fixed = {t: np.tile(v, (len(clients), 1)) for t, v in still.items()}
-    personal = setup.model.init_personal(users, setup.config.run.seed)
-    marks: Marks = {}
     local = setup.config.local
     for number in range(local.every, max(local.epochs, local.every) + 1, local.every):
         update, personal = train_block(
@@ -255,15 +293,9 @@ def _train_block(setup: Setup, clients: NDArray[np.int64]) -> Marks:
         )
         for table, delta in update.rows.items():
             tables[table][update.index[table].ids] += delta
-        scorer = _own_scorer(setup, one, tables, personal, clients, users)
-        marks[number] = (
-            evaluate_scorer(setup, scorer, users, "valid", bootstrap=0),
-            evaluate_scorer(
-                setup, scorer, users, "test", bootstrap=setup.config.evaluate.bootstrap
-            ),
-            float(update.loss.sum()),
-        )
-    return marks
+        now = {t: v.copy() for t, v in tables.items()} if lasting else tables
+        scorer = _own_scorer(setup, one, now, personal, clients, users)
+        yield number, float(update.loss.sum()), scorer
 
 
 def _own_scorer(

@@ -163,3 +163,21 @@ def test_cleaned_data_holds_its_promises(rows, user_core, item_core):
         latest = {(f"u{u}", f"i{i}"): max(t for a, b, t in rows if (a, b) == (u, i))
                   for u, i, _ in rows}  # fmt: skip
         assert dict(zip(pairs, cleaned.interactions.timestamp, strict=True)) == latest
+
+
+def test_first_of_a_repeated_pair_stands_where_it_came_first_as_it_was():
+    pairs = [(0, 0), (0, 0), (0, 1), (0, 0)]
+    raw = dataset(pairs, time=[5, 3, 4, 9], event=[2, 0, 1, 2])
+    cleaned = clean(raw, Rules(first=True))
+    assert cleaned.interactions.timestamp.tolist() == [3, 4]
+    assert cleaned.interactions.event.tolist() == [0, 1]  # what came of it later is not known yet
+    assert line(cleaned, "repeated").endswith("the first of each kept")
+
+
+def test_what_comes_later_changes_nothing_before_it_with_first():
+    pairs = [(0, 0), (0, 1), (1, 0), (0, 0), (1, 1)]
+    rows = clean(dataset(pairs, time=[1, 2, 3, 8, 9]), Rules(first=True)).interactions
+    other = clean(dataset(pairs[:3], time=[1, 2, 3]), Rules(first=True)).interactions
+    early = rows.timestamp < 8
+    assert rows.item[early].tolist() == other.item.tolist()
+    assert rows.user[early].tolist() == other.user.tolist()

@@ -1,0 +1,251 @@
+"""Should these merchants train together?  The call behind ``fedrec compare --merchants``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+
+from fedrec.compare import Comparison
+from fedrec.config import Config, integers
+from fedrec.config_merchants import check_comparison, personalised_by
+from fedrec.config_sums import SUMMED
+from fedrec.errors import ConfigError
+from fedrec.evaluation.summary import system_name
+from fedrec.machine import peak_memory_mib
+from fedrec.merchants.outcome import Outcome
+from fedrec.merchants.ranked import PRIMARY, Field, field_of
+from fedrec.merchants.summary import Measured, measured, summary
+from fedrec.merchants.systems import (
+    ALONE,
+    FEDERATED,
+    KINDS,
+    PERSONALISED,
+    outcomes,
+    run_federated,
+    title,
+)
+from fedrec.results import Paired, SystemResult, save_result
+from fedrec.run import (
+    OnEvent,
+    done_event,
+    make_result,
+    read_system,
+    reproducing_command,
+    resumed_config,
+    start_output,
+)
+from fedrec.systems import STATEMENTS, check_systems
+from fedrec.training.node import prepare
+
+FOLDER = "merchants"
+PROTOCOL = "merchant"
+"""Name of the protocol in metrics: held-out items among those that the merchant sells."""
+
+
+def compare_merchants(
+    config: Config | None = None,
+    *,
+    engine: str = "in-process",
+    out: str | Path | None = None,
+    resume: str | Path | None = None,
+    overwrite: bool = False,
+    on_event: OnEvent | None = None,
+) -> Comparison:
+    """Train every merchant alone, all together, together and personalised, and pooled.
+
+    The entry `merchants` of the result tells for each merchant and for all customers what
+    training together gains over training alone, with intervals over customers.
+
+    Args:
+        config: the configuration, whose clients are merchants; may be left out when resuming.
+        engine: engine of the federated system.
+        out: output directory; None: run.out, else runs/<run.name>.
+        resume: directory of an interrupted comparison: finished systems are kept.
+        overwrite: replace a run that lies in the output directory.
+        on_event: called with progress.
+
+    Returns:
+        The result, as also written to result.json.
+
+    Raises:
+        FedrecError: whatever stops it, with one clear message.
+    """
+    tell = on_event or (lambda event: None)
+    start = time.perf_counter()
+    if resume is not None:
+        directory = Path(resume).absolute()
+        config = resumed_config(directory, config)
+    else:
+        config = config or Config()
+        check_merchants_run(config, engine)
+        directory = start_output(config, out, overwrite=overwrite)
+        (directory / FOLDER).mkdir(exist_ok=True)
+    seeds = (0,) if config.train.method in SUMMED else integers(config, "compare.seeds")
+    seeds = tuple(dict.fromkeys(seeds))
+    runs, found = [], []
+    for seed in seeds:
+        seeded = config.with_({"run.seed": seed})
+        place = directory / FOLDER
+        runs.append(_federated(seeded, place / f"{FEDERATED}-seed{seed}", engine, tell))
+        field = field_of(prepare(seeded))
+        found.append(outcomes(field, place, seed, tell))
+    told = measured(field, found, config.evaluate.bootstrap)
+    entry = summary(told) | {
+        "personalised_by": personalised_by(config),
+        "settings": _settings(field, found),
+        "cost": _cost(config.train.rounds, runs, found),
+        "contributions": None,
+        "audits": None,
+    }
+    seconds = None if resume else time.perf_counter() - start
+    result = make_result(
+        config,
+        tuple(_systems(config, told, seeds, runs, found)),
+        command=reproducing_command("compare --merchants", engine),
+        seconds=seconds,
+        comparisons=_comparisons(config, entry),
+    )
+    result.extra[FOLDER] = entry
+    save_result(result, directory)
+    return Comparison(result, directory)
+
+
+def check_merchants_run(config: Config, engine: str) -> None:
+    """Refuse what cannot be compared merchant by merchant.
+
+    Raises:
+        ConfigError: naming the key and what to change.
+    """
+    check_comparison(config)
+    if config.train.method not in SUMMED:
+        check_systems([FEDERATED, "centralised", "local-only"], config)
+    if engine == "deployed":
+        raise ConfigError(
+            "a comparison of merchants pools their rows to tell what pooling would give: run it "
+            "where all rows are, or on data that stand for them, with another engine"
+        )
+
+
+def _federated(config: Config, directory: Path, engine: str, tell: OnEvent) -> SystemResult:
+    seed = config.run.seed
+    shown, rounds = system_name(config), config.train.rounds
+    tell({"event": "system-start", "system": shown, "seed": seed, "rounds": rounds})
+    start = time.perf_counter()
+    run_federated(config, directory, engine, tell)
+    system = read_system(directory, f"{FOLDER}/{directory.name}/")
+    tell(done_event(system, time.perf_counter() - start))
+    return system
+
+
+def _systems(
+    config: Config,
+    told: Measured,
+    seeds: Sequence[int],
+    runs: Sequence[SystemResult],
+    found: Sequence[Mapping[str, Outcome]],
+) -> list[SystemResult]:
+    """Return an element of `systems` for each system and seed."""
+    out = []
+    for name, kind in KINDS.items():
+        for seed, run, outcome in zip(seeds, runs, (s.get(name) for s in found), strict=True):
+            if outcome is None:
+                continue
+            values = told.field.measure(outcome.ranks)
+            metrics = {m: float(v.mean()) for m, v in values.items()}
+            federated = kind == "federated"
+            out.append(
+                SystemResult(
+                    title(config, name),
+                    kind,
+                    seed,
+                    run.selected_round if federated else None,
+                    {
+                        "test": {PROTOCOL: metrics},
+                        "valid": {PROTOCOL: {PRIMARY: outcome.valid}},
+                    },
+                    _intervals(told, values),
+                    privacy=run.privacy if federated else _open(kind),
+                    cost=_system_cost(name, run, outcome),
+                    history=run.history if name == FEDERATED else None,
+                    bootstrap=run.bootstrap if name == FEDERATED else None,
+                )
+            )
+    return out
+
+
+def _open(kind: str) -> dict[str, Any]:
+    nothing = dict.fromkeys(("unit", "epsilon", "delta"))
+    return {"statement": STATEMENTS[kind], **nothing, "secure_aggregation": "off"}
+
+
+def _system_cost(name: str, run: SystemResult, outcome: Outcome) -> dict[str, Any]:
+    if name == FEDERATED:
+        return run.cost
+    if name == PERSONALISED:  # on top of the federated run
+        return {**run.cost, "total_s": run.cost.get("total_s", 0.0) + outcome.seconds}
+    sent = 0 if name == ALONE else None
+    return {
+        "round_s_median": None,
+        "clients_per_s": None,
+        "bytes_up_per_client": sent,
+        "bytes_down_per_client": sent,
+        "peak_rss_mib": round(peak_memory_mib(), 1),
+        "total_s": outcome.seconds,
+    }
+
+
+def _intervals(told: Measured, values: Mapping[str, np.ndarray]) -> dict[str, tuple[float, float]]:
+    """Return the 95% interval of each metric over customers, as people."""
+    draws = told.weights.values
+    out = {}
+    for name, value in values.items():
+        low, high = np.percentile(value @ draws / draws.sum(axis=0), [2.5, 97.5])
+        out[f"test.{PROTOCOL}.{name}"] = (float(low), float(high))
+    return out
+
+
+def _comparisons(config: Config, entry: Mapping[str, Any]) -> tuple[Paired, ...]:
+    """Return the tested gains over all customers, federated minus the other."""
+    pairs = []
+    for one in entry["overall"]["gains"]:
+        a, b = title(config, one["a"]), title(config, one["b"])
+        ends = (one[key] for key in ("difference", "low", "high", "p_value", "p_adjusted"))
+        pairs.append(Paired(a, b, f"test.{PROTOCOL}.{one['metric']}", *ends))
+    return tuple(pairs)
+
+
+def _settings(field: Field, found: Sequence[Mapping[str, Outcome]]) -> dict[str, Any]:
+    """Return what was chosen on validation: system -> merchant -> setting for each seed."""
+    return {
+        name: {
+            shop: [seed[name].labels[place] for seed in found]
+            for place, shop in enumerate(field.names)
+        }
+        for name in found[0]
+    }
+
+
+def _cost(
+    rounds: int, runs: Sequence[SystemResult], found: Sequence[Mapping[str, Outcome]]
+) -> dict[str, Any]:
+    """Return bytes of one merchant a round, and hours of all, means over seeds.
+
+    Hours are those of this machine, on which all merchants took turns.
+    """
+    costs = [run.cost for run in runs]
+    up = fmean(c.get("bytes_up_per_client") or 0 for c in costs)
+    down = fmean(c.get("bytes_down_per_client") or 0 for c in costs)
+    total = fmean(c.get("total_s") or 0.0 for c in costs)
+    seconds = {name: fmean(seed[name].seconds for seed in found) for name in found[0]}
+    seconds[FEDERATED] = total
+    return {
+        "bytes_up_per_round": up,
+        "bytes_down_per_round": down,
+        "rounds": rounds,
+        "hours": {name: s / 3600 for name, s in seconds.items()},
+    }

@@ -1,0 +1,145 @@
+"""Merchants as clients: which take part, what they may rank, and how they are compared."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from fedrec.config_sections import Section
+from fedrec.config_sums import ITEM_ITEM, SUMMED
+from fedrec.errors import ConfigError
+
+if TYPE_CHECKING:
+    from fedrec.config import Config
+
+COMPARED = ("ease",)
+"""Methods that sum and solve, whose models a merchant can also solve alone."""
+
+
+class MerchantsSection(Section):
+    """Merchants that may train together, and the comparison that says whether they should."""
+
+    largest: int = Field(
+        0, ge=0, description="only the merchants with most customers, so many; 0: all"
+    )
+    catalogue: Literal["union", "intersection"] = Field(
+        "union", description="items that any merchant sells, or those that all of them sell"
+    )
+    personalise: Literal["auto", "mix", "fine-tune"] = Field(
+        "auto",
+        description="what a merchant makes of the federated model: a mixture of its scores with "
+        "those of the merchant's own model, or a start of further training on the merchant's own "
+        "rows; auto: mix for models that are solved, else fine-tune",
+    )
+    mixtures: str = Field(
+        "0 0.25 0.5 0.75 1", description="mix: shares of the own model, chosen on validation"
+    )
+    ridges: str = Field(
+        "300 1000 3000",
+        description="train.method = ease: ridges of the own and of the pooled model, chosen on "
+        "validation",
+    )
+    choice: Literal["together", "each"] = Field(
+        "together",
+        description="whether all merchants take the setting that is best over the customers of "
+        "all (a sum over them), or each what is best on its own customers",
+    )
+    new_customer: int = Field(
+        20, ge=1, description="a customer with at most so many training items is a new one"
+    )
+    head: float = Field(
+        0.5,
+        gt=0,
+        lt=1,
+        description="share of a merchant's training interactions that its head items make up",
+    )
+
+
+def personalised_by(config: Config) -> str:
+    """Return how a merchant personalises: "mix" or "fine-tune"."""
+    asked = config.merchants.personalise
+    if asked != "auto":
+        return asked
+    return "mix" if config.train.method in SUMMED else "fine-tune"
+
+
+def numbers_of(config: Config, key: str) -> tuple[float, ...]:
+    """Return a list-valued key of the section as numbers.
+
+    Raises:
+        ConfigError: if a word is not a number of at least 0.
+    """
+    text = str(config.flat()[f"merchants.{key}"])
+    try:
+        found = tuple(float(word) for word in text.replace(",", " ").split())
+    except ValueError:
+        found = ()
+    if not found or not all(0 <= value < float("inf") for value in found):
+        raise ConfigError(
+            f"merchants.{key} = {text!r}: expected numbers of at least 0, separated by spaces"
+        )
+    return found
+
+
+def check_merchants(config: Config) -> None:
+    """Refuse lists that are none, shares above 1 and splits that do not go together.
+
+    Raises:
+        ConfigError: naming the key and what to change.
+    """
+    if min(numbers_of(config, "ridges")) <= 0:
+        raise ConfigError(f"merchants.ridges = {config.merchants.ridges!r}: expected above 0")
+    if max(numbers_of(config, "mixtures")) > 1:
+        raise ConfigError(
+            f"merchants.mixtures = {config.merchants.mixtures!r}: a share of the own model is at "
+            "most 1"
+        )
+    section = config.merchants
+    chosen = bool(section.largest) or section.catalogue != "union"
+    if chosen and (config.clients.unit != "merchant" or config.silo.merchants):
+        raise ConfigError(
+            "merchants.largest and merchants.catalogue choose from data that hold the rows of all "
+            "merchants: they need clients.unit = 'merchant', and no silo.merchants"
+        )
+    if config.split.days and config.split.protocol != "time":
+        raise ConfigError(
+            f"split.days = {config.split.days:g} cuts by time: set split.protocol = 'time'"
+        )
+
+
+def check_comparison(config: Config) -> None:
+    """Refuse what a comparison of merchants cannot decide.
+
+    Raises:
+        ConfigError: naming the key and what to change.
+    """
+    method, unit = config.train.method, config.clients.unit
+    if unit != "merchant":
+        raise ConfigError(
+            f"a comparison of merchants needs clients.unit = 'merchant', not {unit!r}"
+        )
+    if config.data.feedback == "explicit":
+        raise ConfigError(
+            "a comparison of merchants ranks items: set data.feedback = 'implicit', which "
+            "data.min_rating can make of ratings"
+        )
+    if config.evaluate.bootstrap == 0:
+        raise ConfigError(
+            "a comparison of merchants tells how sure it is: set evaluate.bootstrap, to 2000 say"
+        )
+    if method in SUMMED and method not in COMPARED:
+        raise ConfigError(
+            f"train.method = {method!r}: of the methods that sum and solve, a merchant alone can "
+            f"repeat {', '.join(COMPARED)}. Set one of these, or a method that trains"
+        )
+    if method in ITEM_ITEM and config.merchants.personalise == "fine-tune":
+        raise ConfigError(
+            f"merchants.personalise = 'fine-tune' trains on, and train.method = {method!r} "
+            "solves: set it to 'mix'"
+        )
+    if config.merchants.personalise == "mix" and method not in SUMMED:
+        raise ConfigError(
+            f"merchants.personalise = 'mix' is for train.method = 'ease', not {method!r}: set it "
+            "to 'fine-tune'"
+        )

@@ -1,0 +1,140 @@
+"""The systems that are put side by side for every merchant."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from fedrec.config import Config, Scalar
+from fedrec.config_merchants import numbers_of
+from fedrec.config_sums import SUMMED
+from fedrec.evaluation.summary import system_name
+from fedrec.merchants import linked, solved, trained
+from fedrec.merchants.chosen import Candidate, Chosen, choose
+from fedrec.merchants.outcome import Outcome, load_outcome, save_outcome
+from fedrec.merchants.ranked import Field
+from fedrec.run import OnEvent, read_system
+from fedrec.storage import RunDirectory
+
+ALONE, FEDERATED, PERSONALISED, POOLED = "alone", "federated", "personalised", "pooled"
+LINKED = "linked"
+KINDS = {
+    ALONE: "local-only",
+    FEDERATED: "federated",
+    PERSONALISED: "federated",
+    POOLED: "centralised",
+    LINKED: "centralised",
+}
+
+
+def names(field: Field) -> tuple[str, ...]:
+    """Return the systems of a comparison, in the order in which they are trained."""
+    base = (ALONE, FEDERATED, PERSONALISED, POOLED)
+    return (*base, LINKED) if linked.possible(field) else base
+
+
+def title(config: Config, name: str) -> str:
+    """Return the name of a system in results."""
+    what = config.train.method if config.train.method in SUMMED else config.model.name
+    if name == FEDERATED:
+        return system_name(config)
+    if name == PERSONALISED:
+        return f"{system_name(config)}-personalised"
+    return f"{name}-{what}"
+
+
+def run_federated(config: Config, directory: Path, engine: str, on_event: OnEvent) -> None:
+    """Train the federated system, unless it is there; an interrupted run is continued."""
+    from fedrec.engine.run_engine import execute
+
+    if RunDirectory(directory).system.is_file():
+        return
+    directory.mkdir(parents=True, exist_ok=True)
+    keys: dict[str, Scalar] = {
+        "run.out": str(directory),
+        "train.personal_store": "memory",  # whose files say who a row belongs to
+        "evaluate.bootstrap": 0,  # intervals are those of the comparison
+    }
+    execute(config.with_(keys), engine=engine, on_event=on_event)
+
+
+def outcomes(field: Field, directory: Path, seed: int, on_event: OnEvent) -> dict[str, Outcome]:
+    """Return what each system gives with one seed; what is in the directory is kept.
+
+    Args:
+        field: merchants and customers, prepared with the seed.
+        directory: holds the finished federated run of the seed, and gets the rest.
+        seed: of the systems.
+        on_event: progress.
+    """
+    config = field.setup.config
+    found: dict[str, Outcome] = {}
+    split_hash = field.setup.population.split.split_hash
+    builders = _solved if config.train.method in SUMMED else _trained
+    for name in names(field):
+        place = directory / f"{name}-seed{seed}"
+        known = load_outcome(place, split_hash)
+        if known is None:
+            shown = title(config, name)
+            on_event({"event": "system-start", "system": shown, "seed": seed, "rounds": 0})
+            start = time.perf_counter()
+            candidates = builders(field, directory, seed, found)[name]()
+            chosen = choose(field, candidates, config.merchants.choice)
+            known = _outcome(chosen, time.perf_counter() - start)
+            save_outcome(place, known, split_hash)
+            metrics = {f"test.{m}": float(v.mean()) for m, v in field.measure(known.ranks).items()}
+            event = {"event": "system-done", "system": shown, "seed": seed, "metrics": metrics}
+            on_event({**event, "seconds": known.seconds})
+        found[name] = known
+    return found
+
+
+def _outcome(chosen: Chosen, seconds: float) -> Outcome:
+    return Outcome(chosen.ranks, chosen.labels, chosen.place, chosen.valid, seconds)
+
+
+Builders = Mapping[str, Callable[[], list[Candidate]]]
+
+
+def _solved(field: Field, directory: Path, seed: int, found: Mapping[str, Outcome]) -> Builders:
+    config, files = field.setup.config, RunDirectory(directory / f"{FEDERATED}-seed{seed}")
+    ridges, shares = (numbers_of(config, key) for key in ("ridges", "mixtures"))
+
+    def federated() -> list[Candidate]:
+        scorer = trained.federated_scorer(field.setup, files, read_system(files.path))
+        return [Candidate(f"ridge {config.baseline.ease_l2:g}", scorer)]
+
+    def mixed() -> list[Candidate]:
+        place = found[ALONE].place
+        return solved.mixed_candidates(field, federated()[0].scorer, place, ridges, shares)
+
+    return {
+        ALONE: lambda: solved.own_candidates(field, ridges),
+        FEDERATED: federated,
+        PERSONALISED: mixed,
+        POOLED: lambda: solved.pooled_candidates(field, ridges),
+        LINKED: lambda: linked.linked_candidates(field, ridges),
+    }
+
+
+def _trained(field: Field, directory: Path, seed: int, found: Mapping[str, Outcome]) -> Builders:
+    del found
+    files = RunDirectory(directory / f"{FEDERATED}-seed{seed}")
+
+    def federated() -> list[Candidate]:
+        system = read_system(files.path)
+        scorer = trained.federated_scorer(field.setup, files, system)
+        return [Candidate(f"round {system.selected_round}", scorer)]
+
+    def tuned() -> list[Candidate]:
+        system = read_system(files.path)
+        run = trained.load_run(field.setup, files, system)
+        return trained.tuned_candidates(field, federated()[0].scorer, *run)
+
+    return {
+        ALONE: lambda: trained.alone_candidates(field),
+        FEDERATED: federated,
+        PERSONALISED: tuned,
+        POOLED: lambda: trained.pooled_candidates(field),
+    }

@@ -1,0 +1,129 @@
+"""Models that are trained: alone, pooled, federated, and federated then trained on at home."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedrec.errors import CheckpointError
+from fedrec.merchants.chosen import Candidate
+from fedrec.merchants.ranked import Field
+from fedrec.models.export import load_model
+from fedrec.params import Personal, Shared
+from fedrec.results import SystemResult
+from fedrec.storage import RunDirectory, read_arrays
+from fedrec.training.central import central_epochs
+from fedrec.training.local_only import by_itself, own_passes
+from fedrec.training.node import Setup, init_personal
+from fedrec.training.scorer import Scorer
+from fedrec.training.tuning import client_scorer
+
+
+def federated_scorer(setup: Setup, files: RunDirectory, system: SystemResult) -> Scorer:
+    """Return the scorer of a finished run, at the round that it selected.
+
+    Raises:
+        CheckpointError: if its files are missing or corrupted.
+    """
+    shared, personal = load_run(setup, files, system)
+    everyone = np.arange(setup.population.num_clients)
+    return client_scorer(setup, shared, personal, everyone, system.selected_round or 0)
+
+
+def load_run(setup: Setup, files: RunDirectory, system: SystemResult) -> tuple[Shared, Personal]:
+    """Return the shared parameters that a run exports, and the personal ones of its nodes.
+
+    In a simulation the nodes' files lie beside the run; in a deployment nobody has them all.
+
+    Args:
+        setup: of the run.
+        files: its directory.
+        system: its element of `systems`.
+
+    Returns:
+        What the server has, and what stays with the merchants, stacked by local user.
+
+    Raises:
+        CheckpointError: if a node's file is missing or corrupted.
+    """
+    shared, chosen = load_model(files.model).shared, system.selected_round or 0
+    population = setup.population
+    personal = init_personal(setup, np.arange(population.num_clients))
+    values = {name: value.copy() for name, value in personal.values.items()}
+    if not values:
+        return shared, personal
+    folders = sorted(f for f in files.clients.iterdir()) if files.clients.is_dir() else []
+    covered = 0
+    for folder in folders:
+        number, _, nodes = folder.name.partition("-of-")
+        clients = np.arange(int(number), population.num_clients, int(nodes))
+        users = population.users_of(clients)
+        for name, value in _newest(folder.rglob("round-*.ckpt"), chosen).items():
+            values[name][users] = value
+        covered += len(clients)
+    if covered != population.num_clients:
+        raise CheckpointError(
+            f"{files.clients} holds the personal parameters of {covered} of "
+            f"{population.num_clients} merchants: run the comparison again with --overwrite"
+        )
+    return shared, Personal(values)
+
+
+def _newest(files: object, limit: int) -> dict[str, NDArray]:
+    """Return the newest state of at most a round, of a node's checkpoint files."""
+    found: dict[int, dict[str, NDArray]] = {}
+    for file in sorted(files):  # type: ignore[call-overload]
+        arrays, meta = read_arrays(file)
+        for slot, tag in meta["tags"].items():
+            mine = {n: a for n, a in arrays.items() if n.split(".", 1)[0] == slot}
+            found[int(tag)] = {n.split(".", 1)[1]: a for n, a in mine.items()}
+    usable = [tag for tag in found if tag <= limit]
+    if not usable:
+        raise CheckpointError(
+            f"no node kept the personal parameters of round {limit}: run the comparison again "
+            "with --overwrite"
+        )
+    return found[max(usable)]
+
+
+def alone_candidates(field: Field) -> list[Candidate]:
+    """Return every merchant trained on its own rows alone, after each few passes."""
+    setup = by_itself(field.setup)
+    clients = np.arange(field.setup.population.num_clients)
+    return [
+        Candidate(f"{number} passes", scorer)
+        for number, _, scorer in own_passes(setup, clients, lasting=True)
+    ]
+
+
+def tuned_candidates(
+    field: Field, federated: Scorer, shared: Shared, personal: Personal
+) -> list[Candidate]:
+    """Return the federated model, and that trained on at each merchant for more and more passes.
+
+    Local fine-tuning (Wang et al. 2019, "Federated evaluation of on-device personalization"):
+    rates and passes are those of the section `local`.
+
+    Args:
+        field: merchants and customers.
+        federated: scorer of the federated model as it is.
+        shared: its shared parameters; every merchant trains a copy of its own.
+        personal: what the merchants have, stacked by local user.
+    """
+    setup = by_itself(field.setup)
+    users = field.setup.population.num_users
+    copies = {n: np.repeat(v[None], users, 0) for n, v in shared.weights.items()}
+    start = (replace(shared, weights={}), Personal({**personal.values, **copies}))
+    clients = np.arange(field.setup.population.num_clients)
+    trained = own_passes(setup, clients, start, lasting=True)
+    return [
+        Candidate("as it is", federated),
+        *(Candidate(f"{number} more passes", scorer) for number, _, scorer in trained),
+    ]
+
+
+def pooled_candidates(field: Field) -> list[Candidate]:
+    """Return the model of all rows in one place, after each epoch; customers are not linked."""
+    return [Candidate(f"{e.number} epochs", e.scorer) for e in central_epochs(field.setup)]

@@ -1,0 +1,195 @@
+"""merchants.html: whether each shop should train with the others, for those who decide it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fedrec.output import write_atomically
+from fedrec.report import merchants_plots
+from fedrec.report.merchants_text import FOUND, KEY, QUALITY, answer, by_metric, lead
+from fedrec.report.page import fill
+from fedrec.report.view import duration, number, signed, size
+from fedrec.results import Result, load_result
+
+TEMPLATE = "merchants.html"
+PAGE = "merchants.html"
+TITLES = {
+    "alone": "alone",
+    "federated": "together",
+    "personalised": "together, personalised",
+    "pooled": "all data in one place",
+    "linked": "all data in one place, customers recognised across shops",
+}
+
+
+def write_merchants(directory: Path, out: Path) -> Path:
+    """Write the page of a finished comparison of merchants.
+
+    Args:
+        directory: with its result.json.
+        out: the file to write; its directory is created.
+
+    Returns:
+        The file.
+
+    Raises:
+        OutputError: if the result cannot be read or the page cannot be written.
+        MissingExtraError: if jinja2 or matplotlib is not installed.
+    """
+    write_atomically(out, merchants_page(load_result(directory)))
+    return out
+
+
+def merchants_page(result: Result) -> str:
+    """Return the page of a result that holds a comparison of merchants.
+
+    Raises:
+        MissingExtraError: if jinja2 or matplotlib is not installed.
+    """
+    told: Mapping[str, Any] = result.extra[KEY]
+    shops, overall = told["merchants"], told["overall"]
+    return fill(
+        TEMPLATE,
+        {
+            "result": result,
+            "told": told,
+            "title": answer(told),
+            "lead": lead(told),
+            "facts": _facts(result, told),
+            "rows": [_row(shop) for shop in shops],
+            "silent": told.get("without_test") or [],
+            "gains_svg": merchants_plots.gains(shops, overall),
+            "systems_svg": merchants_plots.systems(overall["values"], TITLES),
+            "systems": _systems(told),
+            "groups": _groups(told),
+            "costs": _costs(told),
+            "privacy": _privacy(result),
+            "contributions": told.get("contributions"),
+            "audits": told.get("audits"),
+            "settings": _settings(told),
+        },
+    )
+
+
+def _facts(result: Result, told: Mapping[str, Any]) -> list[tuple[str, str]]:
+    overall = told["overall"]
+    held = sum(shop["tested_items"] for shop in told["merchants"])
+    days = float(result.config.get("split.days") or 0)
+    last = f"the last {days:g} days" if days else str(result.data.get("protocol", ""))
+    return [
+        ("shops", str(len(told["merchants"]))),
+        ("customers tested", f"{overall['customers']:,}"),
+        ("held-back purchases", f"{held:,}"),
+        ("held back", last),
+        ("data", str(result.data.get("name", "–"))),
+    ]
+
+
+def _row(shop: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a shop's line of the table."""
+    found, quality = (by_metric(shop["gains"], m) for m in (FOUND, QUALITY))
+    kinds = {"join": "pass", "stay out": "fail"}
+    return {
+        "name": shop["name"],
+        "answer": shop["verdict"]["answer"],
+        "kind": kinds.get(shop["verdict"]["answer"], ""),
+        "sure": shop["verdict"]["sure"],
+        "alone": f"{found['second']:.1%}",
+        "together": f"{found['first']:.1%}",
+        "change": _points(found),
+        "quality": f"{number(quality['second'])} → {number(quality['first'])}",
+        "quality_change": _interval(quality),
+        "customers": f"{shop['customers']:,}",
+        "tested": f"{shop['tested_customers']:,}",
+        "items": f"{shop['tested_items']:,}",
+        "sold": f"{shop['items']:,}",
+    }
+
+
+def _points(gain: Mapping[str, Any]) -> str:
+    """Return a difference of shares in percentage points, with its interval."""
+    return (
+        f"{100 * gain['difference']:+.1f} [{100 * gain['low']:+.1f}, {100 * gain['high']:+.1f}]"
+    ).replace("-", "−")
+
+
+def _interval(gain: Mapping[str, Any]) -> str:
+    return f"{signed(gain['difference'])} [{signed(gain['low'])}, {signed(gain['high'])}]"
+
+
+def _systems(told: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+    """Return each system's figures over all customers, and its gain over alone."""
+    overall = told["overall"]
+    gains = {g["a"]: g for g in (*overall["gains"], *overall["others"]) if g["metric"] == FOUND}
+    return [
+        (
+            TITLES[name],
+            f"{values[FOUND]:.1%}",
+            number(values[QUALITY]),
+            _points(gains[name]) if name in gains else "–",
+        )
+        for name, values in overall["values"].items()
+    ]
+
+
+def _groups(told: Mapping[str, Any]) -> list[tuple[str, str, str, str, str]]:
+    """Return the gain for new customers, head and tail items, over all shops, and where it shows.
+
+    The last column names shops whose own interval is above or below zero.
+    """
+    rows = []
+    for name, gain in told["overall"]["groups"].items():
+        if gain is None:
+            continue
+        of_shops = [(s["name"], s["groups"].get(name)) for s in told["merchants"]]
+        known = [(shop, one) for shop, one in of_shops if one is not None]
+        up = [shop for shop, one in known if one["low"] > 0]
+        down = [shop for shop, one in known if one["high"] < 0]
+        seen = "; ".join(
+            part for part in (f"better at {', '.join(up)}" if up else "",
+                              f"worse at {', '.join(down)}" if down else "") if part
+        )  # fmt: skip
+        rows.append(
+            (name, f"{gain['second']:.1%}", f"{gain['first']:.1%}", _points(gain), seen or "–")
+        )
+    return rows
+
+
+def _costs(told: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what training together costs a shop, in bytes and time."""
+    cost = told["cost"]
+    rounds, hours = cost["rounds"], cost["hours"]
+    up, down = cost["bytes_up_per_round"], cost["bytes_down_per_round"]
+    rows = [
+        ("rounds of training", f"{rounds:,}"),
+        ("sent by a shop, a round", size(up)),
+        ("received by a shop, a round", size(down)),
+        ("sent and received by a shop in all", size((up + down) * rounds)),
+    ]
+    rows += [
+        (f"computing: {TITLES[name]}", duration(3600 * value)) for name, value in hours.items()
+    ]
+    return rows
+
+
+def _privacy(result: Result) -> str:
+    return next(
+        (str(s.privacy.get("statement")) for s in result.systems if s.kind == "federated"), ""
+    )
+
+
+def _settings(told: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what was chosen on validation: one line where all shops have the same."""
+    lines = []
+    for name, of_shops in told["settings"].items():
+        ways = {shop: ", ".join(dict.fromkeys(seeds)) for shop, seeds in of_shops.items()}
+        kinds = set(ways.values())
+        text = (
+            next(iter(kinds))
+            if len(kinds) == 1
+            else "; ".join(f"{shop}: {way}" for shop, way in ways.items())
+        )
+        lines.append((TITLES[name], text))
+    return lines
