@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fedrec.compare import compare as compare
+    from fedrec.compare_merchants import compare_merchants as compare_merchants
     from fedrec.config import Config as Config
     from fedrec.config import load_config as load_config
     from fedrec.data.load import dataset_from_frame as dataset_from_frame
@@ -26,6 +27,7 @@ __version__ = "0.1.0"
 
 _LAZY = {
     "compare": "fedrec.compare",
+    "compare_merchants": "fedrec.compare_merchants",
     "run": "fedrec.run",
     "Config": "fedrec.config",
     "load_config": "fedrec.config",
@@ -40,6 +42,7 @@ __all__ = [
     "Result",
     "__version__",
     "compare",
+    "compare_merchants",
     "dataset_from_frame",
     "load_config",
     "load_dataset",

@@ -26,11 +26,16 @@ class MerchantsSection(Section):
     catalogue: Literal["union", "intersection"] = Field(
         "union", description="items that any merchant sells, or those that all of them sell"
     )
-    personalise: Literal["auto", "mix", "fine-tune"] = Field(
+    personalise: Literal["auto", "mix", "fine-tune", "ditto"] = Field(
         "auto",
         description="what a merchant makes of the federated model: a mixture of its scores with "
-        "those of the merchant's own model, or a start of further training on the merchant's own "
-        "rows; auto: mix for models that are solved, else fine-tune",
+        "those of the merchant's own model; a start of further training on the merchant's own "
+        "rows; or, ditto, what a copy of its tables is pulled to while it trains on these rows. "
+        "auto: mix for models that are solved, else fine-tune",
+    )
+    pulls: str = Field(
+        "0.01 0.1 1",
+        description="ditto: weights of the pull to the federated tables, chosen on validation",
     )
     mixtures: str = Field(
         "0 0.25 0.5 0.75 1", description="mix: shares of the own model, chosen on validation"
@@ -57,7 +62,7 @@ class MerchantsSection(Section):
 
 
 def personalised_by(config: Config) -> str:
-    """Return how a merchant personalises: "mix" or "fine-tune"."""
+    """Return how a merchant personalises: "mix", "fine-tune" or "ditto"."""
     asked = config.merchants.personalise
     if asked != "auto":
         return asked
@@ -102,6 +107,11 @@ def check_merchants(config: Config) -> None:
             "merchants.largest and merchants.catalogue choose from data that hold the rows of all "
             "merchants: they need clients.unit = 'merchant', and no silo.merchants"
         )
+    if config.train.negatives_from == "own" and config.clients.unit != "merchant":
+        raise ConfigError(
+            "train.negatives_from = 'own' draws what the customer's merchant sells: it needs "
+            f"clients.unit = 'merchant', not {config.clients.unit!r}"
+        )
     if config.split.days and config.split.protocol != "time":
         raise ConfigError(
             f"split.days = {config.split.days:g} cuts by time: set split.protocol = 'time'"
@@ -133,13 +143,15 @@ def check_comparison(config: Config) -> None:
             f"train.method = {method!r}: of the methods that sum and solve, a merchant alone can "
             f"repeat {', '.join(COMPARED)}. Set one of these, or a method that trains"
         )
-    if method in ITEM_ITEM and config.merchants.personalise == "fine-tune":
+    asked = config.merchants.personalise
+    if method in ITEM_ITEM and asked in ("fine-tune", "ditto"):
         raise ConfigError(
-            f"merchants.personalise = 'fine-tune' trains on, and train.method = {method!r} "
+            f"merchants.personalise = {asked!r} trains on, and train.method = {method!r} "
             "solves: set it to 'mix'"
         )
-    if config.merchants.personalise == "mix" and method not in SUMMED:
+    if asked == "ditto" and config.model.name != "mf":
         raise ConfigError(
-            f"merchants.personalise = 'mix' is for train.method = 'ease', not {method!r}: set it "
-            "to 'fine-tune'"
+            "merchants.personalise = 'ditto' pulls table rows, and model.name = "
+            f"{config.model.name!r} also has layers, which it would leave alone: set model.name = "
+            "'mf', or merchants.personalise = 'fine-tune'"
         )

@@ -245,9 +245,10 @@ class TrainSection(Section):
         description="where a node keeps personal parameters; disk: in mapped files beside its "
         "checkpoints; auto: there if they take more than a 32nd of the machine's memory",
     )
-    negatives_from: Literal["train", "known", "legacy-leaky"] = Field(
+    negatives_from: Literal["train", "known", "own", "legacy-leaky"] = Field(
         "train",
         description="items that a user has not met in training; known: of these, those that anyone "
-        "has, as new items come later (evaluate.candidates = new); legacy-leaky never draws "
-        "held-out items; only to reproduce published figures",
+        "has, as new items come later (evaluate.candidates = new); own: of these, those that the "
+        "merchant sells, so that it touches its part of a union catalogue alone; legacy-leaky "
+        "never draws held-out items; only to reproduce published figures",
     )

@@ -46,6 +46,8 @@ class Sampling:
             by the label (see `fedrec.data.sequences`); 0: there are no views.
         known: never draw items that nobody has a training interaction with: they are new,
             and come after training.
+        own: of merchants' customers: never draw items that the merchant has no training
+            interaction with, as it does not sell them.
         views: samples stand in groups, and labels name the masks of two views of an item's
             attributes (see `fedrec.data.views`).
         levels: the label of an interaction is how far it got (`fedrec.data.funnel`), not 1;
@@ -67,6 +69,7 @@ class Sampling:
     views: bool = False
     levels: bool = False
     known: bool = False
+    own: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,6 +117,8 @@ def _forbidden(
         mark(part.indptr, part.items, np.searchsorted(part.users, users[owners]), owners)
     if spec.known:
         table[:, population.new_items] = True
+    if spec.own:
+        table |= ~population.sold[population.shop_of_user[users]]
     return table
 
 

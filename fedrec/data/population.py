@@ -67,6 +67,8 @@ class Population:
             for data without events.
         addresses: int64 [U], what addresses the draws of local users; None: their numbers.
             Merchants that keep their rows count their own users.
+        shops: int64 [U], whose customer each local user is, where clients are pooled; None:
+            its client's.
     """
 
     num_items: int
@@ -81,10 +83,24 @@ class Population:
     split: Split
     levels: NDArray[np.int8] | None = None
     addresses: NDArray[np.int64] | None = None
+    shops: NDArray[np.int64] | None = None
 
     def address(self, users: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return what addresses the draws of some local users, int64."""
         return users if self.addresses is None else self.addresses[users]
+
+    @property
+    def shop_of_user(self) -> NDArray[np.int64]:
+        """Whose customer each local user is, int64 [U]."""
+        return self.client_of_user if self.shops is None else self.shops
+
+    @cached_property
+    def sold(self) -> NDArray[np.bool_]:
+        """Which items each merchant has training interactions with, bool [merchants, I]."""
+        shops = self.shop_of_user
+        sells = np.zeros((int(shops.max(initial=-1)) + 1, self.num_items), bool)
+        sells[np.repeat(shops, np.diff(self.indptr)), self.items] = True
+        return sells
 
     @cached_property
     def new_items(self) -> NDArray[np.int64]:

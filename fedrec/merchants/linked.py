@@ -16,15 +16,13 @@ from fedrec.training.scorer import Scorer
 
 
 def possible(field: Field) -> bool:
-    """Whether it can be told: plain EASE, and people who are customers of several merchants."""
-    config = field.setup.config
-    plain = not (config.model.recent or config.baseline.ease_window or config.baseline.ease_decay)
+    """Whether it can be told: EASE, and people who are customers of several merchants."""
     several = len(np.unique(field.person)) < len(field.person)
-    return config.train.method == "ease" and plain and several
+    return field.setup.config.train.method == "ease" and several
 
 
 def linked_candidates(field: Field, ridges: tuple[float, ...]) -> list[Candidate]:
-    """Return EASE of people's whole histories, with each ridge.
+    """Return plain EASE of people's whole histories, with each ridge.
 
     A customer is scored by all that the person has bought anywhere in the training part.
     """

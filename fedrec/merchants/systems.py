@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from fedrec.config import Config, Scalar
-from fedrec.config_merchants import numbers_of
+from fedrec.config_merchants import numbers_of, personalised_by
 from fedrec.config_sums import SUMMED
 from fedrec.evaluation.summary import system_name
-from fedrec.merchants import linked, solved, trained
+from fedrec.merchants import linked, mixed, solved, trained
 from fedrec.merchants.chosen import Candidate, Chosen, choose
 from fedrec.merchants.outcome import Outcome, load_outcome, save_outcome
 from fedrec.merchants.ranked import Field
@@ -99,7 +99,6 @@ Builders = Mapping[str, Callable[[], list[Candidate]]]
 
 def _solved(field: Field, directory: Path, seed: int, found: Mapping[str, Outcome]) -> Builders:
     config, files = field.setup.config, RunDirectory(directory / f"{FEDERATED}-seed{seed}")
-    ridges, shares = (numbers_of(config, key) for key in ("ridges", "mixtures"))
 
     def federated() -> list[Candidate]:
         scorer = trained.federated_scorer(field.setup, files, read_system(files.path))
@@ -107,20 +106,20 @@ def _solved(field: Field, directory: Path, seed: int, found: Mapping[str, Outcom
 
     def mixed() -> list[Candidate]:
         place = found[ALONE].place
-        return solved.mixed_candidates(field, federated()[0].scorer, place, ridges, shares)
+        return solved.mixed_candidates(field, federated()[0].scorer, place)
 
     return {
-        ALONE: lambda: solved.own_candidates(field, ridges),
+        ALONE: lambda: solved.own_candidates(field),
         FEDERATED: federated,
         PERSONALISED: mixed,
-        POOLED: lambda: solved.pooled_candidates(field, ridges),
-        LINKED: lambda: linked.linked_candidates(field, ridges),
+        POOLED: lambda: solved.pooled_candidates(field),
+        LINKED: lambda: linked.linked_candidates(field, numbers_of(config, "ridges")),
     }
 
 
 def _trained(field: Field, directory: Path, seed: int, found: Mapping[str, Outcome]) -> Builders:
-    del found
     files = RunDirectory(directory / f"{FEDERATED}-seed{seed}")
+    way = personalised_by(field.setup.config)
 
     def federated() -> list[Candidate]:
         system = read_system(files.path)
@@ -130,11 +129,17 @@ def _trained(field: Field, directory: Path, seed: int, found: Mapping[str, Outco
     def tuned() -> list[Candidate]:
         system = read_system(files.path)
         run = trained.load_run(field.setup, files, system)
-        return trained.tuned_candidates(field, federated()[0].scorer, *run)
+        train = trained.pulled_candidates if way == "ditto" else trained.tuned_candidates
+        return train(field, federated()[0].scorer, *run)
+
+    def mix() -> list[Candidate]:
+        own = mixed.by_merchant(field, trained.alone_candidates(field), found[ALONE].place)
+        shares = numbers_of(field.setup.config, "mixtures")
+        return mixed.mixtures(own, federated()[0].scorer, shares)
 
     return {
         ALONE: lambda: trained.alone_candidates(field),
         FEDERATED: federated,
-        PERSONALISED: tuned,
+        PERSONALISED: mix if way == "mix" else tuned,
         POOLED: lambda: trained.pooled_candidates(field),
     }

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from fedrec.config_merchants import numbers_of
 from fedrec.errors import CheckpointError
 from fedrec.merchants.chosen import Candidate
 from fedrec.merchants.ranked import Field
@@ -122,6 +123,34 @@ def tuned_candidates(
         Candidate("as it is", federated),
         *(Candidate(f"{number} more passes", scorer) for number, _, scorer in trained),
     ]
+
+
+def pulled_candidates(
+    field: Field, federated: Scorer, shared: Shared, personal: Personal
+) -> list[Candidate]:
+    """Return the federated model, and copies of it that a pull keeps near while they train on.
+
+    The personal objective of Ditto (Li et al., ICML 2021, eq. 2): every merchant k minimises
+    ``F_k(v) + pull / 2 * ||v - w||^2`` with w the federated tables; here it is solved once w is
+    final, with the rates and passes of the section `local`.  Vectors of customers are free.
+
+    Args:
+        field: merchants and customers.
+        federated: scorer of the federated model as it is.
+        shared: its shared parameters, tables only.
+        personal: what the merchants have, stacked by local user.
+    """
+    alone = by_itself(field.setup)
+    local = field.setup.config.local
+    clients = np.arange(field.setup.population.num_clients)
+    found = [Candidate("as it is", federated)]
+    for pull in numbers_of(field.setup.config, "pulls"):
+        phases = tuple(replace(p, prox_mu=pull, epochs=local.epochs) for p in alone.method.phases)
+        setup = replace(alone, method=replace(alone.method, phases=phases))
+        start = (shared, personal)
+        done = next(own_passes(setup, clients, start, lasting=True))  # all passes in one call
+        found.append(Candidate(f"pull {pull:g}", done[2]))
+    return found
 
 
 def pooled_candidates(field: Field) -> list[Candidate]:

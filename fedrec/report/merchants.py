@@ -10,7 +10,7 @@ from fedrec.output import write_atomically
 from fedrec.report import merchants_plots
 from fedrec.report.merchants_text import FOUND, KEY, QUALITY, answer, by_metric, lead
 from fedrec.report.page import fill
-from fedrec.report.view import duration, number, signed, size
+from fedrec.report.view import duration, number, size
 from fedrec.results import Result, load_result
 
 TEMPLATE = "merchants.html"
@@ -99,7 +99,7 @@ def _row(shop: Mapping[str, Any]) -> dict[str, Any]:
         "alone": f"{found['second']:.1%}",
         "together": f"{found['first']:.1%}",
         "change": _points(found),
-        "quality": f"{number(quality['second'])} → {number(quality['first'])}",
+        "quality": f"{quality['second']:.3f} to {quality['first']:.3f}",
         "quality_change": _interval(quality),
         "customers": f"{shop['customers']:,}",
         "tested": f"{shop['tested_customers']:,}",
@@ -116,7 +116,8 @@ def _points(gain: Mapping[str, Any]) -> str:
 
 
 def _interval(gain: Mapping[str, Any]) -> str:
-    return f"{signed(gain['difference'])} [{signed(gain['low'])}, {signed(gain['high'])}]"
+    text = f"{gain['difference']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}]"
+    return text.replace("-", "−")
 
 
 def _systems(told: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:

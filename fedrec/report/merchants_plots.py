@@ -9,8 +9,8 @@ from fedrec.report.plots import INK, MUTED, SERIES, figure_of
 
 GOOD, BAD = SERIES[3], SERIES[5]
 _PANELS = (
-    ("recall@20", 100.0, "held-back purchases found in lists of 20, percentage points"),
-    ("ndcg@10", 1.0, "order of the first ten (NDCG@10)"),
+    ("recall@20", 100.0, "purchases found, percentage points"),
+    ("ndcg@10", 1.0, "first ten (NDCG@10)"),
 )
 
 

@@ -34,7 +34,8 @@ def answer(told: Mapping[str, Any]) -> str:
     parts.append(f"{counted(stay, 'shop').lower()} should stay out" if stay else "none loses")
     rest = total - join - stay
     if join and rest:
-        parts.insert(1, f"{counted(rest, 'shop').lower()} see no clear difference")
+        sees = "sees" if rest == 1 else "see"
+        parts.insert(1, f"{counted(rest, 'shop').lower()} {sees} no clear difference")
     return "; ".join(parts)
 
 

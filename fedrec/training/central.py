@@ -122,9 +122,12 @@ def train_central(
 
 
 def one_client(population: Population) -> Population:
-    """Return the population with all users pooled in one client."""
+    """Return the population with all users pooled in one client; whose customers they are stays."""
     return replace(
-        population, num_clients=1, client_of_user=np.zeros_like(population.client_of_user)
+        population,
+        num_clients=1,
+        client_of_user=np.zeros_like(population.client_of_user),
+        shops=population.shop_of_user,
     )
 
 

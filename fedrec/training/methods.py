@@ -320,6 +320,7 @@ def build_method(config: Config, *, pairwise: bool = False, pooled: bool = False
         pairwise=pairwise,
         leaky=train.negatives_from == "legacy-leaky",
         known=train.negatives_from == "known",
+        own=train.negatives_from == "own",
         all_items=fcf,
         alpha=train.alpha if fcf or train.method == "ials" else 0.0,
         pooled=pooled,

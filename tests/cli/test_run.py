@@ -12,6 +12,7 @@ from fedrec.cli import main
 from fedrec.config import load_config, to_toml
 from fedrec.errors import DataError, ModelError
 from fedrec.results import save_result
+from tests.merchants.markets import EASE, MARKET
 from tests.sample_run import sample_result
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -243,3 +244,19 @@ def test_a_real_ctrl_c_or_termination(tmp_path, sent):
     assert child.returncode == 130
     assert f"interrupted; resume with: fedrec run --resume {tmp_path / 'out'}" in err
     assert "Traceback" not in err
+
+
+def test_merchants_have_a_comparison_of_their_own(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    keys = [f"{k}={v}" for k, v in {**MARKET, **EASE, "evaluate.bootstrap": 100}.items()]
+    code, out, err = fedrec(capsys, "compare", *keys, "--merchants", "--out", "shops")
+    assert code == 0, err
+    assert "shop-1" in out
+    assert out.splitlines()[-1] == f"for those who decide: {tmp_path / 'shops' / 'merchants.html'}"
+    assert (tmp_path / "shops" / "report.html").is_file()
+    code, _, err = fedrec(capsys, "compare", "--resume", "shops")
+    assert code == 2
+    assert f"Continue it with: fedrec compare --merchants --resume {tmp_path / 'shops'}" in err
+    code, _, err = fedrec(capsys, "compare", *keys, "--merchants", "--systems", "ease")
+    assert code == 2
+    assert "leave --systems out" in err

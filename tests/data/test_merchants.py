@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from fedrec.config import from_flat
+from fedrec.data.batches import Sampling, draw_samples
 from fedrec.data.clean import Rules, clean
 from fedrec.data.load import load_dataset
 from fedrec.data.merchants import customers_of, keep_common, keep_largest, sold_by
 from fedrec.data.populations import load_population
 from fedrec.errors import ConfigError, DataError
+from fedrec.training.central import one_client
 from tests.data.small_data import dataset
 
 #   merchant 0: users 0, 1;  merchant 1: user 0, thrice;  merchant 2: users 0, 1, 2
@@ -88,3 +92,20 @@ def test_the_last_days_are_the_test_for_merchants():
     assert time[split.train].max() <= last - 56 * 86_400
     with pytest.raises(ConfigError, match=r"set split.protocol = 'time'"):
         from_flat({**MARKET, "split.days": 28.0})
+
+
+def test_a_merchant_touches_its_part_of_the_catalogue_alone():
+    keys = {**MARKET, "split.protocol": "time", "split.days": 28.0, "data.repeats": "first"}
+    population = load_population(from_flat(keys))
+    everyone = np.arange(4)
+    spec = Sampling(negatives=3, pooled=True, own=True)
+    samples = draw_samples(population, everyone, 0, 1, spec)
+    assert population.sold.shape == (4, population.num_items)
+    assert population.sold[samples.client, samples.fields["item"]].all()
+    whole = draw_samples(population, everyone, 0, 1, replace(spec, own=False))
+    assert not population.sold[whole.client, whole.fields["item"]].all()
+    # pooled, a customer is still that of its merchant: the very same negatives
+    pooled = draw_samples(one_client(population), np.array([0]), 0, 1, spec)
+    pairs = [set(zip(s.fields["user"].tolist(), s.fields["item"].tolist(), strict=True))
+             for s in (samples, pooled)]  # fmt: skip
+    assert pairs[0] == pairs[1]
