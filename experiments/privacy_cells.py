@@ -83,6 +83,7 @@ OPTIONS: dict[str, Keys] = {
     "subspace": {"compress.rank": 4},
     "8 bits": {"compress.bits": 8},
     "8-bit download, secure": {"compress.download_bits": 8, **_SECURE},
+    "counts of items, secure": {"evaluate.propensity": 0.5, **_SECURE},
     "norm bound": {"robust.defence": "norm-bound", "robust.norm": 1.0},
     "row clip, secure": {"robust.defence": "row-clip", "robust.norm": 1.0, **_SECURE},
     "median": {"robust.defence": "median"},

@@ -15,6 +15,8 @@ No figure in these files is typed by hand.  Each comes from experiments/results/
 * `align/*.json`, from `alignment_speed.py` and `item_linkage.py`, likewise;
 * `tuning/twin_gap.json`, from ``python experiments/twin_gap.py --json`` with its name;
 * `cold_start/*.json`, from the scripts `cold_start_*.py`, likewise;
+* `multitask.json`, `private_ease.json`, `adapters.json`, `regularisers.json` and
+  `bench/closed_form.json`, likewise;
 * `device/*.json`, from `transfer.py`, `sessions.py` and `recommend_speed.py`, likewise;
 * `secure/round.json`, from ``python experiments/secure_round.py --json`` with its name;
 * `secure/merchants.json`, from ``python experiments/merchants_secure.py --json`` with its name;
@@ -55,6 +57,13 @@ from experiments.tables_device import sessions_table, speed_on_device, transfer_
 from experiments.tables_efficient import efficient_table, fair_table
 from experiments.tables_gpu import gpu_table
 from experiments.tables_merchants_secure import merchants_secure_table
+from experiments.tables_methods import (
+    adapters_table,
+    closed_form_table,
+    multitask_table,
+    private_ease_table,
+    regularisers_table,
+)
 from fedrec.report.audit import markdown_audit, markdown_membership
 from fedrec.report.headline import headline
 from fedrec.report.tables import markdown
@@ -62,8 +71,9 @@ from fedrec.results import Result, load_result
 
 HERE = Path("experiments")
 AUDITS = ("audit", "audit_marketplace", "audit_membership", "audit_merchants")
-MEASUREMENTS = (*AUDITS, "contribution", "efficient", "engines", "fair", "privacy_utility",
-                "robust", "saboteurs", "speed")  # fmt: skip
+METHODS = ("adapters", "multitask", "private_ease", "regularisers")
+MEASUREMENTS = (*AUDITS, *METHODS, "contribution", "efficient", "engines", "fair",
+                "privacy_utility", "robust", "saboteurs", "speed")  # fmt: skip
 FIRST = "quickstart"
 
 
@@ -299,6 +309,11 @@ PARTS: dict[Path, dict[str, Callable[[Path], str]]] = {
         "cold-start-boost": boost_table,
         "fair": fair_table,
         "twin-gap": gap_table,
+        "multitask": multitask_table,
+        "closed-form": closed_form_table,
+        "private-ease": private_ease_table,
+        "adapters": adapters_table,
+        "regularisers": regularisers_table,
         "alignment": alignment_table,
         "linkage": linkage_table,
         "engines": engines_table,

@@ -35,6 +35,11 @@ class ModelSection(Section):
     task_weights: str = Field(
         "1 1 1", description="shared-bottom, mmoe: weights of the losses of view, cart, purchase"
     )
+    funnel: bool = Field(
+        False,
+        description="shared-bottom, mmoe: a head tells its event given the one before it, and what "
+        "ranks is the product up to the target",
+    )
     local_heads: Literal["auto", "true", "false"] = Field(
         "auto",
         description="shared-bottom, mmoe: heads of the tasks stay with the client; auto: where it "
@@ -198,7 +203,8 @@ class TrainSection(Section):
         ge=0,
         le=2,
         description="weight of an interaction by its item's training count to the power of minus "
-        "this, against popularity bias; the counts are published to all clients; 0: alike",
+        "this, against popularity bias; the counts are published to all clients, and with secure "
+        "aggregation only where its sum holds them (lightgcn); 0: alike",
     )
     propensity_clip: float = Field(
         10.0,

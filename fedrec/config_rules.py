@@ -12,7 +12,7 @@ from fedrec.config_attacks import NEEDS_SINGLE, OWN
 from fedrec.config_coldstart import check_coldstart
 from fedrec.config_contribution import check_contribution
 from fedrec.config_features import check_features
-from fedrec.config_graph import check_graph
+from fedrec.config_graph import SUMS_FIRST, check_graph
 from fedrec.config_item_graph import check_item_graph
 from fedrec.config_merchants import check_merchants
 from fedrec.config_new_items import check_new_items
@@ -20,7 +20,7 @@ from fedrec.config_personal import check_personal
 from fedrec.config_protection import check_privacy, check_secure
 from fedrec.config_sequence import SEQUENCE_MODELS, check_sequence
 from fedrec.config_silo import NONE, check_silos
-from fedrec.config_sums import SUMMED, check_sums
+from fedrec.config_sums import ITEM_ITEM, SUMMED, check_sums
 from fedrec.config_tasks import check_tasks
 from fedrec.errors import ConfigError, nearest
 
@@ -111,14 +111,22 @@ def _check_feedback(config: Config) -> None:
 
 
 def _check_published(config: Config) -> None:
-    """Refuse an evaluation by training counts of items where nothing exact may be published.
+    """Refuse training counts of items where they may not be published, or nobody has summed them.
 
     Raises:
         ConfigError: naming the keys and what to change.
     """
-    section = config.evaluate
+    section, train = config.evaluate, config.train
     asked = f"evaluate.propensity = {section.propensity:g}" if section.propensity else ""
     asked = 'evaluate.item_group = "popularity"' if section.item_group == "popularity" else asked
+    needed = f"train.propensity = {train.propensity:g}" if train.propensity else asked
+    if needed and config.secure.mode != "off" and train.method not in (*ITEM_ITEM, *SUMS_FIRST):
+        raise ConfigError(
+            f"{needed} needs how many clients have each item, and in secure.mode = "
+            f"{config.secure.mode!r} that must come out of a masked sum: only train.method = "
+            f"{', '.join(map(repr, (*ITEM_ITEM, *SUMS_FIRST)))} make one that holds it. Leave it "
+            f"out with train.method = {train.method!r}, or set secure.mode = 'off'"
+        )
     if asked and config.privacy.mechanism != "off":
         raise ConfigError(
             f"{asked} publishes the training counts of items, and privacy.mechanism = "

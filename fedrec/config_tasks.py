@@ -19,7 +19,7 @@ TASKS = ("view", "cart", "purchase")
 TASK_MODELS = ("shared-bottom", "mmoe")
 """Models with a head for each task; `model.name`."""
 
-_OWN = ("target", "task_weights", "local_heads")
+_OWN = ("target", "task_weights", "local_heads", "funnel")
 
 
 def check_tasks(config: Config) -> None:
@@ -43,13 +43,28 @@ def check_tasks(config: Config) -> None:
     if model.loss != "logistic":
         raise ConfigError(f"{name} needs model.loss = 'logistic', not {model.loss!r}: a task is "
                           "whether its event happens")  # fmt: skip
-    if config.split.train_event != "any":
+    weights, event = task_weights(config), config.split.train_event
+    others = [task for task, weight in zip(TASKS, weights, strict=True) if weight and task != event]
+    if event != "any" and others:
         raise ConfigError(
-            f"split.train_event = {config.split.train_event!r} keeps a part of the events from "
-            f"{name}, which learns from all of them: set split.train_event = 'any', and "
-            "model.task_weights to say what counts"
+            f"split.train_event = {event!r} keeps a part of the events from {name}, which learns "
+            f"{', '.join(others)} too: set split.train_event = 'any', and model.task_weights to "
+            f"say what counts, or give weight to {event} alone"
         )
-    task_weights(config)
+    if config.model.funnel:
+        _check_funnel(config, weights)
+
+
+def _check_funnel(config: Config, weights: tuple[float, ...]) -> None:
+    """Refuse a funnel in which a head on the way to the target is never trained."""
+    way = TASKS[: TASKS.index(config.model.target) + 1]
+    for task, weight in zip(way, weights, strict=False):
+        if not weight:
+            raise ConfigError(
+                f"model.funnel = true ranks by the heads of {', '.join(way)}, and "
+                f"model.task_weights = {config.model.task_weights!r} never trains that of {task}: "
+                "give it a weight above 0, or set model.funnel = false"
+            )
 
 
 def task_weights(config: Config) -> tuple[float, ...]:

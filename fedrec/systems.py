@@ -77,6 +77,12 @@ def check_systems(names: list[str], config: Config) -> None:
             f"train.method = {method!r} propagates along the graph of all clients, which a client "
             "alone does not have: leave 'local-only' out of compare.systems"
         )
+    if config.model.anchor and "local-only" in names:
+        raise ConfigError(
+            f"model.anchor = {config.model.anchor:g} is a pull to what a net of the server learns "
+            "from all clients, which a client alone does not have: leave 'local-only' out of "
+            "compare.systems"
+        )
     model, pooled = config.model.name, {"centralised", "local-only"} & set(names)
     if model in OWN_TABLES and pooled:
         raise ConfigError(

@@ -22,6 +22,7 @@ LEAKY = from_flat({"train.negatives_from": "legacy-leaky"})
 FCF = from_flat({"train.method": "fcf", "model.loss": "squared"})
 RECON = from_flat({"train.method": "fedrecon"})
 OWN = from_flat({"train.method": "pfedrec", "model.name": "head", "evaluate.table": "personalised"})
+ANCHORED = from_flat({"model.anchor": 0.3})
 BOTH = OWN.with_({"train.negatives_from": "legacy-leaky"})
 
 
@@ -42,6 +43,8 @@ BOTH = OWN.with_({"train.negatives_from": "legacy-leaky"})
         (OWN, "federated", "federated-pfedrec-personalised"),
         (OWN, "local-only", "local-only-head"),
         (BOTH, "federated", "federated-pfedrec-personalised-legacy-leaky"),
+        (ANCHORED, "federated", "federated-mf-anchored"),
+        (ANCHORED, "centralised", "centralised-mf-anchored"),
     ],
 )
 def test_a_system_has_one_name(config, system, name):
@@ -75,6 +78,12 @@ def test_all_default_systems_are_known():
     check_systems(names_of(Config()), Config())
     with pytest.raises(ConfigError, match=r"unknown system 'eas'. Did you mean 'ease'\?"):
         check_systems(["eas"], Config())
+
+
+def test_a_client_alone_has_no_net_of_the_server():
+    with pytest.raises(ConfigError, match="model.anchor = 0.3 .* leave 'local-only' out"):
+        check_systems(["federated", "local-only"], ANCHORED)
+    check_systems(["federated", "centralised"], ANCHORED)
 
 
 def test_a_system_leaves_its_files(small_run, tmp_path):

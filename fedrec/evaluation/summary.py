@@ -43,7 +43,7 @@ def system_name(config: Config, system: str = "federated") -> str:
         return f"federated-{config.train.method}{filled}"  # these draw no negatives
     own = system == "federated" and config.train.method in OWN_NAMES
     name = f"{system}-{config.train.method if own else config.model.name}"
-    if system == "federated" and config.model.anchor:
+    if system != "local-only" and config.model.anchor:
         name += "-anchored"
     if system == "federated" and config.server.graph_l2:
         name += "-graph"

@@ -116,6 +116,7 @@ def _of_tasks(config: Config) -> Recommender:
             target=model.target,
             task_weights=task_weights(config),
             local_heads=has_local_heads(config),
+            funnel=model.funnel,
             scale=model.init,
         )
 

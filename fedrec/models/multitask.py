@@ -9,7 +9,11 @@ layers, with a weight for each task and element that begins at 1: at first each 
 matrix factorisation, and the layers add to it.
 
 The label of a sample is how far its pair got in the funnel (`fedrec.data.funnel`); the
-loss is a weighted sum of the tasks' logistic losses.  Imported with TensorFlow.
+loss is a weighted sum of the tasks' logistic losses.  Each head may tell its event of all
+pairs, so that what was viewed and not bought is a negative of the purchase, as much as a
+pair that was drawn at random.  Or a head tells its event given the one before it (ESMM: Ma
+et al., SIGIR 2018): negatives teach the first head alone, and scores multiply up to the
+target.  Imported with TensorFlow.
 """
 
 from __future__ import annotations
@@ -49,20 +53,24 @@ class MultiTask(KerasRecommender):
     """A Keras model that gives one logit for each of `TASKS`.
 
     Attributes:
-        target: the task whose logit ranks.
+        target: the task that ranks, by its logit.
         task_weights: weight of each task's loss.
+        funnel: whether a head tells its event given the one before it; what ranks is then
+            the logit of the first task plus the log-probabilities of those up to the target.
     """
 
     target: str = TASKS[-1]
     task_weights: tuple[float, ...] = (1.0,) * len(TASKS)
+    funnel: bool = False
 
     outputs = len(TASKS)
 
     def _loss_of(self, output: Tensor, batch: Tensors) -> Tensor:
         """Return the weighted sum of the tasks' losses.
 
-        A sample of level 0 is a negative of every task; one of level -1 got no further
-        than is known, so it has a label for the first task alone.
+        A sample of level 0 is a negative of every task, or in a funnel of the first alone;
+        one of level -1 got no further than is known, so it has a label for the first task
+        alone.
         """
         import tensorflow as tf
 
@@ -70,14 +78,26 @@ class MultiTask(KerasRecommender):
 
         level, total = batch["label"], 0.0
         for task, share in enumerate(self.task_weights):
-            known = tf.cast((level >= 0) | (task == 0), tf.float32)
+            least = task if self.funnel else 0
+            known = tf.cast((level >= least) | (task == 0), tf.float32)
             label = tf.cast((level > task) | ((level < 0) & (task == 0)), tf.float32)
             weight = share * known * batch["weight"]
             total += losses.logistic(output[..., task], label, weight)
         return total
 
     def _score_of(self, output: Tensor) -> Tensor:
-        return output[:, TASKS.index(self.target)]
+        """Return what ranks.
+
+        In a funnel an event's chance is the product of those on the way to it.  Negatives
+        are drawn, so the odds of the first are too large by one factor for all items, and as
+        it is rare, odds stand for its chance.
+        """
+        import tensorflow as tf
+
+        last = TASKS.index(self.target)
+        if not self.funnel:
+            return output[:, last]
+        return output[:, 0] + tf.reduce_sum(tf.math.log_sigmoid(output[:, 1 : last + 1]), 1)
 
 
 def build_multitask(
@@ -88,6 +108,7 @@ def build_multitask(
     target: str = TASKS[-1],
     task_weights: tuple[float, ...] = (1.0,) * len(TASKS),
     local_heads: bool = False,
+    funnel: bool = False,
     scale: float = 0.01,
 ) -> MultiTask:
     """Build a model of several tasks.
@@ -99,6 +120,7 @@ def build_multitask(
         target: the task that ranks.
         task_weights: weight of each task's loss.
         local_heads: whether the heads stay with the client.
+        funnel: whether a head tells its event given the one before it.
         scale: standard deviation of initial embeddings.
 
     Returns:
@@ -127,6 +149,7 @@ def build_multitask(
         scale=scale,
         target=target,
         task_weights=task_weights,
+        funnel=funnel,
     )
 
 

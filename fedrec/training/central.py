@@ -19,7 +19,9 @@ from fedrec.data.population import Population
 from fedrec.errors import ConfigError
 from fedrec.evaluation.selection import better, selection_metric, selection_value
 from fedrec.evaluation.sums import EvaluationSums, means
+from fedrec.models.anchored import TABLE
 from fedrec.params import Personal, Shared
+from fedrec.training.anchors import Anchors
 from fedrec.training.central_graph import graph_epochs
 from fedrec.training.local import train_cohort
 from fedrec.training.methods import Method, Phase
@@ -170,6 +172,7 @@ def central_epochs(setup: Setup) -> Iterator[Epoch]:
     own = {n: vectors[n] for n in setup.model.personal_vectors}
     shared = with_users(setup.model, shared, own)
     personal, slots = model.init_personal(np.array([0]), seed), None
+    anchors = Anchors(config, shared, population.catalogue) if config.model.anchor else None
     for number in range(1, config.central.epochs + 1):
         samples = draw_samples(population, np.array([0]), seed, number, method.sampling)
         update = train_cohort(model, shared, personal, samples, method, every_row=True, slots=slots)
@@ -179,6 +182,8 @@ def central_epochs(setup: Setup) -> Iterator[Epoch]:
             {n: v + update.weights[n][0] for n, v in shared.weights.items()},
             shared.fixed,
         )
+        if anchors is not None:
+            shared = anchors.follow(shared, np.flatnonzero(update.rows[TABLE].any(1)))
         yield _epoch(setup, number, float(update.loss[0]), shared, personal, users)
 
 

@@ -37,6 +37,24 @@ def test_a_secure_run_is_the_plain_one(small_run: Make, unit: str) -> None:
     assert within_bound(secure, found, run(small_run("plain", **{**PLAIN, **keys})))
 
 
+def test_one_task_may_learn_from_its_own_event_alone(small_run: Make) -> None:
+    keys = {**KEYS, "model__task_weights": "0 0 1", "split__train_event": "purchase"}
+    setup = prepare(small_run(**keys))
+    assert set(setup.population.levels) == {3}
+    everything = prepare(small_run(**KEYS, split__event="purchase")).population
+    assert np.array_equal(setup.population.test.items, everything.test.items)
+
+
+@pytest.mark.parametrize("name", ["mmoe", "shared-bottom"])
+def test_a_funnel_in_secret_is_the_plain_one(small_run: Make, name: str) -> None:
+    keys = {**KEYS, "model__name": name, "model__funnel": True}
+    secure = small_run("secure", **{**SECURE, **keys})
+    found = run(secure)
+    assert within_bound(secure, found, run(small_run("plain", **{**PLAIN, **keys})))
+    heads = run(small_run("heads", **{**PLAIN, **keys, "model__funnel": False}))
+    assert np.abs(found["table.item"] - heads["table.item"]).max() > 1e-3
+
+
 def test_threshold_rows_and_central_noise(small_run: Make) -> None:
     few = {"clients__sampling": "fixed", "clients__per_round": 6, "secure__tau": 4}
     rows = small_run("rows", **{**SECURE, **KEYS, **few, "secure__rows": "threshold"})
@@ -62,7 +80,10 @@ def test_a_comparison_with_the_centralised_twin(small_run: Make) -> None:
     [
         ({"data.feedback": "explicit", "model.loss": "squared"}, "predicts events"),
         ({"model.loss": "bpr"}, "needs model.loss = 'logistic'"),
-        ({"split.train_event": "purchase"}, "learns from all of them"),
+        ({"split.train_event": "purchase"}, "learns view, cart too"),
+        ({"split.train_event": "cart", "model.task_weights": "0 0 1"}, "learns purchase too"),
+        ({"model.funnel": True, "model.task_weights": "1 0 1"}, "never trains that of cart"),
+        ({"model.name": "mf", "model.funnel": True}, "for models of several tasks"),
         ({"model.task_weights": "1 1"}, "expected 3 numbers"),
         ({"model.task_weights": "1 1 0"}, "never trains the head of model.target"),
         ({"model.task_weights": "1 x 1"}, "expected 3 numbers"),

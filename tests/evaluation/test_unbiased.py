@@ -49,9 +49,11 @@ def test_all_alike_the_metrics_are_the_plain_ones(small_run: Make) -> None:
 
 
 def test_a_secure_run_measures_what_a_plain_one_does(small_run: Make) -> None:
+    """The counts of items are the diagonal of the masked sum of EASE."""
     keys: dict[str, Any] = {
         "evaluate__propensity": 0.5, "evaluate__item_group": "popularity", "train__rounds": 1,
-        "train__lr": 0.01, "evaluate__every": 1, "server__rows": "mean",
+        "model__name": "item-item", "train__method": "ease", "server__rows": "sum",
+        "baseline__ease_l2": 5.0,
     }  # fmt: skip
     found = {}
     for mode in ("off", "semi-honest"):
@@ -65,6 +67,15 @@ def test_a_secure_run_measures_what_a_plain_one_does(small_run: Make) -> None:
         found[mode] = test
     for part in ("unbiased", "exposure", "full"):
         assert found["semi-honest"][part] == pytest.approx(found["off"][part], abs=0.03)
+
+
+@pytest.mark.parametrize("key", ["train__propensity", "evaluate__propensity"])
+def test_counts_that_no_masked_sum_holds_are_refused(small_run: Make, key: str) -> None:
+    asked = key.replace("__", ".")
+    with pytest.raises(ConfigError, match=rf"{asked} = 0.5 needs .* must come out of a masked sum"):
+        small_run(**{key: 0.5}, secure__mode="semi-honest")
+    with pytest.raises(ConfigError, match=r'item_group = "popularity" needs how many clients'):
+        small_run(evaluate__item_group="popularity", secure__mode="malicious-server")
 
 
 def test_exact_counts_are_not_published_beside_noise(small_run: Make) -> None:

@@ -164,5 +164,5 @@ def test_a_failed_cell_shows_in_the_page():
 @pytest.mark.slow
 @pytest.mark.parametrize(("row", "option"), ACCEPTED, ids=lambda v: v.replace(", ", "-"))
 def test_every_accepted_cell_runs(row, option):
-    assert configuration(row, option).train.rounds == 1
+    assert configuration(row, option).train.rounds <= 2  # LightGCN sums its graph first
     assert tried(row, option) == Cell("works")

@@ -99,3 +99,23 @@ def test_the_product_goes_past_the_layers_from_the_start() -> None:
     output = model._call(still, personal, rows, training=False)
     product = (rows["item"] * personal["user"]).numpy().sum(-1)
     assert output.numpy() == pytest.approx(np.repeat(product[:, None], 3, 1), rel=1e-5)
+
+
+def test_the_loss_of_a_funnel_by_hand() -> None:
+    """Negatives teach the view alone, views the cart, carts the purchase."""
+    model = bottom(task_weights=(1.0, 2.0, 3.0), funnel=True)
+    logit = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+    label = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [1, 1, 1], [1, 0, 0]])
+    counts = np.array([[1, 0, 0], [1, 1, 0], [1, 1, 1], [1, 1, 1], [1, 0, 0]])
+    each = np.log1p(np.exp(-(2 * label - 1) * logit)) * counts * [1.0, 2.0, 3.0]
+    batch = {"label": tf.constant([0.0, 1, 2, 3, -1]), "weight": tf.ones(5)}
+    loss = model._loss_of(tf.constant(logit), batch)
+    assert float(loss) == pytest.approx(float(each.sum()), rel=1e-5)
+
+
+@pytest.mark.parametrize(("target", "ranked"), [("view", 0), ("cart", 1), ("purchase", 2)])
+def test_a_funnel_ranks_by_the_product_up_to_its_target(target: str, ranked: int) -> None:
+    logit = np.array([[0.3, -1.0, 2.0], [0.1, 4.0, -3.0]], np.float32)
+    expected = logit[:, 0] - np.log1p(np.exp(-logit[:, 1 : ranked + 1])).sum(1)
+    found = bottom(target=target, funnel=True)._score_of(tf.constant(logit)).numpy()
+    assert found == pytest.approx(expected, rel=1e-5)

@@ -145,3 +145,20 @@ def test_fcf_is_compared_with_the_same_model_on_sampled_negatives() -> None:
 def test_no_epochs_no_system(small_run: Callable[..., Config]) -> None:
     with pytest.raises(ConfigError, match="central.epochs must be at least 1"):
         train_central(prepare(small_run(central__epochs=0)))
+
+
+def test_the_twin_of_an_anchored_model_has_a_net_that_follows(
+    small_run: Callable[..., Config],
+) -> None:
+    """New items are scored by what the net says: the more it has learnt, the other the scores."""
+    keys: dict[str, Any] = {
+        "split__protocol": "cold-items", "evaluate__candidates": "new", "model__anchor": 0.3,
+        "train__negatives_from": "known", "central__epochs": 3, "evaluate__sampled": 0, **ADAM,
+    }  # fmt: skip
+    found = {}
+    for steps in (1, 200):
+        trained = train_central(prepare(small_run(**keys, server__anchor_steps=steps)))
+        found[steps] = means(trained.test)["full.ndcg@5"]
+    assert found[1] != found[200]
+    still = means(train_central(prepare(small_run(**{**keys, "model__anchor": 0.0}))).test)
+    assert still["full.ndcg@5"] != found[200]
