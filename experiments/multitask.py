@@ -35,7 +35,7 @@ from fedrec.output import write_atomically
 from fedrec.systems import read_sums, seeds_of, train_system, write_sums
 
 FILE = Path(__file__).parent / "multitask.toml"
-TRIALS, SEEDS = 3, (0, 1, 2)
+TRIALS, SEEDS = 6, (0, 1, 2)
 METRICS = ("full.ndcg@10", "full.hr@10")
 
 ONE_TASK: Keys = {

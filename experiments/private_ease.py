@@ -27,8 +27,8 @@ from fedrec.systems import read_sums, train_system
 
 FILE = Path(__file__).parent / "ease.toml"
 EPSILONS: tuple[float | None, ...] = (None, 16.0, 8.0)
-CLIPS = (10.0, 30.0)
-RIDGES = (100.0, 300.0)
+CLIPS = (7.0, 21.0, 60.0)
+RIDGES = (100.0, 300.0, 1000.0)
 SEEDS = (0, 1, 2)
 METRICS = ("full.ndcg@10", "full.hr@10")
 
