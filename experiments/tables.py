@@ -17,6 +17,7 @@ No figure in these files is typed by hand.  Each comes from experiments/results/
 * `cold_start/*.json`, from the scripts `cold_start_*.py`, likewise;
 * `multitask.json`, `private_ease.json`, `adapters.json`, `regularisers.json` and
   `bench/closed_form.json`, likewise;
+* `collab/*.json`, from `cross_domain.py` and `vertical.py`, likewise;
 * `device/*.json`, from `transfer.py`, `sessions.py` and `recommend_speed.py`, likewise;
 * `secure/round.json`, from ``python experiments/secure_round.py --json`` with its name;
 * `secure/merchants.json`, from ``python experiments/merchants_secure.py --json`` with its name;
@@ -52,6 +53,7 @@ from experiments.tables_bench import (
 )
 from experiments.tables_board import gap_table
 from experiments.tables_cold_start import boost_table, items_table, merchants_table
+from experiments.tables_collab import domains_table, vertical_table
 from experiments.tables_contribution import contribution_table, saboteurs_table
 from experiments.tables_device import sessions_table, speed_on_device, transfer_table
 from experiments.tables_efficient import efficient_table, fair_table
@@ -316,6 +318,8 @@ PARTS: dict[Path, dict[str, Callable[[Path], str]]] = {
         "regularisers": regularisers_table,
         "alignment": alignment_table,
         "linkage": linkage_table,
+        "domains": domains_table,
+        "vertical": vertical_table,
         "engines": engines_table,
         **{name.replace("_", "-"): partial(audit_table, name) for name in AUDITS},
         "robust": robust_table,

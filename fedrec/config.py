@@ -21,6 +21,7 @@ from pydantic import ValidationError
 
 from fedrec.config_attacks import AuditSection, RobustSection
 from fedrec.config_coldstart import ColdstartSection
+from fedrec.config_collab import DomainSection, VerticalSection
 from fedrec.config_contribution import ContributionSection
 from fedrec.config_merchants import MerchantsSection
 from fedrec.config_model import CentralSection, LocalSection, ModelSection, TrainSection
@@ -57,6 +58,8 @@ class Config(Section):
     merchants: MerchantsSection = MerchantsSection()
     split: SplitSection = SplitSection()
     clients: ClientsSection = ClientsSection()
+    domain: DomainSection = DomainSection()
+    vertical: VerticalSection = VerticalSection()
     model: ModelSection = ModelSection()
     train: TrainSection = TrainSection()
     server: ServerSection = ServerSection()

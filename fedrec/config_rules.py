@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from fedrec.config_attacks import NEEDS_SINGLE, OWN
 from fedrec.config_coldstart import check_coldstart
+from fedrec.config_collab import check_domains, check_vertical
 from fedrec.config_contribution import check_contribution
 from fedrec.config_features import check_features
 from fedrec.config_graph import SUMS_FIRST, check_graph
@@ -59,6 +60,8 @@ def check(config: Config) -> None:
         )
     check_silos(config)
     check_merchants(config)
+    check_domains(config)
+    check_vertical(config)
     if config.data.name == "file" and not config.data.path and config.silo.holds != NONE:
         raise ConfigError("data.name = 'file' needs data.path, the file to read")
     check_personal(config)

@@ -61,6 +61,7 @@ class Purpose(IntEnum):
     AUDIENCE = 66
     CONTRIBUTION = 70
     REGROUPING = 71
+    VERTICAL = 74
 
 
 def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:

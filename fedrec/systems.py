@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from fedrec.coldstart.after import tell_users
-from fedrec.config import Config
+from fedrec.config import Config, Scalar
+from fedrec.config_collab import TARGET_ONLY, VERTICAL
 from fedrec.config_graph import SUMS_FIRST
 from fedrec.config_personal import OWN_TABLES
 from fedrec.config_sums import SUMMED
@@ -24,6 +25,7 @@ from fedrec.errors import ConfigError, nearest
 from fedrec.evaluation.summary import TRAINED, nest, summarise, system_name
 from fedrec.evaluation.sums import EvaluationSums, from_arrays, means, to_arrays
 from fedrec.machine import peak_memory_mib
+from fedrec.privacy.collaboration import VERTICAL_SETTING, vertical_statement
 from fedrec.storage import RunDirectory, replace_file
 from fedrec.training.baselines import BASELINES, fit_baseline
 from fedrec.training.central import Trained, train_central
@@ -54,7 +56,7 @@ def check_systems(names: list[str], config: Config) -> None:
         ConfigError: naming the nearest system.
     """
     explicit = config.data.feedback == "explicit"
-    fitting = [*TRAINED, *(RATING_BASELINES if explicit else BASELINES)]
+    fitting = [*TRAINED, TARGET_ONLY, VERTICAL, *(RATING_BASELINES if explicit else BASELINES)]
     for name in names:
         if name in fitting:
             continue
@@ -109,7 +111,9 @@ def planned_rounds(name: str, config: Config) -> int:
     local = config.local
     return {
         "federated": config.train.rounds,
+        TARGET_ONLY: config.train.rounds,
         "centralised": config.central.epochs,
+        VERTICAL: config.central.epochs,
         "local-only": max(1, local.epochs // local.every) * local.every,
     }.get(name, 0)
 
@@ -120,7 +124,9 @@ def train_system(
     """Train one system with one seed and leave its files in `directory`.
 
     Args:
-        name: "federated", "centralised", "local-only" or a baseline.
+        name: "federated", "target-only" (the same on the target domain alone),
+            "vertical" (purchases with attributes of another party), "centralised",
+            "local-only" or a baseline.
         config: with the seed.
         directory: of this system and seed; a federated run in it is continued.
         engine: engine of the federated system.
@@ -130,16 +136,22 @@ def train_system(
         FedrecError: whatever stops it.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    if name == "federated":
+    if name in ("federated", TARGET_ONLY):
         from fedrec.engine.run_engine import execute
 
-        execute(config.with_({"run.out": str(directory)}), engine=engine, on_event=on_event)
+        keys: dict[str, Scalar] = {"domain.train": "target"} if name == TARGET_ONLY else {}
+        config = config.with_({**keys, "run.out": str(directory)})
+        execute(config, engine=engine, on_event=on_event)
         tell_users(config, directory)
         return
     setup = prepare(config)
     files = RunDirectory(directory)
     start = time.perf_counter()
-    if name in TRAINED:
+    if name == VERTICAL:
+        from fedrec.collab.vertical import train_vertical
+
+        trained, kind = train_vertical(setup, on_event), "federated"
+    elif name in TRAINED:
         train = train_central if name == "centralised" else train_local_only
         trained, kind = train(setup, on_event), name
     else:
@@ -178,11 +190,12 @@ def _leave(
         "metrics": {"test": metrics, "valid": nest(means(trained.valid))},
         "ci95": ci95,
         "privacy": {
-            "statement": STATEMENTS[kind],
+            "statement": vertical_statement(config) if kind == "federated" else STATEMENTS[kind],
             "unit": None,
             "epsilon": None,
             "delta": None,
             "secure_aggregation": "off",
+            **({"setting": VERTICAL_SETTING} if kind == "federated" else {}),
         },
         "cost": {
             "round_s_median": trained.seconds if trains else None,

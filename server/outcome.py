@@ -15,6 +15,7 @@ from fedrec.evaluation.summary import nest, summarise, system_name
 from fedrec.evaluation.sums import EvaluationSums, to_arrays
 from fedrec.machine import peak_memory_mib
 from fedrec.models.export import export_model
+from fedrec.privacy.collaboration import with_setting
 from fedrec.storage import RunDirectory, replace_file
 from fedrec.training.node import prepare
 from server.checkpoint import Best
@@ -55,7 +56,7 @@ def write_outcome(
         "selected_round": chosen.round_number,
         "metrics": {"test": metrics, "valid": nest(valid or {})},
         "ci95": ci95,
-        "privacy": privacy,
+        "privacy": with_setting(privacy, config),
         "robust": robust,
         "cost": cost(lines),
         "history": files.rounds.name,

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedrec.config import Config
+from fedrec.config_collab import MERCHANT, DomainSection
 from fedrec.config_sections import DataSection
 from fedrec.config_silo import SiloSection
 from fedrec.data import cache, directory, file_store, movielens, registry, sources
 from fedrec.data.account import Rules, rules_of
 from fedrec.data.catalogue_map import mapped_files
 from fedrec.data.clean import clean
+from fedrec.data.domains import in_domain
 from fedrec.data.files import files_of, read_files
 from fedrec.data.frames import Columns, Table, from_frames
 from fedrec.data.interactions import Dataset
@@ -43,7 +45,7 @@ def load_dataset(config: Config) -> Dataset:
     Args:
         config: its `data` section decides, and `clients.unit`: where a merchant
             is a client, one interaction per (merchant, user, item) is kept,
-            otherwise one per (user, item).
+            otherwise one per (user, item).  With `domain.by`, see `in_domain`.
 
     Raises:
         DataError: if the data set is unknown, cannot be had or read, or is
@@ -55,9 +57,12 @@ def load_dataset(config: Config) -> Dataset:
     if config.silo.merchants:
         return silo_dataset(config)
     per_merchant = config.clients.unit == "merchant"
+    stamp = stamp_of(config.data)
+    if config.domain.by:
+        return _domain(config.data, config.domain, stamp)
     section = config.merchants
     parts = (section.largest, section.catalogue == "intersection")
-    return _load(config.data, per_merchant, parts, stamp_of(config.data))
+    return _load(config.data, per_merchant, parts, stamp)
 
 
 def stamp_of(section: DataSection, silo: SiloSection | None = None) -> Stamp:
@@ -79,6 +84,11 @@ def _load(
     raw = keep_largest(raw, largest) if largest else raw
     data = raw if as_generated(section) else clean(raw, rules_of(section, per_merchant))
     return keep_common(data) if common else data
+
+
+@lru_cache(maxsize=4)
+def _domain(section: DataSection, domain: DomainSection, stamp: Stamp) -> Dataset:
+    return in_domain(_load(section, domain.by == MERCHANT, (0, False), stamp), domain)
 
 
 def dataset_from_frame(

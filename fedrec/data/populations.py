@@ -25,7 +25,7 @@ def load_population(config: Config) -> Population:
         DataError: if the data cannot be had or split as asked.
         ConfigError: if data are asked for on the disk that only memory can hold.
     """
-    sections = ("data", "silo", "split", "clients", "merchants")
+    sections = ("data", "silo", "split", "clients", "merchants", "domain")
     keys = {k: v for k, v in config.flat().items() if k.split(".")[0] in sections}
     neutral: dict[str, Scalar] = {
         "clients.sampling": "all",

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from fedrec import rng
 from fedrec.config import Config
 from fedrec.config_tasks import held_out_event
+from fedrec.data.domains import in_target
 from fedrec.data.funnel import ANY, reached
 from fedrec.data.interactions import Dataset, Interactions, Split
 from fedrec.data.split_notes import last_out_notes, strangers_note
@@ -40,8 +41,16 @@ def split(dataset: Dataset, config: Config) -> Split:
     protocol, fraction = config.split.protocol, config.split.fraction
     event = held_out_event(config)
     wanted = reached(rows, event, dataset.name)
+    told = "" if event == ANY else f"got as far as a {event}"
+    if config.domain.by:
+        wanted = wanted & in_target(dataset, config.domain)
+        of = f"are of the domain {config.domain.by} = {config.domain.target}"
+        told = f"{told} and {of}" if told else of
     if protocol == "leave-last-out":
-        labels, notes = leave_last_out(rows) if event == ANY else leave_last_of(rows, wanted, event)
+        labels, notes = leave_last_of(rows, wanted, told) if told else leave_last_out(rows)
+        if config.domain.by:
+            labels, note = _before_held_out(rows, labels, wanted)
+            notes.append(note)
     elif protocol == "time":
         labels, notes = by_time(rows, fraction, config.split.days)
     elif protocol == "cold-users":
@@ -49,10 +58,12 @@ def split(dataset: Dataset, config: Config) -> Split:
     else:
         labels, notes = cold(rows.item, dataset.num_items, fraction, config.split.seed, "items")
     other = (labels != _TRAIN) & ~wanted
-    if protocol != "leave-last-out" and event != ANY:
+    if protocol != "leave-last-out" and told:
         labels = np.where(other, _OUT, labels)
-        notes.append(f"{int(other.sum()):,} held-out interactions got not as far as a {event}: "
-                     "left out of every part.")  # fmt: skip
+        notes.append(
+            f"held out are interactions that {told}; {int(other.sum()):,} others of that time are "
+            "left out of every part."
+        )
     labels, more = _without_strangers(rows, labels, protocol)
     train, valid, test = (np.flatnonzero(labels == part) for part in (_TRAIN, _VALID, _TEST))
     for name, part in (("training", train), ("validation", valid), ("test", test)):
@@ -125,7 +136,7 @@ def leave_last_out(rows: Interactions) -> tuple[NDArray[np.int64], list[str]]:
 
 
 def leave_last_of(
-    rows: Interactions, wanted: NDArray[np.bool_], event: str
+    rows: Interactions, wanted: NDArray[np.bool_], told: str
 ) -> tuple[NDArray[np.int64], list[str]]:
     """As `leave_last_out`, among the rows of an event; what comes later than these is in no part.
 
@@ -135,7 +146,7 @@ def leave_last_of(
     Args:
         rows: N interactions.
         wanted: bool [N], rows that may be held out.
-        event: what they have reached, for the notes.
+        told: what these rows are, for the notes.
 
     Returns:
         labels: int64 [N], 0 training, 1 validation, 2 test, 3 in no part.
@@ -151,11 +162,30 @@ def leave_last_of(
     later = (labels == _TRAIN) & (place < first[rows.user])
     labels[later] = _OUT
     return labels, [
-        f"held out are interactions that got as far as a {event}; the next two lines count these.",
+        f"held out are interactions that {told}; the next two lines count these.",
         *notes,
         f"{int(later.sum()):,} interactions later than the first held-out one of their user: "
         f"left out of every part.",
     ]
+
+
+def _before_held_out(
+    rows: Interactions, labels: NDArray[np.int64], wanted: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], str]:
+    """Take rows of other domains out that are not earlier than their user's first held-out one.
+
+    Rows of one time are one basket: what lies in it in another domain would tell, to those
+    who train on all domains alone, what is bought at the moment that is to be predicted.
+    """
+    time = time_of(rows)
+    held = (labels == _VALID) | (labels == _TEST)
+    first = np.full(int(rows.user.max()) + 1, np.inf)
+    np.minimum.at(first, rows.user[held], time[held])
+    late = (labels == _TRAIN) & ~wanted & (time >= first[rows.user])
+    return np.where(late, _OUT, labels), (
+        f"{int(late.sum()):,} interactions of other domains at the time of the first held-out one: "
+        "left out of every part."
+    )
 
 
 def _tied(rows: Interactions, place: NDArray[np.int64], length: NDArray[np.int64]) -> int:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from fedrec.config import Config
 from fedrec.config_tasks import held_out_event
+from fedrec.data.domains import domain_items
 from fedrec.data.population import HeldOut, Population, expand
 from fedrec.errors import DataError
 from fedrec.evaluation.sums import means
@@ -138,9 +139,23 @@ def guard(config: Config) -> Verdict:
 def _candidates(config: Config, population: Population) -> tuple[HeldOut, int]:
     """Return the test part, and the number of items that its items are ranked among."""
     test = population.test
+    if config.domain.by:
+        return _within(test, domain_items(population.split.dataset, config.domain), population)
     if config.evaluate.candidates == "all":
         return test, population.num_items
     return replace(test, seen_indptr=np.zeros_like(test.seen_indptr)), len(np.unique(test.items))
+
+
+def _within(test: HeldOut, items: NDArray[np.int64], population: Population) -> tuple[HeldOut, int]:
+    """Return the test part with what was seen of some items alone, and their number."""
+    inside = np.zeros(population.num_items, bool)
+    inside[items] = True
+    before = np.concatenate([[0], np.cumsum(inside[test.seen_items])])
+    return replace(
+        test,
+        seen_indptr=before[test.seen_indptr].astype(np.int64),
+        seen_items=test.seen_items[inside[test.seen_items]],
+    ), len(items)
 
 
 def _probe(k: int) -> dict[str, str | int | float | bool]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fedrec.config import Config, integers
+from fedrec.config_collab import TARGET_ONLY, VERTICAL
 from fedrec.config_sums import SUMMED
 from fedrec.data.population import Population
 from fedrec.evaluation.beyond import beyond
@@ -28,7 +29,7 @@ def system_name(config: Config, system: str = "federated") -> str:
 
     Args:
         config: of the run.
-        system: "federated", "centralised", "local-only" or a baseline.
+        system: "federated", "target-only", "centralised", "local-only" or a baseline.
 
     Returns:
         What is trained and how: "federated-mf", "local-only-ncf"; "federated-fcf",
@@ -36,6 +37,11 @@ def system_name(config: Config, system: str = "federated") -> str:
         what it is.  Tables of the clients' own and training on leaky negatives show in the
         name, so that no table can be taken for another.
     """
+    if system in ("federated", TARGET_ONLY) and _on_target(config, system):
+        whole = config.with_({"domain.train": "all"})
+        return f"{TARGET_ONLY}-{system_name(whole).removeprefix('federated-')}"
+    if system == VERTICAL:
+        return f"{VERTICAL}-{config.model.name}"
     if system not in TRAINED:
         return system
     if system == "federated" and config.train.method in ("fcf", *SUMMED):
@@ -53,6 +59,10 @@ def system_name(config: Config, system: str = "federated") -> str:
         name += f"-{config.coldstart.items}"  # the two others are how the model is trained
     leaky = config.train.negatives_from == "legacy-leaky" and config.data.feedback == "implicit"
     return f"{name}-{config.train.negatives_from}" if leaky else name
+
+
+def _on_target(config: Config, system: str) -> bool:
+    return system == TARGET_ONLY or config.domain.train == "target"
 
 
 def nest(flat: Mapping[str, float]) -> Nested:

@@ -153,11 +153,15 @@ def central_method(setup: Setup) -> Method:
     return Method("centralised", (replace(phase, l2=central.l2),), sampling)
 
 
-def central_epochs(setup: Setup) -> Iterator[Epoch]:
+def central_epochs(
+    setup: Setup, between: Callable[[int, Shared], Shared] | None = None
+) -> Iterator[Epoch]:
     """Train on pooled interactions, and yield the state after each epoch.
 
     Args:
         setup: the prepared configuration; users stay apart, whoever their client is.
+        between: (number of the epoch, parameters) -> parameters that the epoch starts from:
+            what another party adds; personal vectors are tables here.
     """
     config, population = setup.config, one_client(setup.population)
     users = np.arange(population.num_users)
@@ -174,6 +178,7 @@ def central_epochs(setup: Setup) -> Iterator[Epoch]:
     personal, slots = model.init_personal(np.array([0]), seed), None
     anchors = Anchors(config, shared, population.catalogue) if config.model.anchor else None
     for number in range(1, config.central.epochs + 1):
+        shared = between(number, shared) if between else shared
         samples = draw_samples(population, np.array([0]), seed, number, method.sampling)
         update = train_cohort(model, shared, personal, samples, method, every_row=True, slots=slots)
         slots, personal = update.slots, update.personal

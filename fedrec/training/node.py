@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from fedrec.config import Config, Scalar, integers
 from fedrec.data.batches import Samples, draw_samples, make_blocks, sample_counts
+from fedrec.data.domains import domain_items
 from fedrec.data.population import Population
 from fedrec.data.populations import load_population as load_population
 from fedrec.evaluation.evaluator import rank_users, rate_users
@@ -375,6 +376,8 @@ def measure(setup: Setup, scorer: Scorer, users: NDArray[np.int64], part: str) -
         return rate_users(rating_predictor(scorer), held_out, users)
     if config.evaluate.candidates == "new":
         scorer = among(scorer, np.unique(held_out.items))
+    if config.domain.by:
+        scorer = among(scorer, domain_items(population.split.dataset, config.domain))
     values = rank_users(
         scorer,
         held_out,
