@@ -1,10 +1,10 @@
 """Measure what an exploration boost for new items costs, and what it finds.
 
-    python experiments/cold_start_boost.py [--json FILE]
+    python experiments/cold_start_boost.py [--seeds 0 1 2] [--work DIR] [--json FILE]
 
 The committed figures come from --json experiments/results/cold_start/boost.json.  On a
 marketplace (`cold_start_boost.toml`; three markets) a model is trained on the old items, and
-rows of new ones are filled from their attributes.  Then, for twelve weeks, every user is
+rows of new ones are filled from their attributes.  Then, for ten weeks, every user is
 shown a list of ten items that it has not bought.  It buys an item with a chance that follows
 from its true preference alone: one half for the best tenth of all items, falling off as the
 logistic function of the distance.  After each week user vectors are solved from what was
@@ -37,12 +37,13 @@ from fedrec.evaluation.bootstrap import poisson_weights
 from fedrec.machine import describe_machine
 from fedrec.models.export import load_model
 from fedrec.rng import Purpose, generator
+from fedrec.storage import read_arrays, write_arrays
 from fedrec.training.closed_form import solve_users
 from fedrec.training.node import prepare
 
 FILE = Path(__file__).parent / "cold_start_boost.toml"
-SEEDS, WEEKS, K, PRIOR, SLOPE, BEST = (0, 1, 2), 12, 10, 5.0, 0.4, 0.1
-SHARES = (0.05, 0.1, 0.2, 0.4)
+SEEDS, WEEKS, K, PRIOR, SLOPE, BEST = (0, 1, 2), 10, 10, 5.0, 0.4, 0.1
+SHARES = (0.05, 0.1, 0.2)
 REPLICATES = 500
 Keys = dict[str, Any]
 Matrix = NDArray[np.float32]
@@ -194,20 +195,43 @@ def interval(
     return [round(float(x), 4) for x in told]
 
 
+def run_seed(seed: int, work: Path) -> dict[str, Keys]:
+    """Simulate all systems on one market; what lies in `work` is not simulated again.
+
+    Returns:
+        System -> its figures, arrays over users among them.
+    """
+    file = work / f"boost-{seed}.ckpt"
+    if not file.is_file():
+        with tempfile.TemporaryDirectory() as place:
+            shop, boost = shop_of(seed, Path(place))
+        arrays: dict[str, NDArray] = {}
+        facts: dict[str, Keys] = {}
+        for name, (one, chance) in systems(boost).items():
+            found = simulate(shop, one, seed, chance=chance)
+            arrays |= {f"{name}|{n}": v for n, v in found.items() if isinstance(v, np.ndarray)}
+            facts[name] = {n: v for n, v in found.items() if not isinstance(v, np.ndarray)}
+            print(f"  seed {seed}: {name} {found['sold'].mean():.4f}", flush=True)
+        write_arrays(file, arrays, facts)
+    arrays, facts = read_arrays(file)
+    for name, value in arrays.items():
+        system, _, figure = name.partition("|")
+        facts[system][figure] = value
+    return facts
+
+
 def main() -> None:
     """Simulate all systems, print their figures, and write JSON."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--seeds", nargs="*", type=int, default=list(SEEDS))
+    parser.add_argument("--work", type=Path, help="keep what is simulated here, and go on from it")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
-        shops = [shop_of(seed, Path(place)) for seed in SEEDS]
-    names, rows = list(systems(shops[0][1])), []
-    runs: dict[str, list[Keys]] = {name: [] for name in names}
-    for seed, (shop, boost) in zip(SEEDS, shops, strict=True):
-        for name, (one, chance) in systems(boost).items():
-            runs[name].append(simulate(shop, one, seed, chance=chance))
-    first = runs[names[0]]
-    for name, found in runs.items():
+        runs = [run_seed(seed, options.work or Path(place)) for seed in options.seeds]
+    rows = []
+    for name in runs[0]:
+        found, first = [r[name] for r in runs], [next(iter(r.values())) for r in runs]
         rows.append(
             {
                 "system": name,
@@ -223,7 +247,8 @@ def main() -> None:
         print(f"{name:32} {rows[-1]}", flush=True)
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
-        figures = {"weeks": WEEKS, "seeds": SEEDS, "systems": rows, "machine": describe_machine()}
+        figures = {"weeks": WEEKS, "seeds": options.seeds, "systems": rows}
+        figures["machine"] = describe_machine()
         options.json.write_text(json.dumps(figures, indent=1) + "\n")
 
 

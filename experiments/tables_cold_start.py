@@ -13,26 +13,38 @@ _NETS = ("attribute-net", "content-tower", "ifedrec")
 _LEVEL = 0.05
 
 
+Grid = tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]
+"""Names of columns, and the cells of each row."""
+
+
 def items_table(root: Path = ROOT) -> str:
     """Return the sentence and the table of strategies for new items."""
     figures = measurement("cold_start/items", root)
     if figures is None:
         return ""
-    head = (
-        "| system | NDCG@20, new items | times random | HR@20 | among all items | bytes an item |"
-    )
-    lines = [head, "|---|---:|---:|---:|---:|---:|"]
+    told = f"{items_about(figures)} Measured on {_machine(figures)}."
+    return "\n".join([f"**{items_verdict(figures)}**", "", *pipes(items_grid(figures)), "", told])
+
+
+def items_grid(figures: Figures) -> Grid:
+    """Return the table of strategies for new items."""
+    rows = []
     for row in figures["systems"]:
         new, every = row["new"], row["all"]
         times, size = between(new["times_random"], 2), f"{row['seeds'][0]['bytes_per_item']:,}"
         told = between(new["ndcg@20"]), times, between(new["hr@20"]), between(every["ndcg@20"], 4)
-        cells = [row["system"], *told, size]
-        lines.append(f"| {' | '.join(cells)} |")
+        rows.append((row["system"], *told, size))
+    head = ("system", "NDCG@20, new items", "times random", "HR@20", "among all items",
+            "bytes an item")  # fmt: skip
+    return head, tuple(rows)
+
+
+def items_about(figures: Figures) -> str:
+    """Return how many seeds the figures are of."""
     seeds = max(len(row["seeds"]) for row in figures["systems"])
-    fewer = [r["system"] for r in figures["systems"] if len(r["seeds"]) < seeds]
-    few = f" One seed alone for {', '.join(fewer)}." if fewer else ""
-    told = f"{seeds} seeds, 95% intervals over users.{few} Measured on {_machine(figures)}."
-    return "\n".join([f"**{items_verdict(figures)}**", "", *lines, "", told])
+    fewer = {r["system"]: len(r["seeds"]) for r in figures["systems"] if len(r["seeds"]) < seeds}
+    few = "".join(f" {n}: {k} seed{'s' if k > 1 else ''} alone." for n, k in fewer.items())
+    return f"{seeds} seeds, 95% intervals over users.{few}"
 
 
 def items_verdict(figures: Figures) -> str:
@@ -57,24 +69,33 @@ def merchants_table(root: Path = ROOT) -> str:
     figures = measurement("cold_start/merchants", root)
     if figures is None:
         return ""
-    parts = []
-    for market in figures["markets"]:
-        weeks = market["weeks"]
-        lines = ["| " + " | ".join(["starts from", *(f"{w} weeks" for w in weeks)]) + " |",
-                 "|---|" + "---:|" * len(weeks)]  # fmt: skip
-        for name, curve in market["curves"].items():
-            points = {p["weeks"]: between(p["ndcg@10"]) for p in curve}
-            if points:
-                cells = [points.get(w, "") for w in weeks]
-                lines.append(f"| {name} | {' | '.join(cells)} |")
-        about = (
-            f"{market['customers']:,} customers asked, in {len(market['merchants'])} "
-            f"{'periods' if market['market'] != 'marketplace' else 'markets'}."
-        )
-        verdict = f"**{market['market']}.** {merchants_verdict(market)} {about}"
-        parts.append("\n".join([verdict, "", *lines]))
-    return "\n\n".join(
-        [*parts, f"NDCG@10, 95% intervals over people. Measured on {_machine(figures)}."]
+    parts = [
+        "\n".join([f"**{m['market']}.** {merchants_verdict(m)} {merchants_about(m)}", "",
+                   *pipes(merchants_grid(m))])
+        for m in figures["markets"]
+    ]  # fmt: skip
+    told = f"NDCG@10, 95% intervals over people. Measured on {_machine(figures)}."
+    return "\n\n".join([*parts, told])
+
+
+def merchants_grid(market: Figures) -> Grid:
+    """Return the curves of a market by weeks of own data."""
+    weeks, rows = market["weeks"], []
+    for name, curve in market["curves"].items():
+        points = {p["weeks"]: between(p["ndcg@10"]) for p in curve}
+        if points:
+            rows.append((name, *(points.get(w, "") for w in weeks)))
+    return ("starts from", *(f"{w} week{'' if w == 1 else 's'}" for w in weeks)), tuple(rows)
+
+
+def merchants_about(market: Figures) -> str:
+    """Return of how many customers and merchants the figures are."""
+    number = len(market["merchants"])
+    kind = "markets" if market["market"] == "marketplace" else "periods"
+    least = min(len(merchants) for merchants in market["merchants"])
+    return (
+        f"{market['customers']:,} customers asked in {number} {kind}, of {least} merchants or more "
+        "in each."
     )
 
 
@@ -103,23 +124,27 @@ def boost_table(root: Path = ROOT) -> str:
     figures = measurement("cold_start/boost", root)
     if figures is None:
         return ""
-    head = (
-        "| lists | purchases a list | against no boost | of new items | places given away "
-        "| most shown | NDCG@20 of new items afterwards |"
-    )
-    lines = [head, "|---|---:|---:|---:|---:|---:|---:|"]
+    told = f"{boost_about(figures)} Measured on {_machine(figures)}."
+    return "\n".join([f"**{boost_verdict(figures)}**", "", *pipes(boost_grid(figures)), "", told])
+
+
+def boost_about(figures: Figures) -> str:
+    """Return how many weeks and markets the figures are of."""
+    number = len(figures["seeds"])
+    return f"{figures['weeks']} weeks, {number} markets, 95% intervals over users."
+
+
+def boost_grid(figures: Figures) -> Grid:
+    """Return the table of budgets."""
+    rows = []
     for row in figures["systems"]:
-        low, high = row["purchases_gap"][1:]
-        gap = f"{row['purchases_gap'][0]:+.3f} [{low:+.3f}, {high:+.3f}]".replace("-0.", "−0.")
+        gap = _signed(row["purchases_gap"])
         bought, new = between(row["purchases"]), between(row["new_purchases"])
         given, most = f"{row['given']:.1%}", f"{row['most_shown']:,}"
-        cells = [row["system"], bought, gap, new, given, most, between(row["known"])]
-        lines.append(f"| {' | '.join(cells)} |")
-    told = (
-        f"{figures['weeks']} weeks, {len(figures['seeds'])} markets, 95% intervals over users. "
-        f"Measured on {_machine(figures)}."
-    )
-    return "\n".join([f"**{boost_verdict(figures)}**", "", *lines, "", told])
+        rows.append((row["system"], bought, gap, new, given, most, between(row["known"])))
+    head = ("lists", "purchases a list", "against no boost", "of new items", "places given away",
+            "most shown", "NDCG@20 of new items afterwards")  # fmt: skip
+    return head, tuple(rows)
 
 
 def boost_verdict(figures: Figures) -> str:
@@ -135,6 +160,18 @@ def boost_verdict(figures: Figures) -> str:
         f"[{low:+.3f}, {high:+.3f}], {sure} more than without a boost; of new items "
         f"{best['new_purchases'][0]:.3f} a list instead of {rows[0]['new_purchases'][0]:.3f}."
     ).replace("-0.", "−0.")
+
+
+def pipes(grid: Grid) -> list[str]:
+    """Return the lines of a table in Markdown."""
+    head, rows = grid
+    lines = [f"| {' | '.join(cells)} |" for cells in (head, *rows)]
+    return [lines[0], "|---|" + "---:|" * (len(head) - 1), *lines[1:]]
+
+
+def _signed(value: list[float]) -> str:
+    mean, low, high = (f"{v:+.3f}".replace("-", "−") for v in value)
+    return f"{mean} [{low}, {high}]"
 
 
 def between(value: list[float], digits: int = 3) -> str:

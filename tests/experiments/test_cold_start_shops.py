@@ -1,0 +1,115 @@
+"""Scripts on new items, merchants and the boost: figures by hand, and what is said of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from experiments import cold_start_boost as boost_script
+from experiments import cold_start_items as items_script
+from experiments import tables_cold_start as tables
+from fedrec.coldstart.boost import Boost
+from fedrec.evaluation.sums import EvaluationSums
+
+
+def test_ndcg_by_hand() -> None:
+    scores = np.array([[3, 2, 1, 0], [0, 1, 2, 3], [1, 1, 1, 1]], np.float32)
+    good = np.array([[1, 0, 1, 0], [1, 0, 0, 0], [0, 0, 0, 0]], bool)
+    found = boost_script.ndcg(scores, good, k=3)
+    ideal = 1.0 + 1.0 / np.log2(3)
+    assert found[0] == pytest.approx((1.0 + 0.5) / ideal)
+    assert found[1] == 0.0
+    assert np.isnan(found[2])
+
+
+def test_new_items_at_random_take_the_same_places() -> None:
+    users, items = 400, 30
+    scores = np.tile(-np.arange(items, dtype=np.float32), (users, 1))
+    scores[:, 29] = -np.inf  # bought by everybody
+    new = np.zeros(items, bool)
+    new[[3, 25, 26, 27, 28, 29]] = True
+    shop: Any = type("Shop", (), {"new": new})
+    shown = np.zeros(items, np.int64)
+    shown[28] = 50  # its budget is spent
+    one = Boost(share=0.15, budget=50)
+    lists, given = boost_script.lists_of(scores, shop, one, shown, 0, 0, chance=True)
+    assert set(np.unique(lists[given])) == {25, 26, 27}
+    assert given.sum() / lists.size == pytest.approx(0.15, abs=0.02)
+    kept = [row[~mine].tolist() for row, mine in zip(lists, given, strict=True)]
+    assert all(row == list(range(len(row))) for row in kept)  # the worst made room
+
+
+def test_intervals_are_of_the_mean_over_markets() -> None:
+    one, other = np.full(50, 2.0), np.full(40, 4.0)
+    assert boost_script.interval([one, other]) == [3.0, 3.0, 3.0]
+    assert boost_script.interval([one, other], [one - 1.0, other]) == [0.5, 0.5, 0.5]
+
+
+def test_times_chance() -> None:
+    def sums(mean: float) -> EvaluationSums:
+        name = items_script.CHOSEN_BY
+        weights = {"full": np.array([10.0, 20.0])}
+        return EvaluationSums({name: 10 * mean}, {"full": 10.0},
+                              {name: mean * weights["full"]}, weights)  # fmt: skip
+
+    assert items_script.times(sums(0.6), sums(0.2)) == [3.0, 3.0, 3.0]
+
+
+def test_choices_are_all_of_the_grid() -> None:
+    assert list(items_script.choices("mean")) == [{}]
+    assert len(list(items_script.choices("ridge"))) == len(items_script.GRID["ridge"]["item_ridge"])
+
+
+def market(own: list[float], mixture: list[float]) -> dict[str, Any]:
+    """Differences from the own model at 0, 1 and 4 weeks, each with an interval of ±.01."""
+
+    def curve(gaps: list[float]) -> list[dict[str, float]]:
+        weeks = zip((0, 1, 4), gaps, strict=True)
+        return [
+            {"weeks": w, "gap": g, "low": g - 0.01, "high": g + 0.01, "p": 0.1} for w, g in weeks
+        ]
+
+    shops = [{"merchant": 0, **p} for p in curve(mixture)]
+    return {
+        "market": "m", "weeks": [0, 1, 4], "mixture_at_merchants": shops,
+        "against_own": {"federated": curve(own), "mixture": curve(mixture)},
+    }  # fmt: skip
+
+
+def test_what_is_said_of_merchants() -> None:
+    good = tables.merchants_verdict(market([0.05, 0.02, -0.03], [0.05, 0.03, 0.0]))
+    assert "0 (+0.050), 1 (+0.020); so at every point below 4 weeks" in good
+    assert "The mixture is never significantly worse" in good
+    assert "in 0 of 3 cases" in good
+    bad = tables.merchants_verdict(market([0.05, 0.0, -0.03], [0.05, 0.03, -0.02]))
+    assert "not so at every point below 4 weeks" in bad
+    assert "at 4 weeks significantly worse" in bad
+    assert "in 1 of 3 cases" in bad
+
+
+def test_what_is_said_of_items() -> None:
+    def row(name: str, value: float, times: float) -> dict[str, Any]:
+        new = {"ndcg@20": [value] * 3, "times_random": [times] * 3, "hr@20": [value] * 3}
+        return {"system": name, "new": new, "all": {"ndcg@20": [0.0] * 3},
+                "seeds": [{"bytes_per_item": 8, "privacy": "none"}]}  # fmt: skip
+
+    systems = [row("ials, ridge", 0.2, 4.0), row("ials, attribute-net", 0.1, 2.0)]
+    gap = {"system": "ials, attribute-net", "gap": -0.05, "low": -0.06, "high": -0.04, "p": 0.0}
+    told = tables.items_verdict({"systems": systems, "against_category_mean": [gap]})
+    assert "Best for new items: ials, ridge, NDCG@20 0.200" in told
+    assert "2.00 times the figure of chance and does not reach 3" in told
+    assert "−0.050 [−0.060, −0.040]" in told
+    assert tables.items_grid({"systems": systems})[1][0][0] == "ials, ridge"
+
+
+def test_what_is_said_of_the_boost() -> None:
+    def row(name: str, gap: float, low: float) -> dict[str, Any]:
+        return {"system": name, "purchases": [1.0 + gap] * 3, "new_purchases": [gap] * 3,
+                "purchases_gap": [gap, low, gap + 0.1]}  # fmt: skip
+
+    rows = [row("no boost", 0.0, 0.0), row("boost, 10% of places", 0.2, 0.1)]
+    told = tables.boost_verdict({"systems": rows})
+    assert "boost, 10% of places: +0.200 purchases a list [+0.100, +0.300], significantly" in told
+    assert "No boost sells more" in tables.boost_verdict({"systems": rows[:1]})
