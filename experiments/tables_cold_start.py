@@ -102,21 +102,29 @@ def merchants_about(market: Figures) -> str:
 def merchants_verdict(market: Figures) -> str:
     """Say until when the federated start beats own data, and whether the mixture ever loses."""
     versus = {n: {p["weeks"]: p for p in curve} for n, curve in market["against_own"].items()}
-    better = [w for w, p in versus["federated"].items() if p["low"] > 0]
-    early = [w for w in market["weeks"] if w < 4]
-    kept = all(w in better for w in early)
     worse = [w for w, p in versus["mixture"].items() if p["high"] < 0]
     shops = [p for p in market["mixture_at_merchants"] if p["high"] < 0]
     tested = len(market["mixture_at_merchants"])
-    federated = ", ".join(f"{w} ({versus['federated'][w]['gap']:+.3f})" for w in better) or "none"
+    early = [w for w in market["weeks"] if w < 4]
+    ahead = [
+        f"{name} {'at ' + told if told else 'nowhere'} ({'so' if kept else 'not so'} at each of the "
+        f"weeks {', '.join(map(str, early))})"
+        for name in ("federated", "mixture")
+        for told, kept in (_ahead(versus[name], early),)
+    ]
     return (
-        f"The federated model as it is beats the merchant's own alone significantly at these "
-        f"weeks: {federated}; {'so' if kept else 'not so'} at every point below 4 weeks. "
-        f"The mixture is {'never' if not worse else 'at ' + ', '.join(map(str, worse)) + ' weeks'} "
-        f"significantly worse than the own model over all merchants; single merchants and weeks "
-        f"apart in {len(shops)} of {tested} cases (about {_LEVEL / 2 * tested:.0f} would be by "
-        "chance)."
-    ).replace("-0.", "−0.")
+        f"Significantly better than the merchant's own weeks alone: {'; '.join(ahead)}. The mixture "
+        f"is {'never' if not worse else 'at ' + ', '.join(map(str, worse)) + ' weeks'} "
+        f"significantly worse than these over all merchants; single merchants and weeks apart in "
+        f"{len(shops)} of {tested} cases (about {_LEVEL / 2 * tested:.0f} would be by chance)."
+    )
+
+
+def _ahead(points: dict[int, Figures], early: list[int]) -> tuple[str, bool]:
+    """Return where a strategy is significantly ahead, by how much, and whether early on."""
+    better = {w: p["gap"] for w, p in points.items() if p["low"] > 0}
+    told = ", ".join(f"{w} weeks ({gap:+.3f})" for w, gap in better.items())
+    return told, all(w in better for w in early)
 
 
 def boost_table(root: Path = ROOT) -> str:

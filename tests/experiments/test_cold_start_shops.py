@@ -80,11 +80,11 @@ def market(own: list[float], mixture: list[float]) -> dict[str, Any]:
 
 def test_what_is_said_of_merchants() -> None:
     good = tables.merchants_verdict(market([0.05, 0.02, -0.03], [0.05, 0.03, 0.0]))
-    assert "0 (+0.050), 1 (+0.020); so at every point below 4 weeks" in good
+    assert "federated at 0 weeks (+0.050), 1 weeks (+0.020) (so at each of the weeks 0, 1)" in good
     assert "The mixture is never significantly worse" in good
     assert "in 0 of 3 cases" in good
     bad = tables.merchants_verdict(market([0.05, 0.0, -0.03], [0.05, 0.03, -0.02]))
-    assert "not so at every point below 4 weeks" in bad
+    assert "federated at 0 weeks (+0.050) (not so at each of the weeks 0, 1)" in bad
     assert "at 4 weeks significantly worse" in bad
     assert "in 1 of 3 cases" in bad
 
