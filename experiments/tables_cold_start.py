@@ -107,14 +107,14 @@ def merchants_verdict(market: Figures) -> str:
     tested = len(market["mixture_at_merchants"])
     early = [w for w in market["weeks"] if w < 4]
     ahead = [
-        f"{name} {'at ' + told if told else 'nowhere'} ({'so' if kept else 'not so'} at each of the "
-        f"weeks {', '.join(map(str, early))})"
+        f"{name} {'at ' + told if told else 'nowhere'} ({'so' if kept else 'not so'} at each of "
+        f"the weeks {', '.join(map(str, early))})"
         for name in ("federated", "mixture")
         for told, kept in (_ahead(versus[name], early),)
     ]
     return (
-        f"Significantly better than the merchant's own weeks alone: {'; '.join(ahead)}. The mixture "
-        f"is {'never' if not worse else 'at ' + ', '.join(map(str, worse)) + ' weeks'} "
+        f"Significantly better than the merchant's own weeks alone: {'; '.join(ahead)}. The "
+        f"mixture is {'never' if not worse else 'at ' + ', '.join(map(str, worse)) + ' weeks'} "
         f"significantly worse than these over all merchants; single merchants and weeks apart in "
         f"{len(shops)} of {tested} cases (about {_LEVEL / 2 * tested:.0f} would be by chance)."
     )
