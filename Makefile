@@ -20,7 +20,7 @@ help:
 	@echo "make privacy-utility  accuracy against epsilon, clients and bytes (skips what is there)"
 	@echo "make leaderboard  search, three seeds and page of every method (DATA=ml-100k METHODS=\"fedmf ease\"; hours)"
 	@echo "make privacy-table  which protection goes with which method, each cell run"
-	@echo "make cold-start  strategies for users whom no training has seen, and the page (about an hour)"
+	@echo "make cold-start  new users, items and merchants: all strategies, and the page (some hours)"
 	@echo "make format  format the code and sort imports"
 	@echo "make config  write the schema into pyproject.toml for flwr run"
 
@@ -82,6 +82,9 @@ privacy-table: $(VENV)/.dev-installed
 
 cold-start: $(VENV)/.dev-installed
 	$(BIN)/python experiments/cold_start.py --json experiments/results/cold_start/users.json
+	$(BIN)/python experiments/cold_start_items.py --json experiments/results/cold_start/items.json
+	$(BIN)/python experiments/cold_start_merchants.py --json experiments/results/cold_start/merchants.json
+	$(BIN)/python experiments/cold_start_boost.py --json experiments/results/cold_start/boost.json
 	$(BIN)/python experiments/cold_start_page.py
 
 clean:

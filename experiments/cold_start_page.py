@@ -18,6 +18,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from experiments.cold_start_page_shops import boost_section, items_section, merchants_section
 from experiments.cold_start_page_users import users_section
 from experiments.cold_start_section import Figure, Section, Table
 from fedrec.output import write_atomically
@@ -25,7 +26,12 @@ from fedrec.output import write_atomically
 HERE = Path(__file__).parent
 RESULTS, OUT = HERE / "results" / "cold_start", HERE / "cold_start"
 
-SECTIONS: dict[str, Callable[[Mapping[str, Any]], Section]] = {"users": users_section}
+SECTIONS: dict[str, Callable[[Mapping[str, Any]], Section]] = {
+    "users": users_section,
+    "items": items_section,
+    "merchants": merchants_section,
+    "boost": boost_section,
+}
 """Name of a file of results -> what makes its section of the page."""
 
 TITLE = "Cold start: users, items and merchants that no training has seen"

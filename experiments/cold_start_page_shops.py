@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from experiments.cold_start_section import Figure, Section, Table
-
 from experiments import tables_cold_start as tables
+from experiments.cold_start_section import Figure, Section, Table
 from fedrec.report.plots import figure_of
 
 Found = Mapping[str, Any]
@@ -67,7 +66,7 @@ def merchants_section(results: Found) -> Section:
                        folded=True, prose=True))  # fmt: skip
     return Section(
         "Merchants",
-        " ".join(f"**{m['market']}**: {tables.merchants_verdict(m)}" for m in markets),
+        " ".join(f"{m['market']}: {tables.merchants_verdict(m)}" for m in markets),
         (
             "Each of ten merchants is held out entirely in turn and joins with its last 0 to 16 "
             "weeks. " + " ".join(f"{m['market']}: {tables.merchants_about(m)}" for m in markets),
@@ -115,7 +114,6 @@ def dots(title: str, points: list[tuple[str, list[float]]]) -> str:
         axes.set_yticks(range(len(points)), [name for name, _ in points])
         axes.invert_yaxis()
         axes.set_xlabel(title)
-        figure.tight_layout()
         return _themed(save(title))
 
 
@@ -142,7 +140,6 @@ def lines(title: str, curves: Mapping[str, list[Mapping[str, Any]]], weeks: list
         axes.set_xlabel("weeks of own data")
         axes.set_ylabel("NDCG@10")
         axes.legend(frameon=False)
-        figure.tight_layout()
         return _themed(save(title))
 
 

@@ -107,8 +107,8 @@ def merchants_verdict(market: Figures) -> str:
     tested = len(market["mixture_at_merchants"])
     early = [w for w in market["weeks"] if w < 4]
     ahead = [
-        f"{name} {'at ' + told if told else 'nowhere'} ({'so' if kept else 'not so'} at each of "
-        f"the weeks {', '.join(map(str, early))})"
+        f"{name} {'at weeks ' + told if told else 'nowhere'} ({'so' if kept else 'not so'} "
+        f"at each of {', '.join(map(str, early))})"
         for name in ("federated", "mixture")
         for told, kept in (_ahead(versus[name], early),)
     ]
@@ -123,7 +123,7 @@ def merchants_verdict(market: Figures) -> str:
 def _ahead(points: dict[int, Figures], early: list[int]) -> tuple[str, bool]:
     """Return where a strategy is significantly ahead, by how much, and whether early on."""
     better = {w: p["gap"] for w, p in points.items() if p["low"] > 0}
-    told = ", ".join(f"{w} weeks ({gap:+.3f})" for w, gap in better.items())
+    told = ", ".join(f"{w} ({gap:+.3f})" for w, gap in better.items())
     return told, all(w in better for w in early)
 
 

@@ -10,6 +10,7 @@ import pytest
 from experiments import cold_start_boost as boost_script
 from experiments import cold_start_items as items_script
 from experiments import tables_cold_start as tables
+from experiments.cold_start_page import OUT, make, read
 from fedrec.coldstart.boost import Boost
 from fedrec.evaluation.sums import EvaluationSums
 
@@ -80,11 +81,11 @@ def market(own: list[float], mixture: list[float]) -> dict[str, Any]:
 
 def test_what_is_said_of_merchants() -> None:
     good = tables.merchants_verdict(market([0.05, 0.02, -0.03], [0.05, 0.03, 0.0]))
-    assert "federated at 0 weeks (+0.050), 1 weeks (+0.020) (so at each of the weeks 0, 1)" in good
+    assert "federated at weeks 0 (+0.050), 1 (+0.020) (so at each of 0, 1)" in good
     assert "The mixture is never significantly worse" in good
     assert "in 0 of 3 cases" in good
     bad = tables.merchants_verdict(market([0.05, 0.0, -0.03], [0.05, 0.03, -0.02]))
-    assert "federated at 0 weeks (+0.050) (not so at each of the weeks 0, 1)" in bad
+    assert "federated at weeks 0 (+0.050) (not so at each of 0, 1)" in bad
     assert "at 4 weeks significantly worse" in bad
     assert "in 1 of 3 cases" in bad
 
@@ -102,6 +103,14 @@ def test_what_is_said_of_items() -> None:
     assert "2.00 times the figure of chance and does not reach 3" in told
     assert "−0.050 [−0.060, −0.040]" in told
     assert tables.items_grid({"systems": systems})[1][0][0] == "ials, ridge"
+
+
+def test_the_sections_of_the_page_are_made_of_the_committed_results() -> None:
+    page = make(read())
+    for title in ("## Items", "## Merchants", "## Exploration boost"):
+        assert title in page.markdown
+    assert page.markdown == (OUT / "README.md").read_text(encoding="utf-8")
+    assert all(svg.startswith("<svg") and "var(--" not in svg for svg in page.figures.values())
 
 
 def test_what_is_said_of_the_boost() -> None:
