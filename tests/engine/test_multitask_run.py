@@ -67,7 +67,8 @@ def test_threshold_rows_and_central_noise(small_run: Make) -> None:
 
 
 def test_a_comparison_with_the_centralised_twin(small_run: Make) -> None:
-    keys = {**KEYS, "central__epochs": 1, "compare__seeds": "0", "compare__leak_guard": True}
+    keys = {**KEYS, "central__epochs": 1, "compare__seeds": "0", "compare__leak_guard": True,
+            "model__funnel": True}  # fmt: skip
     config = small_run("compare", **keys, train__rounds=1)
     result = compare(config, systems=["federated", "centralised", "popularity"]).result
     assert [s.name for s in result.systems] == ["federated-mmoe", "centralised-mmoe", "popularity"]
