@@ -80,6 +80,12 @@ class DataSection(Section):
     users: int = Field(2000, ge=2, description="marketplace, zipf: number of users")
     items: int = Field(1000, ge=10, description="marketplace, zipf: number of items")
     merchants: int = Field(5, ge=1, description="marketplace: number of merchants")
+    assortment: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="marketplace: chance at least that a merchant sells an item; 0: by its size",
+    )
     events_per_user: float = Field(
         40.0, gt=0, description="marketplace, zipf: mean events of a user"
     )

@@ -162,6 +162,7 @@ def load_raw(section: DataSection) -> Dataset:
             section.merchants,
             section.events_per_user,
             section.data_seed,
+            section.assortment,
         )
     if entry.name == "zipf":
         return stored_dataset(section) if on_disk(section) else make_zipf(section)

@@ -88,6 +88,7 @@ def make_marketplace(
     merchants: int = 5,
     events_per_user: float = 40.0,
     seed: int = 0,
+    assortment: float = 0.0,
 ) -> Dataset:
     """Generate a marketplace.
 
@@ -98,6 +99,8 @@ def make_marketplace(
         events_per_user: mean number of rows (views, carts, purchases) of a user;
             fewer come out where that is more than half of what his merchants sell.
         seed: of every draw.
+        assortment: chance at least that a merchant sells an item; 0: by its size, from 0.25
+            to 0.65 with ten merchants, and 0.85 within its speciality.
 
     Returns:
         an uncleaned data set (several rows for a user and item), rows by time,
@@ -105,7 +108,7 @@ def make_marketplace(
     """
     goods = _make_items(items, seed)
     people = _make_users(users, seed)
-    market = _make_market(goods, people, merchants, seed)
+    market = _make_market(goods, people, merchants, seed, assortment)
     user, item = _choose(goods, people, market, events_per_user, seed)
     merchant = _where(user, item, market, seed)
     taste = np.einsum("nf,nf->n", people.vectors[user], goods.vectors[item])
@@ -166,7 +169,9 @@ def _make_users(number: int, seed: int) -> _Users:
     return _Users((_TASTE * vectors).astype(np.float32), region, profile)
 
 
-def _make_market(goods: _Items, people: _Users, number: int, seed: int) -> _Market:
+def _make_market(
+    goods: _Items, people: _Users, number: int, seed: int, assortment: float
+) -> _Market:
     """Decide who sells what, and who shops where."""
     key = _keys(seed, _MERCHANT, number)
     speciality = np.arange(number) % len(_TREE)
@@ -174,6 +179,7 @@ def _make_market(goods: _Items, people: _Users, number: int, seed: int) -> _Mark
     size = 1.0 / np.arange(1, number + 1) ** 0.7
     share = 0.15 + 0.5 * size
     chance = np.where(_DEPARTMENT[goods.category] == speciality[:, None], 0.85, share[:, None])
+    chance = np.maximum(chance, assortment)
     items = len(goods.catalogue)
     carries = rng.uniform(rng.draw(key[:, None], 3_000_000 + np.arange(items))) < chance
     carries[0] |= ~carries.any(axis=0)  # the biggest merchant sells what nobody else does

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from fedrec.output import write_atomically
 from fedrec.report import merchants_plots
+from fedrec.report.audit import load_audit
+from fedrec.report.contribution import load_contributions, merchants_entry
 from fedrec.report.merchants_text import FOUND, KEY, QUALITY, answer, by_metric, lead
 from fedrec.report.page import fill
 from fedrec.report.view import duration, number, size
@@ -27,6 +30,9 @@ TITLES = {
 def write_merchants(directory: Path, out: Path) -> Path:
     """Write the page of a finished comparison of merchants.
 
+    Contributions and audits that lie in the directory, as contribution.json and audit.json,
+    get their sections.
+
     Args:
         directory: with its result.json.
         out: the file to write; its directory is created.
@@ -38,8 +44,19 @@ def write_merchants(directory: Path, out: Path) -> Path:
         OutputError: if the result cannot be read or the page cannot be written.
         MissingExtraError: if jinja2 or matplotlib is not installed.
     """
-    write_atomically(out, merchants_page(load_result(directory)))
+    write_atomically(out, merchants_page(_with_findings(load_result(directory), directory)))
     return out
+
+
+def _with_findings(result: Result, directory: Path) -> Result:
+    """Return the result with what other commands have found out about the same merchants."""
+    told = dict(result.extra[KEY])
+    brought, audit = load_contributions(directory), load_audit(directory)
+    if brought is not None:
+        told["contributions"] = merchants_entry(brought)
+    if audit is not None:
+        told["audits"] = [{"title": "What attacks found", "lines": audit["findings"]}]
+    return replace(result, extra={**result.extra, KEY: told})
 
 
 def merchants_page(result: Result) -> str:

@@ -100,3 +100,16 @@ def test_it_is_a_registered_data_set():
     assert data.name == "marketplace"
     assert data.num_users == 50
     assert data.account[0].startswith("generated: ")
+
+
+def test_merchants_can_be_made_to_sell_most_of_the_catalogue():
+    def sold(data):
+        rows = data.interactions
+        return [len(np.unique(rows.item[rows.merchant == m])) for m in range(4)]
+
+    usual = make_marketplace(400, 60, 4, 40.0)
+    assert (make_marketplace(400, 60, 4, 40.0, 0, 0.0).interactions.item
+            == usual.interactions.item).all()  # fmt: skip
+    full = make_marketplace(400, 60, 4, 40.0, assortment=1.0)
+    assert min(sold(full)) > 50
+    assert min(sold(usual)) < 40

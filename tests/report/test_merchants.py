@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -146,3 +147,12 @@ def test_the_console_has_a_line_for_each_shop():
     assert "north" in told
     assert "join" in told
     assert "no clear difference" in told
+
+
+def test_what_other_commands_found_in_the_directory_is_told(tmp_path):
+    save_result(result_of(TWO), tmp_path)
+    audit = {"schema": 1, "findings": ["A server tells members with AUC 0.61."]}
+    (tmp_path / "audit.json").write_text(json.dumps(audit))
+    page = write_merchants(tmp_path, tmp_path / "merchants.html").read_text()
+    assert "A server tells members with AUC 0.61." in page
+    assert "No attack was tried" not in page
