@@ -5,7 +5,8 @@
 
 No figure in these files is typed by hand.  Each comes from experiments/results/:
 
-* `<name>.json`, the result.json of ``fedrec compare experiments/<name>.toml``;
+* `<name>.json`, the result.json of ``fedrec compare experiments/<name>.toml`` (with --merchants
+  where the file says so);
 * `speed.json`, from ``python experiments/speed.py --json experiments/results/speed.json``;
 * `audit*.json`, the audit.json of ``fedrec audit experiments/audit*.toml``;
 * `contribution.json` and `saboteurs.json`, from the scripts of these names with --json;
@@ -68,6 +69,8 @@ from experiments.tables_methods import (
 )
 from fedrec.report.audit import markdown_audit, markdown_membership
 from fedrec.report.headline import headline
+from fedrec.report.merchants_table import markdown_merchants
+from fedrec.report.merchants_text import KEY
 from fedrec.report.tables import markdown
 from fedrec.results import Result, load_result
 
@@ -261,6 +264,8 @@ def _half(run: Figures, name: str) -> float:
 def _comparison(result: Result) -> str:
     line = headline(result)
     parts = [f"**{line.title}.** {line.detail}", markdown(result).strip()]
+    if KEY in result.extra:
+        parts.append(markdown_merchants(result))
     if result.leak_guard:
         parts.append(f"Leak guard: {result.leak_guard['statement']}")
     seeds = sorted({s.seed for s in result.systems})

@@ -45,3 +45,28 @@ def print_merchants(result: Result, to: Console | None = None) -> None:
         )
     to.print()
     to.print(shown)
+
+
+def markdown_merchants(result: Result) -> str:
+    """Return each merchant's answer and gains as a Markdown table."""
+    head = ("merchant", "answer", "NDCG@10 alone → together", "gain", "Recall@20 gain",
+            "customers", "how sure")  # fmt: skip
+    lines = ["| " + " | ".join(head) + " |", "|---|---|---:|---:|---:|---:|---|"]
+    for shop in result.extra[KEY]["merchants"]:
+        quality, found = (by_metric(shop["gains"], m) for m in (QUALITY, FOUND))
+        cells = (
+            str(shop["name"]),
+            shop["verdict"]["answer"],
+            f"{number(quality['second'])} → {number(quality['first'])}",
+            _with_ends(quality),
+            _with_ends(found),
+            f"{shop['tested_customers']:,}",
+            shop["verdict"]["sure"],
+        )
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _with_ends(gain: Mapping[str, Any]) -> str:
+    text = f"{gain['difference']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}]"
+    return text.replace("-", "−")

@@ -31,11 +31,15 @@ def answer(told: Mapping[str, Any]) -> str:
     if not join:
         parts = ["Taken together the shops gain, though no single one proves it" if surest
                  else "No shop proves a gain"]  # fmt: skip
-    parts.append(f"{counted(stay, 'shop').lower()} should stay out" if stay else "none loses")
+    parts.append(
+        f"{counted(stay, 'shop').lower()} should stay out" if stay else "none is shown to lose"
+    )
     rest = total - join - stay
     if join and rest:
         sees = "sees" if rest == 1 else "see"
         parts.insert(1, f"{counted(rest, 'shop').lower()} {sees} no clear difference")
+    if join and surest:
+        parts = ["Taken together the shops gain", parts[0].lower(), *parts[1:]]
     return "; ".join(parts)
 
 
@@ -56,7 +60,8 @@ def lead(told: Mapping[str, Any]) -> str:
     if share is not None:
         text += (
             f" That is {share:.0%} of the gain that putting all data in one place would bring, "
-            "and no purchase leaves its shop."
+            "while the records of purchases stay in their shops (what could still be inferred from "
+            "updates is told below)."
         )
     return text
 

@@ -14,7 +14,7 @@ from fedrec.merchants.gains import Gain
 from fedrec.report.headline import headline
 from fedrec.report.html import render
 from fedrec.report.merchants import merchants_page, write_merchants
-from fedrec.report.merchants_table import print_merchants
+from fedrec.report.merchants_table import markdown_merchants, print_merchants
 from fedrec.report.merchants_text import answer, lead
 from fedrec.results import Result, save_result
 from tests.report.test_html import Checker
@@ -81,7 +81,8 @@ TWO = entry({"north": (0.02, 0.01), "south": (-0.001, 0.9)})
     [
         ({"a": (0.02, 0.01), "b": (0.02, 0.01)}, "All 2 shops gain by training together"),
         ({"a": (0.02, 0.01), "b": (0, 0.9)},
-         "One shop of 2 should join; one shop see no clear difference; none loses"),
+         "Taken together the shops gain; one shop of 2 should join; one shop see no clear difference; "
+         "none is shown to lose"),
         ({"a": (-0.02, 0.01), "b": (0, 0.9)},
          "Taken together the shops gain, though no single one proves it; one shop should stay out"),
     ],
@@ -134,7 +135,7 @@ def test_names_of_shops_are_text():
 
 def test_the_usual_report_and_headline_tell_it_too(tmp_path):
     result = result_of(TWO)
-    assert "One shop of 2 should join" in headline(result).title
+    assert "one shop of 2 should join" in headline(result).title
     assert "should join" in render(result, {})
     save_result(result, tmp_path)
     assert "should join" in write_merchants(tmp_path, tmp_path / "merchants.html").read_text()
@@ -147,6 +148,12 @@ def test_the_console_has_a_line_for_each_shop():
     assert "north" in told
     assert "join" in told
     assert "no clear difference" in told
+
+
+def test_markdown_has_a_row_for_each_shop():
+    lines = markdown_merchants(result_of(TWO)).splitlines()
+    assert len(lines) == 4
+    assert lines[2].startswith("| north | join | 0.100 → 0.120 | +0.020 [+0.010, +0.030] |")
 
 
 def test_what_other_commands_found_in_the_directory_is_told(tmp_path):
