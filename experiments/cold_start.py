@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 import fedrec
-from experiments.cold_start_joined import ORACLE, join, tests, told
+from experiments.cold_start_joined import ORACLE, claims, join, told
 from fedrec.coldstart.curves import Curves, curves, rank_strangers
 from fedrec.coldstart.measure import told_strategy, told_weights
 from fedrec.coldstart.mixture import MIXTURE, learn, mixture
@@ -132,8 +132,7 @@ def config_of(data: str, training: str, seed: int) -> Config:
 
 def train(config: Config, out: Path) -> tuple[Warm, Keys]:
     """Train, unless `out` holds that run, and return those who trained and what it cost."""
-    done = (out / "result.json").is_file()
-    if not done or fedrec.load_config(out / "config.toml").config_hash() != config.config_hash():
+    if not _trained(config, out):
         fedrec.run(config, out=out, overwrite=True)
     system = json.loads((out / "system.json").read_text())
     cost = system["cost"]
@@ -146,6 +145,14 @@ def train(config: Config, out: Path) -> tuple[Warm, Keys]:
     }
     shared = load_model(out / "model").shared
     return Warm(prepare(config), shared, config.train.rounds), spent
+
+
+def _trained(config: Config, out: Path) -> bool:
+    """Return whether a run of this configuration, whatever it is compared with, lies there."""
+    if not (out / "result.json").is_file():
+        return False
+    saved = fedrec.load_config(out / "config.toml", {"compare.systems": config.compare.systems})
+    return saved.config_hash() == config.config_hash()
 
 
 def tuned(warm: Warm, names: Sequence[str]) -> tuple[dict[str, Strategy], Keys]:
@@ -277,7 +284,7 @@ def figures(data: str, cells: Mapping[int, Cell]) -> Keys:
         valid, test = (join([c.sums[part][reveal] for c in cells.values()]) for part in PARTS)
         shown[reveal] = {
             "curves": told(test),
-            "tests": tests(valid, test),
+            "tests": claims(valid, test),
             "mixture": {str(seed): c.about["mixture"][reveal] for seed, c in cells.items()},
         }
     return {

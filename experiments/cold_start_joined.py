@@ -50,7 +50,7 @@ def best(found: Curves, k: int) -> str:
     return max(singles(found), key=lambda name: means(found[name][k])[METRIC])
 
 
-def tests(valid: Curves, test: Curves) -> Keys:
+def claims(valid: Curves, test: Curves) -> Keys:
     """Return the paired tests of the issue's figures, on the joined test strangers.
 
     Args:

@@ -99,7 +99,7 @@ def standalone(svg: str) -> str:
 
 
 def _markdown(section: Section) -> str:
-    parts = [f"## {section.title}", f"**{section.recommendation}**", *section.paragraphs]
+    parts = [f"## {section.title}", f"> {section.recommendation}", *section.paragraphs]
     parts += [f"![{figure.title}]({figure.file})\n\n{figure.caption}" for figure in section.figures]
     parts += [f"{table.title}\n\n{_pipes(table)}" for table in section.tables]
     return "\n\n".join(parts)

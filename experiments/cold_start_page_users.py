@@ -87,7 +87,8 @@ def _mixture_says(data: Found) -> str:
 
 def _data_says(name: str, found: Found) -> str:
     told = found["reveal"]["latest"]
-    return f"**{name}**: {_choices(told)}; {_enough(told)}; {_popular(told)}."
+    said = [_choices(told), _enough(told), _popular(told)]
+    return f"**{name}**: {'; '.join([*said, *_first(found)])}."
 
 
 def _choices(told: Found) -> str:
@@ -122,6 +123,20 @@ def _popular(told: Found) -> str:
     if not missed:
         return f"popularity is beaten from k = {rows[0]['a'][1]} on"
     return f"popularity is not significantly beaten at k = {', '.join(missed)}"
+
+
+def _first(found: Found) -> list[str]:
+    """Return what the first interactions of a life are worth beside the latest, if measured."""
+    reveal = found["reveal"]
+    if "first" not in reveal:
+        return []
+    k = reveal["latest"]["tests"]["few_against_whole"][0]["a"][1]
+    early, late = (
+        reveal[which]["curves"]["mixture"][k]["ndcg@10"][0] for which in ("first", "latest")
+    )
+    return [
+        f"the first {k} of a life give the mixture {number(early)}, the latest {k} {number(late)}"
+    ]
 
 
 def _gap(row: Found) -> str:

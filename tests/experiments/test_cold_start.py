@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import experiments.cold_start as script
-from experiments.cold_start_joined import against, best, join, tests
+from experiments.cold_start_joined import against, best, claims, join
 from experiments.cold_start_page import OUT, Page, make, read, write
 from experiments.cold_start_page_users import recommendation
 from fedrec.config_coldstart import WHOLE
@@ -78,7 +78,7 @@ def test_what_is_tested():
     valid = {"popularity": curve({0: low, 5: low, WHOLE: low}),
              "a": curve({0: low, 5: high, WHOLE: high}),
              "mixture": curve({0: low, 5: high, WHOLE: high})}  # fmt: skip
-    found = tests(valid, valid)
+    found = claims(valid, valid)
     assert found["chosen_on_validation"] == {"0": "popularity", "5": "a", "whole": "a"}
     (enough,) = found["few_against_whole"]
     assert (enough["a"], enough["b"]) == (["a", "5"], ["a", "whole"])
@@ -142,7 +142,7 @@ def test_the_recommendation_follows_the_figures(results):
     worse = json.loads(json.dumps(results))
     rows = worse["data"]["marketplace"]["reveal"]["latest"]["tests"]["mixture_against_best"]
     rows[1] |= {"difference": -0.05, "low": -0.08, "high": -0.02, "p": 0.001, "p_adjusted": 0.004}
-    assert "significantly worse on marketplace at k = 2 (-0.050" in recommendation(worse)
+    assert "significantly worse on marketplace at k = 2 (−0.050" in recommendation(worse)
 
 
 def test_the_committed_page_belongs_to_the_committed_results():
