@@ -126,7 +126,7 @@ def _figure(figure: Figure) -> str:
 def _table(table: Table) -> str:
     head = "".join(f'<th scope="col">{_words(text)}</th>' for text in table.head)
     rows = "\n".join(_row(row) for row in table.rows)
-    kind = ' class="prose"' if table.prose else ""
+    kind = ' class="prose"' if table.prose else ' class="tight"'
     shown = (
         f'<div class="scroll"><table{kind}><thead><tr>{head}</tr></thead>\n'
         f"<tbody>\n{rows}\n</tbody></table></div>"

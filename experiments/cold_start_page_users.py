@@ -151,7 +151,7 @@ def _figures(name: str, found: Found) -> Iterator[Figure]:
             what,
             curves_figure({"": told["curves"]}, METRICS, what),
             f"users-{name}-{reveal}.svg",
-            f"{what}. Bars: 95% interval over strangers. The eight strategies that are best on "
+            f"{what}. Bars: 95% interval over strangers. The seven strategies that are best on "
             "the average are coloured, the others grey.",
         )
 

@@ -6,7 +6,8 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fedrec.report.plots import MUTED, SERIES, figure_of
+from fedrec.report.plots import MUTED, figure_of
+from fedrec.report.plots import SERIES as EVERY
 from fedrec.report.sections import Grid
 from fedrec.report.view import metric_title, number, size, system_names
 from fedrec.results import Result
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 Curve = Mapping[str, Mapping[str, Sequence[float]]]
 """k -> metric -> mean, or mean, low and high end of its interval."""
+
+SERIES = (*EVERY[:2], *EVERY[3:])
+"""Colours of the best strategies: all but the grey one, which the others have."""
 
 SHOWN = ("ndcg", "hr")
 _WHOLE = "whole history"
@@ -123,7 +127,7 @@ def curves_figure(
 ) -> str:
     """Return curves over k as SVG: a row of panels for each title, a column for each metric.
 
-    The eight strategies that are best on the average are coloured, with their intervals;
+    The seven strategies that are best on the average are coloured, with their intervals;
     the others are grey.
 
     Args:
