@@ -26,7 +26,7 @@ import numpy as np
 import fedrec
 from experiments.cold_start_joined import ORACLE, claims, join, told
 from fedrec.coldstart.curves import Curves, curves, rank_strangers
-from fedrec.coldstart.measure import told_strategy, told_weights
+from fedrec.coldstart.measure import label, told_strategy, told_weights
 from fedrec.coldstart.mixture import MIXTURE, learn, mixture
 from fedrec.coldstart.strangers import strangers
 from fedrec.coldstart.strategy import Strategy, Warm
@@ -127,7 +127,8 @@ def config_of(data: str, training: str, seed: int) -> Config:
     own = {**TRAININGS[training][0], **LIGHTER.get(data, {}).get(training, {})}
     keys = {**DATA[data], **own, "run.seed": seed, "split.seed": seed}
     last = keys.get("train.rounds", fedrec.load_config(FILE).train.rounds)
-    return fedrec.load_config(FILE, {**keys, "evaluate.every": last, "coldstart.users": "off"})
+    alone: Keys = {"coldstart.users": "off", "compare.systems": Config().compare.systems}
+    return fedrec.load_config(FILE, {**keys, **alone, "evaluate.every": last})
 
 
 def train(config: Config, out: Path) -> tuple[Warm, Keys]:
@@ -148,11 +149,10 @@ def train(config: Config, out: Path) -> tuple[Warm, Keys]:
 
 
 def _trained(config: Config, out: Path) -> bool:
-    """Return whether a run of this configuration, whatever it is compared with, lies there."""
+    """Return whether a run of this configuration lies there."""
     if not (out / "result.json").is_file():
         return False
-    saved = fedrec.load_config(out / "config.toml", {"compare.systems": config.compare.systems})
-    return saved.config_hash() == config.config_hash()
+    return fedrec.load_config(out / "config.toml").config_hash() == config.config_hash()
 
 
 def tuned(warm: Warm, names: Sequence[str]) -> tuple[dict[str, Strategy], Keys]:
@@ -310,6 +310,7 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     parser.add_argument("--keep", type=Path, help="keep trained models here, and go on from them")
+    parser.add_argument("--kept", action="store_true", help="join what is kept, measure nothing")
     options = parser.parse_args()
     every: Keys = {}
     with tempfile.TemporaryDirectory() as temporary:
@@ -319,20 +320,22 @@ def main() -> None:
             for seed in options.seeds:
                 place, start = keep / f"{data}-{seed}", time.perf_counter()
                 if not (place / "about.json").is_file():
+                    if options.kept:
+                        continue
                     save(measure(data, seed, keep), place)
                 cells[seed] = load(place)
                 print(f"{data}, seed {seed}: {time.perf_counter() - start:.0f} s", flush=True)
-            every[data] = figures(data, cells)
-            show(data, every[data])
+            if cells:
+                every[data] = figures(data, cells)
+                show(data, every[data])
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         base = fedrec.load_config(FILE)
         content = {
             "command": "python experiments/cold_start.py --json " + options.json.as_posix(),
-            "k": [*every[options.data[0]]["reveal"]["latest"]["curves"]["popularity"]],
+            "k": [label(k) for k in revealed(base)],
             "test_items": base.coldstart.test_items,
             "fraction": base.split.fraction,
-            "seeds": options.seeds,
             "data": every,
             "machine": describe_machine(),
         }
