@@ -6,6 +6,7 @@ the product A'T of its attributes with the vectors T = theta of the common peopl
 with h of each.  That is block descent on a factor model whose user vectors have a prior mean
 that is linear in attributes (Agarwal and Chen, KDD 2009), split between its two owners.
 
+Both parties and the dealer run in one process here, each by functions of its own.
 Who is common is found by private matching of customer ids beforehand.  What crosses:
 
 * attribute party -> purchase party: h, d numbers a person, a linear function of attributes;
