@@ -87,13 +87,15 @@ _SASREC: Keys = {**_FIRST, "model.ahead": 1, "model.history": 20}
 _CENTRAL: Keys = {"central.lr": 0.01, "central.l2": 0.001}
 _MANY: Keys = {"clients.per_round": 50, "train.rounds": 400, "evaluate.every": 20}
 _SAMPLES: Keys = {"server.weighting": "samples"}
-_GRU4REC: Keys = {
+_TWICE: Keys = {"clients.per_round": 100, "train.rounds": 200, "evaluate.every": 10}
+_NEXTITNET: Keys = {
     **_FIRST,
-    **_CENTRAL,
-    "model.ahead": 1,
+    "model.ahead": 3,
     "model.history": 50,
     "server.table_lr": 0.05,
-    "server.weight_lr": 0.003,
+    "server.weight_lr": 0.01,
+    "central.lr": 0.01,
+    "central.l2": 0.0001,
 }
 _HEADS: Keys = {
     "train.rounds": 60,
@@ -149,14 +151,20 @@ GAPS: tuple[Gap, ...] = (
         ),
     ),
     Gap(
-        "gru4rec",
-        "complete-journey",
+        "nextitnet",
+        "ml-100k",
         (
-            Case(FIRST, _GRU4REC),
-            Case(TWIN, _GRU4REC, "centralised"),
+            Case(FIRST, _NEXTITNET),
+            Case(TWIN, {**_NEXTITNET, "model.history": 20}, "centralised"),
             Case(
-                "federated, 4 times the steps, of a quarter of the clients, by their samples",
-                {**_GRU4REC, **_MANY, **_SAMPLES},
+                "the twin, batches as large as a round's",
+                {**_NEXTITNET, "model.history": 20, "central.batch": 12288},
+                "centralised",
+            ),
+            Case("federated, clients count by their samples", {**_NEXTITNET, **_SAMPLES}),
+            Case(
+                "and twice the steps, of half the clients",
+                {**_NEXTITNET, **_SAMPLES, **_TWICE},
             ),
         ),
     ),
