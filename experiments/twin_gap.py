@@ -146,8 +146,8 @@ GAPS: tuple[Gap, ...] = (
                 {**_HEADS, "central.lr": 0.003, "central.l2": 0.0},
                 "centralised",
             ),
-            Case("federated, with the twin's weight decay", {**_HEADS, **_DECAY}),
-            Case("and the twin's optimiser, Adam, at the server", {**_HEADS, **_DECAY, **_ADAM}),
+            Case("federated, the twin's optimiser, Adam, at the server", {**_HEADS, **_ADAM}),
+            Case("and the twin's weight decay", {**_HEADS, **_ADAM, **_DECAY}),
         ),
     ),
     Gap(
