@@ -1,6 +1,6 @@
 """Measure how well updates tell what merchants contribute, against retraining all subsets.
 
-    python experiments/contribution.py [--json FILE]
+    python experiments/contribution.py [--json FILE] [--seed N]
 
 Each seed is a marketplace of its own (experiments/contribution.toml), with noise in the
 training interactions of some merchants.  Seeds that stand in FILE already, with the same
@@ -154,12 +154,14 @@ def main() -> None:
     """Measure all seeds, print the figures, and write JSON."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else "")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    parser.add_argument("--seed", type=int, help="measure this seed alone")
     options = parser.parse_args()
     base, known, runs = fedrec.load_config(HERE / "contribution.toml"), {}, list[Figures]()
     if options.json is not None and options.json.is_file():
         before = json.loads(options.json.read_text(encoding="utf-8"))["runs"]
         known = {run["config_hash"]: run for run in before}
-    for seed in integers(base, "compare.seeds"):
+    seeds = integers(base, "compare.seeds") if options.seed is None else (options.seed,)
+    for seed in seeds:
         setup = market(base, seed)
         run = known.get(setup.config.config_hash()) or plain_numbers(measure(setup))
         runs.append(run)

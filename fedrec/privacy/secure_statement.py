@@ -7,7 +7,7 @@ from typing import Any
 
 from fedrec.config import Config
 from fedrec.config_graph import SUMS_FIRST
-from fedrec.config_sums import ITEM_ITEM
+from fedrec.config_sums import ITEM_ITEM, SUMMED
 
 
 @dataclass(frozen=True)
@@ -31,16 +31,21 @@ class Exposure:
 
 HIDDEN = (
     "Secure aggregation ({mode}): the server sees the sum of the updates, weights, losses and "
-    "counts of all clients of a round, never those of one, {against}. "
+    "counts of {whom}, never those of one, {against}. "
+)
+ALL = "all clients of a round"
+GROUPS = (
+    "each of {groups} groups of {least} clients or more, drawn {when}, so that contributions can "
+    "be told, and the validation figures of the models that they make"
 )
 AGAINST = {
     "semi-honest": "if it follows the protocol, alone or with fewer clients than the threshold",
     "malicious-server": ("even if it lies about who is lost, provided that {identities}"),
 }
 NOISY = (
-    "Secure aggregation ({mode}): the server sees the sum of the updates of all clients of a "
-    "round with their noise, never one, {against}; it also sees who takes part. With fewer "
-    "clients than a round needs nothing is revealed. "
+    "Secure aggregation ({mode}): the server sees the sum of the updates of {whom} with their "
+    "noise, never one, {against}; it also sees who takes part. With fewer clients than "
+    "a round needs nothing is revealed. "
 )
 DENSE = (
     "The sum itself is exact and shows which rows were touched; a row that one client alone "
@@ -125,7 +130,7 @@ def secure_entry(
     hidden = NOISY if noisy else HIDDEN
     who = REGISTERED if fingerprint is None else PINNED.format(fingerprint=fingerprint)
     against = AGAINST[section.mode].format(identities=who)
-    text = hidden.format(mode=section.mode, against=against)
+    text = hidden.format(mode=section.mode, against=against, whom=_whom(config))
     if not noisy:
         text += _shown(config, exposure)
     text += _evaluated(config, num_clients) + UNCOVERED
@@ -134,6 +139,15 @@ def secure_entry(
     name = f"{section.mode}, {section.rows}"
     entry = {**privacy, "statement": before + text, "secure_aggregation": name}
     return entry if exposure is None else entry | {"exposure": asdict(exposure)}
+
+
+def _whom(config: Config) -> str:
+    """Return whose sums are opened."""
+    asked = config.contribution
+    if not asked.groups:
+        return ALL
+    when = "once" if config.train.method in SUMMED else "anew in every round"
+    return GROUPS.format(groups=asked.groups, least=asked.least, when=when)
 
 
 def _evaluated(config: Config, num_clients: int) -> str:

@@ -73,7 +73,8 @@ def test_a_secure_run_in_groups_tells_what_open_updates_would(tmp_path):
         sum(one.table[-1] - one.table[0] for one in told)
     )
     assert "hidden among at least 2 others" in found["leak"]
-    assert (tmp_path / "out" / "result.json").is_file()
+    privacy = json.loads((tmp_path / "out" / "result.json").read_text())["systems"][0]["privacy"]
+    assert "each of 2 groups of 3 clients or more, drawn anew in every" in privacy["statement"]
 
 
 def test_sums_of_ease_are_opened_in_one_grouping(tmp_path):
