@@ -80,8 +80,10 @@ def judged(base: Config, case: Case) -> Figures:
     """Train a federation and return what each merchant seems to contribute."""
     setup = prepare(configured(base, case))
     rounds = play(setup, AppServer)
+    last = rounds[-1]
     return {
         **vars(case),
+        "effect": measured_effect(base, setup, case, State(last.number, last.after, last.personal)),
         "config_hash": setup.config.config_hash(),
         "norms": np.median([one.updates.norms for one in rounds], axis=0),
         "rows": _row_norm(rounds),
@@ -139,8 +141,17 @@ def auc(high: NDArray[np.float64], low: NDArray[np.float64]) -> float:
     return float(((above > 0) + 0.5 * (above == 0)).mean())
 
 
-def effect(base: Config, case: Case, defence: str, judge: Judge) -> Figures:
-    """Return what an attack does to honest merchants' customers under a defence."""
+def measured_effect(base: Config, setup: Setup, case: Case, state: State) -> Figures:
+    """Return exposure and accuracy for honest merchants' customers on test."""
+    named = configured(base, Case(case.seed, "promote", max(case.who, 0)))
+    plot = make_plot(named, setup.population, case.attack)
+    told = measure_effect(setup, state, plot, "").to_json()
+    keys = ("exposure", "exposure_interval", "accuracy", "accuracy_interval", "k")
+    return {key: told[key] for key in keys}
+
+
+def defended(base: Config, case: Case, defence: str, judge: Judge) -> Figures:
+    """Return what an attack does under a defence."""
     section: dict[str, Scalar] = {}
     if defence in ("norm-bound", "row-clip"):
         norm = judge.norm if defence == "norm-bound" else judge.row_norm
@@ -154,13 +165,8 @@ def effect(base: Config, case: Case, defence: str, judge: Judge) -> Figures:
     else:
         last = play(setup, AppServer)[-1]
         state = State(last.number, last.after, last.personal)
-    plot = make_plot(configured(base, Case(case.seed, "promote", max(case.who, 0))),
-                     setup.population, case.attack)  # fmt: skip
-    told = measure_effect(setup, state, plot, defence).to_json()
     return {**vars(case), "defence": defence, "left_out": left_out,
-            "config_hash": setup.config.config_hash(),
-            **{k: told[k] for k in ("exposure", "exposure_interval", "accuracy",
-                                    "accuracy_interval", "k")}}  # fmt: skip
+            **measured_effect(base, setup, case, state)}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,11 +202,13 @@ def main() -> None:
     """Measure all federations, print the figures, and write JSON."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else "")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    parser.add_argument("--seeds", help="measure the federations of these seeds alone, no defence")
     options = parser.parse_args()
     base, before = fedrec.load_config(HERE / "saboteurs.toml"), Figures()
     if options.json is not None and options.json.is_file():
         before = json.loads(options.json.read_text(encoding="utf-8"))
     runs, effects = list[Figures](), list[Figures]()
+    some = None if options.seeds is None else {int(seed) for seed in options.seeds.split()}
 
     def save() -> None:
         if options.json is not None:
@@ -211,22 +219,28 @@ def main() -> None:
 
     old = {run["config_hash"]: run for run in before.get("runs", ())}
     for case in cases(base):
+        if some is not None and case.seed not in some:
+            continue
         kept = old.get(configured(base, case).config_hash())
         runs.append(kept or plain_numbers(judged(base, case)))
         save()
         print(case, {k: np.round(v, 4) for k, v in runs[-1]["contributions"].items()}, flush=True)
+    if some is not None:
+        return
     for row in detection(runs):
         print(row, flush=True)
     judge = judge_of(runs)
-    for case in cases(base):
+    known = {(e["seed"], e["attack"], e["who"], e["defence"]): e for e in before.get("effects", ())}
+    for run in runs:
+        case = Case(run["seed"], run["attack"], run["who"])
         if case.seed in CALIBRATION or case.who not in (-1, WHO[0]):
             continue
-        for defence in DEFENCES if case.who >= 0 else DEFENCES[:1]:
-            found = plain_numbers(effect(base, case, defence, judge))
-            effects.append(found)
+        effects.append({**vars(case), "defence": "off", "left_out": [], **run["effect"]})
+        for defence in DEFENCES[1:] if case.who >= 0 else ():
+            found = known.get((case.seed, case.attack, case.who, defence))
+            effects.append(found or plain_numbers(defended(base, case, defence, judge)))
             save()
-            print(case, defence, round(found["accuracy"], 4), round(found["exposure"], 3),
-                  found["left_out"], flush=True)  # fmt: skip
+            print(defence, effects[-1], flush=True)
 
 
 if __name__ == "__main__":

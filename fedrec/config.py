@@ -98,7 +98,8 @@ class Config(Section):
         neutral = {"run.out", "run.name", "run.tensorboard", "data.cache", "train.device"}
         neutral |= {"robust.attacks", "robust.defences", "robust.rounds"}
         neutral |= {
-            f"contribution.{key}" for key in ("retrain", "permutations", "tolerance", "by_round")
+            f"contribution.{key}"
+            for key in ("retrain", "permutations", "tolerance", "by_round", "compare")
         }
         neutral |= {"silo.holds", "silo.items", "silo.answer_s", "silo.absent_s"}
         apart = ("engine.", "audit.")

@@ -68,6 +68,10 @@ class AuditSection(Section):
     """What `fedrec audit` measures."""
 
     rounds: str = Field("1 5 20", description="rounds in which the server's view is attacked")
+    compare: bool = Field(
+        False,
+        description="fedrec compare --merchants attacks what the server sees in audit.rounds",
+    )
     threshold: int = Field(5, ge=2, description="contributors below which a row stays hidden")
     noise: float = Field(
         1.0,

@@ -55,6 +55,9 @@ class ContributionSection(Section):
         description="Shapley values of every single round too, added up; costs as many evaluations "
         "in each round",
     )
+    compare: bool = Field(
+        False, description="fedrec compare --merchants measures contributions, and shows payments"
+    )
 
 
 def check_contribution(config: Config) -> None:

@@ -20,7 +20,11 @@ hidden among two others, and two that work together see the third.  Updates of o
 resemble each other from round to round, so groupings that change let an observer guess at
 single ones better than the sum of all does; experiments/contribution.py measures how well.
 Where clients send the same sums in every round, groups would be solved for single merchants
-outright, so they are cut once.
+outright, so they are cut once.  A server that does not keep to the protocol would choose groups
+that single somebody out, so `secure.mode = "malicious-server"` refuses them.
+
+A merchant alone can find out without opening anything what its own update does for its own
+customers, as it knows the sum and its update; what it does for those of others, nobody can.
 """
 
 from __future__ import annotations
