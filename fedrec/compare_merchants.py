@@ -10,10 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from fedrec.auditing import check as check_audit
+from fedrec.auditing import rounds_told
 from fedrec.compare import Comparison
 from fedrec.config import Config, integers
 from fedrec.config_merchants import check_comparison, personalised_by
 from fedrec.config_sums import SUMMED
+from fedrec.contributing import brought
+from fedrec.contributing import check as check_contributions
 from fedrec.errors import ConfigError
 from fedrec.evaluation.summary import system_name
 from fedrec.machine import peak_memory_mib
@@ -29,7 +33,7 @@ from fedrec.merchants.systems import (
     run_federated,
     title,
 )
-from fedrec.results import Paired, SystemResult, save_result
+from fedrec.results import Paired, SystemResult, plain_numbers, save_result
 from fedrec.run import (
     OnEvent,
     done_event,
@@ -99,8 +103,7 @@ def compare_merchants(
         "personalised_by": personalised_by(config),
         "settings": _settings(field, found),
         "cost": _cost(config.train.rounds, runs, found),
-        "contributions": None,
-        "audits": None,
+        **_beside(config, directory / FOLDER / f"{FEDERATED}-seed{seeds[0]}", tell),
     }
     seconds = None if resume else time.perf_counter() - start
     result = make_result(
@@ -115,6 +118,28 @@ def compare_merchants(
     return Comparison(result, directory)
 
 
+def _beside(config: Config, directory: Path, tell: OnEvent) -> dict[str, Any]:
+    """Return what merchants bring and what could be inferred, where the configuration asks.
+
+    Args:
+        config: of the comparison.
+        directory: of the federated run, whose journal tells of groups.
+        tell: told of progress.
+    """
+
+    def note(text: str) -> None:
+        tell({"event": "note", "text": text})
+
+    contributions, audits = None, None
+    if config.contribution.compare:
+        contributions = plain_numbers(brought(check_contributions(config), directory, note))
+    if config.audit.compare:
+        note("attacking what the server sees of the merchants")
+        title = f"A server that sees updates, in round {config.audit.rounds}"
+        audits = [{"title": title, "lines": rounds_told(config, note)}]
+    return {"contributions": contributions, "audits": audits}
+
+
 def check_merchants_run(config: Config, engine: str) -> None:
     """Refuse what cannot be compared merchant by merchant.
 
@@ -122,6 +147,10 @@ def check_merchants_run(config: Config, engine: str) -> None:
         ConfigError: naming the key and what to change.
     """
     check_comparison(config)
+    if config.contribution.compare:
+        check_contributions(config)
+    if config.audit.compare:
+        check_audit(config)
     if config.train.method not in SUMMED:
         check_systems([FEDERATED, "centralised", "local-only"], config)
     if engine == "deployed":

@@ -107,8 +107,19 @@ def contribution_section(content: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def contributions_told(content: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Return what the page of a comparison of merchants shows of contributions; None without.
+
+    Args:
+        content: as in contribution.json, or already a "statement" with "columns" and "rows".
+    """
+    if not content or "columns" in content:
+        return None if not content else dict(content)
+    return merchants_entry(content)
+
+
 def merchants_entry(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the entry `contributions` of a comparison of merchants.
+    """Return the entry `contributions` of a comparison of merchants, from contribution.json.
 
     Returns:
         "statement", "columns" and "rows" of text.

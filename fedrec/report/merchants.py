@@ -10,7 +10,7 @@ from typing import Any
 from fedrec.output import write_atomically
 from fedrec.report import merchants_plots
 from fedrec.report.audit import load_audit
-from fedrec.report.contribution import load_contributions, merchants_entry
+from fedrec.report.contribution import contributions_told, load_contributions, merchants_entry
 from fedrec.report.merchants_text import FOUND, KEY, QUALITY, answer, by_metric, lead
 from fedrec.report.page import fill
 from fedrec.report.view import duration, number, size
@@ -83,7 +83,7 @@ def merchants_page(result: Result) -> str:
             "groups": _groups(told),
             "costs": _costs(told),
             "privacy": _privacy(result),
-            "contributions": told.get("contributions"),
+            "contributions": contributions_told(told.get("contributions")),
             "audits": told.get("audits"),
             "settings": _settings(told),
         },
