@@ -63,15 +63,15 @@ def _opened(runs: list[Figures]) -> str:
     def mean(kind: str, name: str) -> float:
         return statistics.fmean(g[kind][name] for g in groups)
 
+    told = {name: 1 - mean("items_auc", name) for name in ("groups", "all", "single")}
     return (
         "What groupings open: solved for single merchants by least squares over all rounds, sums "
-        f"of groups give an estimate of each merchant's mean update with a cosine of "
+        "of groups give an estimate of each merchant's mean update with a cosine of "
         f"{mean('cosine', 'groups'):.2f} to the true one, where the sum of all has "
         f"{mean('cosine', 'all'):.2f}. The items that a merchant's customers have met are told "
-        f"from the others by the norm of its rows with an AUC of "
-        f"{mean('items_auc', 'groups'):.2f} from groups, {mean('items_auc', 'all'):.2f} from "
-        "the sum of all and "
-        f"{mean('items_auc', 'single'):.2f} from the update itself."
+        "from the others by how little their rows move (the others are pushed as negatives): AUC "
+        f"{told['groups']:.2f} from groups, {told['all']:.2f} from the sum of all and "
+        f"{told['single']:.2f} from the update itself."
     )
 
 

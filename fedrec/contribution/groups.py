@@ -18,7 +18,8 @@ a merchant adds in some company only.
 What it opens: sums of groups instead of the sum of all.  A merchant of a group of three is
 hidden among two others, and two that work together see the third.  Updates of one merchant
 resemble each other from round to round, so groupings that change let an observer guess at
-single ones better than the sum of all does; experiments/contribution.py measures how well.
+single ones; experiments/contribution.py measures how well, and how well groups rank merchants:
+in few rounds badly.
 Where clients send the same sums in every round, groups would be solved for single merchants
 outright, so they are cut once.  A server that does not keep to the protocol would choose groups
 that single somebody out, so `secure.mode = "malicious-server"` refuses them.

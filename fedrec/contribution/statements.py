@@ -15,7 +15,8 @@ STATEMENTS = {
     "shapley-rounds": "what the merchant's update adds to those of others in each round, averaged "
     "over orders and added up over rounds",
     "groups": "the additive share that explains best what random groups of merchants added to the "
-    "model, round by round; blind to what a merchant adds in some company only",
+    "model, round by round; blind to what a merchant adds in some company only, and rough "
+    "where rounds are few",
 }
 """Name of an estimate -> what it says."""
 
@@ -28,8 +29,7 @@ GROUPS = (
     "the sum of all, and the validation metric of the models that unions of groups make. A "
     "merchant is hidden among at least {others} others of its group, and all of these together "
     "would see its update. Groups change with the rounds and a merchant's updates resemble each "
-    "other, so single ones can be guessed at better than from sums of all; "
-    "experiments/contribution.py measures how much."
+    "other, so single ones can be guessed at; experiments/contribution.py measures how well."
 )
 CONSTANT = (
     "Sums of {groups} groups of {least} merchants or more were opened once; merchants of a group "
