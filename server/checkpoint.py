@@ -125,6 +125,23 @@ def load_checkpoint(path: Path, config_hash: str) -> Checkpoint:
     return Checkpoint(state, _under("optimizer", arrays), meta["line"])
 
 
+def check_hosting(state: ServerState, hosting: str) -> None:
+    """Refuse to go on with clients on other nodes than those that keep what is personal.
+
+    Args:
+        state: that was saved.
+        hosting: digest of which node hosts which clients now (`Roster.digest`).
+
+    Raises:
+        CheckpointError: if it is another one.
+    """
+    if state.hosting != hosting:
+        raise CheckpointError(
+            "the run was started with its clients spread over other nodes: personal parameters "
+            "stay on their node, so resume with the same engine.nodes"
+        )
+
+
 def _all_of(shared: Shared) -> dict[str, NDArray]:
     """Return shared parameters, and the rows that were made for single clients."""
     guides = {} if shared.guides is None else shared.guides.arrays()

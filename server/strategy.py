@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 
 from fedrec.coldstart.items import with_new_items
 from fedrec.config import Config
-from fedrec.errors import CheckpointError, EngineError
 from fedrec.evaluation.selection import better, selection_metric, selection_value
 from fedrec.evaluation.sums import EvaluationSums, means, merge
 from fedrec.output import output_directory
@@ -46,18 +45,25 @@ from fedrec.wire import (
 )
 from server.aggregation import mean_update, too_few
 from server.anchors import optimizer_of
-from server.checkpoint import Best, Checkpoint, ServerState, load_checkpoint, save_checkpoint
+from server.checkpoint import (
+    Best,
+    Checkpoint,
+    ServerState,
+    check_hosting,
+    load_checkpoint,
+    save_checkpoint,
+)
 from server.contribution import GroupRounds, group_rounds
+from server.exchange import Exchange
 from server.journal import Journal, Line, Stopwatch, round_line
 from server.outcome import write_outcome
 from server.privacy import PrivacyGuard, PrivacyState
 from server.robust import RobustRound
-from server.roster import PATIENCE_S, Roster, await_clients, call_roll, failures_of
+from server.roster import PATIENCE_S, Roster, await_clients, call_roll
 from server.sampling import Sample, evaluation_clients, sample_clients
 from server.secure import SecureServer
 from server.secure_session import SecureRound
 from server.solver import refuse_gap
-from server.traffic import Traffic
 from server.user_graph import needs_single, single_sum
 
 
@@ -79,7 +85,7 @@ class FedRecStrategy(Strategy):
         self._setup = setup
         self._files = RunDirectory(output_directory(config))
         self._journal = Journal(self._files.rounds)
-        self._traffic = Traffic()
+        self._messages = Exchange(config.silo.answer_s or None)
         self._roster = Roster({})
         check_robust_run(config, setup.population)
         self._guard = PrivacyGuard(config, setup.population.num_clients)
@@ -94,8 +100,6 @@ class FedRecStrategy(Strategy):
         self._total: PartialSum | None = None
         self._skipped: str | None = None
         self._sums = EvaluationSums()
-        self._failures: tuple[str, ...] = ()
-        self._silent: set[int] = set()
 
     def start(self, grid: Grid, *_: Any, **__: Any) -> Result:
         """Run all rounds that are left, then test and export the selected one.
@@ -138,12 +142,8 @@ class FedRecStrategy(Strategy):
             if privacy is not None:  # what began with one secret never begins with another
                 self._save(None)
             return
-        complete = len(self._roster.clients) == num_clients
-        if complete and saved.state.hosting != hosting:
-            raise CheckpointError(
-                "the run was started with its clients spread over other nodes: personal parameters "
-                "stay on their node, so resume with the same engine.nodes"
-            )
+        if len(self._roster.clients) == num_clients:
+            check_hosting(saved.state, hosting)
         self._optimizer.restore(saved.optimizer)
         self._set_state(saved.state)
         self._journal.begin(saved.line)
@@ -187,7 +187,7 @@ class FedRecStrategy(Strategy):
 
     def _meet(self, grid: Grid) -> None:
         """See who is there, and wait for merchants while a round would be skipped without them."""
-        self._silent = set()
+        self._messages.begin_round()
         secure, num_clients = self._config.secure.mode != "off", self._setup.population.num_clients
         needed = max(LEAST_PARTIES if secure else 1, self._config.server.min_clients)
         patience = self._config.silo.absent_s
@@ -267,7 +267,8 @@ class FedRecStrategy(Strategy):
         good = self._roster.good(replies)
         if self._single:
             done = single_sum(self._config, self._state.shared, self._roster, self._sample, good)
-            self._robust, self._failures = done, self._failures + done.failures
+            self._robust = done
+            self._messages.note(done.failures)
             self._apply(server_round, done.total, done.skipped)
         else:
             sums = [TrainReply.unpack(reply.content).partial_sum for reply in good]
@@ -301,28 +302,7 @@ class FedRecStrategy(Strategy):
         self._set_state(state)
 
     def _exchange(self, grid: Grid, messages: list[Message]) -> list[Message]:
-        """Send messages and return the replies; failures are noted.
-
-        A node that has not answered in time is not asked again in this round, so that it is
-        waited for once.
-
-        Raises:
-            EngineError: if all nodes failed.
-        """
-        messages = [m for m in messages if m.metadata.dst_node_id not in self._silent]
-        if not messages:
-            return []
-        patience = self._config.silo.answer_s or None
-        replies = list(grid.send_and_receive(messages, timeout=patience))
-        self._traffic.count(messages, replies)
-        failures = failures_of(messages, replies)
-        asked = {message.metadata.dst_node_id for message in messages}
-        self._silent |= asked - {reply.metadata.src_node_id for reply in replies}
-        nobody_else = asked | self._silent >= self._roster.hosted.keys()
-        if len(failures) == len(messages) and nobody_else:
-            raise EngineError(f"all {len(messages)} nodes failed. First, {failures[0]}")
-        self._failures += failures
-        return replies
+        return self._messages.send(grid, self._roster.hosted, messages)
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -396,9 +376,7 @@ class FedRecStrategy(Strategy):
         size = download_bytes(self._state.shared, self._config.compress.download_bits)
         trains = self._setup.method.at(server_round).statistics is None
         line = round_line(server_round, total, sample, size, trains=trains)
-        line |= {"failed_nodes": list(self._failures), "skipped": self._skipped, "valid": valid}
-        self._failures = ()
-        line |= self._traffic.line()
+        line |= {"skipped": self._skipped, "valid": valid} | self._messages.line()
         if privacy is not None:
             line |= self._guard.line(privacy, total, costly=bool(valid))
         line |= {} if self._robust is None else self._robust.line()
@@ -421,14 +399,8 @@ class FedRecStrategy(Strategy):
         privacy = self._guard.entry(state.privacy, self._stopped)
         if self._secure is not None:
             privacy = self._secure.entry(privacy)
-        write_outcome(
-            self._config,
-            self._setup.population,
-            self._files,
-            chosen,
-            sums or EvaluationSums(),
-            self._journal.lines(),
-            privacy,
-            robust_entry(self._config, self._setup.population),
-        )
+        population, lines = self._setup.population, self._journal.lines()
+        robust = robust_entry(self._config, population)
+        sums = sums or EvaluationSums()
+        write_outcome(self._config, population, self._files, chosen, sums, lines, privacy, robust)
         return Result(arrays=arrays)
