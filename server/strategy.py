@@ -104,8 +104,7 @@ class FedRecStrategy(Strategy):
     def start(self, grid: Grid, *_: Any, **__: Any) -> Result:
         """Run all rounds that are left, then test and export the selected one.
 
-        Everything Flower's signature passes beside the grid stands in the
-        configuration and is ignored.
+        What Flower passes beside the grid stands in the configuration.
 
         Raises:
             EngineError: if too few nodes come, or all nodes fail.
@@ -254,15 +253,10 @@ class FedRecStrategy(Strategy):
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
-        """Fold the good replies and apply their mean update, or skip the round.
-
-        Single updates are not folded: a robust rule takes the place of the sum.
+        """Fold the good replies (or apply a robust rule) and apply their mean, or skip the round.
 
         A skipped round leaves the shared parameters as they are; its clients keep
         what they have learnt, as they cannot know that it was skipped.
-
-        Returns:
-            The new shared parameters, and plain sums of the clients' metrics.
         """
         good = self._roster.good(replies)
         if self._single:
