@@ -1,7 +1,7 @@
 """Compare strategies for items that nobody has met, ranked among new items and among all.
 
     python experiments/cold_start_items.py [--base NAME ...] [--seeds 0 1 2] [--work DIR]
-                                           [--json FILE]
+                                           [--have] [--json FILE]
 
 The committed figures come from --json experiments/results/cold_start/items.json, a run of all
 bases and seeds.  A seed decides which items are held out, and every draw of training.  Each
@@ -18,7 +18,7 @@ import argparse
 import json
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -199,11 +199,36 @@ def _sums(arrays: Mapping[str, Any], name: str) -> EvaluationSums:
     return from_arrays({n.removeprefix(start): a for n, a in arrays.items() if n.startswith(start)})
 
 
-def row_of(name: str, facts: list[Keys], sums: Mapping[str, EvaluationSums]) -> Keys:
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """All runs.
+
+    Attributes:
+        runs: seed, name -> facts, and "name|new" or "name|all" -> sums of the test.
+    """
+
+    runs: list[tuple[int, dict[str, Keys], dict[str, EvaluationSums]]]
+
+    def seeds(self, name: str) -> list[int]:
+        """Return the seeds with which a system was measured."""
+        return [seed for seed, facts, _ in self.runs if name in facts]
+
+    def sums(self, name: str, among: str, seeds: list[int]) -> EvaluationSums:
+        """Return the sums of a system over some seeds; each holds other items out."""
+        place = f"{name}|{among}"
+        return merge([s[place] for seed, _, s in self.runs if seed in seeds and place in s])
+
+    def facts(self, name: str) -> list[Keys]:
+        """Return the facts of a system, seed by seed."""
+        return [facts[name] for _, facts, _ in self.runs if name in facts]
+
+
+def row_of(name: str, measured: Measured) -> Keys:
     """Return a system's figures: means, intervals, and how many times those of chance."""
-    found: Keys = {"system": name, "seeds": facts}
+    found: Keys = {"system": name, "seeds": measured.facts(name)}
+    seeds = measured.seeds(name)
     for among in AMONG:
-        own, chance = sums[f"{name}|{among}"], sums[f"{CHANCE}|{among}"]
+        own, chance = (measured.sums(n, among, seeds) for n in (name, CHANCE))
         mean, ci = means(own), intervals(own)
         found[among] = {m: [round(x, 4) for x in (mean[f"full.{m}"], *ci[f"full.{m}"])]
                         for m in METRICS}  # fmt: skip
@@ -218,14 +243,12 @@ def times(own: EvaluationSums, other: EvaluationSums) -> list[float]:
     return [round(float(x), 2) for x in (mean, *np.percentile(a / b, [2.5, 97.5]))]
 
 
-def against(reference: str, rows: list[Keys], sums: Mapping[str, EvaluationSums]) -> list[Keys]:
+def against(reference: str, rows: list[Keys], measured: Measured) -> list[Keys]:
     """Return every other system minus the reference, on NDCG@20 among new items."""
-    base = sums.get(f"{reference}|new")
-    if base is None:
-        return []
     found = []
     for name in (r["system"] for r in rows if r["system"] != reference):
-        gap = paired(sums[f"{name}|new"], base, CHOSEN_BY)
+        seeds = measured.seeds(name)
+        gap = paired(*(measured.sums(n, "new", seeds) for n in (name, reference)), CHOSEN_BY)
         told = (round(x, 4) for x in (gap.difference, gap.low, gap.high, gap.p_value))
         found.append({"system": name, **dict(zip(("gap", "low", "high", "p"), told, strict=True))})
     return found
@@ -238,21 +261,23 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
     parser.add_argument("--work", type=Path, help="keep what is measured here, and go on from it")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    parser.add_argument("--have", action="store_true", help="only what lies in --work already")
     options = parser.parse_args()
+    bases = list(dict.fromkeys(("ials", *options.base)))  # the others are compared with its figures
     with tempfile.TemporaryDirectory() as place:
         work = options.work or Path(place)
-        runs = [run_base(base, seed, work) for base in options.base for seed in options.seeds]
-    names = list(dict.fromkeys(name for facts, _ in runs for name in facts))
-    facts = {name: [f[name] for f, _ in runs if name in f] for name in names}
-    sums = {place: merge([s[place] for _, s in runs if place in s]) for place in _places(names)}
-    rows = [row_of(name, facts[name], sums) for name in names]
+        runs = [(seed, *run_base(base, seed, work)) for base in bases for seed in options.seeds
+                if not options.have or (work / f"{base}-{seed}.ckpt").is_file()]  # fmt: skip
+    measured = Measured(runs)
+    names = list(dict.fromkeys(name for _, facts, _ in runs for name in facts))
+    rows = [row_of(name, measured) for name in names]
     for row in rows:
         print(f"{row['system']:24} new {row['new']['ndcg@20']} {row['new']['times_random']} "
               f"all {row['all']['ndcg@20']}", flush=True)  # fmt: skip
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         figures = {"data": "complete-journey", "seeds": options.seeds, "systems": rows}
-        figures["against_category_mean"] = against(CATEGORY, rows, sums)
+        figures["against_category_mean"] = against(CATEGORY, rows, measured)
         figures["machine"] = describe_machine()
         options.json.write_text(json.dumps(figures, indent=1) + "\n")
 

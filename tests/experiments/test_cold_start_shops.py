@@ -99,8 +99,8 @@ def test_what_is_said_of_items() -> None:
     systems = [row("ials, ridge", 0.2, 4.0), row("ials, attribute-net", 0.1, 2.0)]
     gap = {"system": "ials, attribute-net", "gap": -0.05, "low": -0.06, "high": -0.04, "p": 0.0}
     told = tables.items_verdict({"systems": systems, "against_category_mean": [gap]})
-    assert "Best for new items: ials, ridge, NDCG@20 0.200" in told
-    assert "2.00 times the figure of chance and does not reach 3" in told
+    assert "Best for new items: ials, ridge, NDCG@20 0.200, 4.00 times the figure of" in told
+    assert "(ials, attribute-net) has 2.00 times and does not reach 3" in told
     assert "−0.050 [−0.060, −0.040]" in told
     assert tables.items_grid({"systems": systems})[1][0][0] == "ials, ridge"
 
