@@ -41,8 +41,9 @@ $(VENV)/.dev-installed: pyproject.toml | $(BIN)/python
 demo: $(VENV)/.demo-installed
 	$(BIN)/fedrec compare experiments/quickstart.toml --overwrite
 
+# Two processes of one thread each: most of a test is Python, and a file stays in one process.
 test: check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 check: $(VENV)/.dev-installed
 	$(BIN)/ruff check .

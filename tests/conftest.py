@@ -17,6 +17,9 @@ os.environ.update(
         "TF_CPP_MIN_LOG_LEVEL": "3",
     }
 )
+if "PYTEST_XDIST_WORKER" in os.environ:  # several processes of one thread, not of all of them
+    threads = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
+    os.environ.update(dict.fromkeys(threads, "1"))
 settings.register_profile("fedrec", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("fedrec")
 

@@ -61,7 +61,7 @@ def check_folder(folder: Path, now: datetime | None = None) -> list[Finding]:
     if (folder / NODE).exists():
         return _check_merchant(folder, now, at_home=True)
     if (folder / LINK).exists():
-        return [*_check_server(folder, now), *_check_port(folder, now)]
+        return [*_check_server(folder, now), *_check_port(folder)]
     if not (folder / SERVER / LINK).exists():
         raise ConfigError(
             f"{folder} is no folder of a deployment: expected {NODE}, {LINK}, or {SERVER}/ and "
@@ -93,7 +93,7 @@ def _check_merchant(folder: Path, now: datetime, *, at_home: bool) -> list[Findi
     if at_home and items.good:
         found.append(tried("rows", lambda: _rows(file), _OWN_FILE))
     if at_home:
-        found += tls.check_server(file.superlink, folder / CA, now)
+        found += tls.check_server(file.superlink, folder / CA)
     return found
 
 
@@ -245,14 +245,14 @@ def _check_strangers(folder: Path) -> list[Finding]:
     return [good("no secrets of others here")]
 
 
-def _check_port(folder: Path, now: datetime) -> list[Finding]:
+def _check_port(folder: Path) -> list[Finding]:
     """See that the SuperLink answers on its port, or could."""
     try:
         server = read_server_file(folder)
     except FedrecError as error:
         return [Finding(False, str(error), f"correct {LINK}")]
     if answers(server.port):
-        return tls.check_server(f"{HOST}:{server.port}", folder / CA, now)
+        return tls.check_server(f"{HOST}:{server.port}", folder / CA)
     family = socket.AF_INET6 if ":" in server.host else socket.AF_INET
     try:
         with socket.socket(family) as probe:

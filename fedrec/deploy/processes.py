@@ -40,6 +40,9 @@ from fedrec.secure.registry import REGISTRY
 
 Say = Callable[[str], None]
 POLL_S = 0.2
+AGAIN_S = 10.0
+"""How long a node that has ended waits before it starts again, in seconds."""
+
 _IN_USE = "Public key already in use"
 
 
@@ -73,32 +76,38 @@ def node_commands(file: MerchantFile, port: int) -> list[str]:
 
 
 def run_node(folder: Path, say: Say) -> int:
-    """Run a merchant's node until it ends or is told to.
+    """Run a merchant's node until it is told to end; if it ends by itself, start it again.
 
-    The node answers with the code of the fedrec that is installed here, not with what the
-    server sends along.
+    A SuperNode ends when the SuperLink is not there yet, or does not know its key, or still
+    takes it for the one that died a minute ago.  The node answers with the code of the fedrec
+    that is installed here, not with what the server sends along.
 
     Args:
         folder: of the merchant.
         say: takes lines for the operator.
 
     Returns:
-        0 if it was told to end, else 1.
+        0, once it was told to end.
 
     Raises:
         ConfigError: if the folder cannot be used.
     """
     file = read_merchant_file(folder / NAME)
-    port = free_port()
-    command = node_commands(file, port)
+    node_commands(file, 0)  # what cannot work is told before anything is started
     os.umask(0o077)
     (folder / "state").mkdir(exist_ok=True)
     with _Processes(folder / "flower") as processes:
-        say(f"node of {file.merchant!r}, server {file.superlink}")
-        node = processes.start(command)
-        worker = [sys.executable, "-m", "fedrec.engine.worker", "--address", f"{HOST}:{port}"]
-        processes.start([*worker, "--supernode", str(node.pid)])
-        return processes.wait(say)
+        while not processes.told:
+            port = free_port()
+            say(f"node of {file.merchant!r}, server {file.superlink}")
+            node = processes.start(node_commands(file, port))
+            worker = [sys.executable, "-m", "fedrec.engine.worker", "--address", f"{HOST}:{port}"]
+            processes.start([*worker, "--supernode", str(node.pid)])
+            if processes.wait(say):
+                processes.end()
+                say(f"starting again in {AGAIN_S:g} s")
+                processes.pause(AGAIN_S)
+    return 0
 
 
 def run_link(folder: Path, say: Say) -> int:
@@ -182,7 +191,7 @@ class _Processes:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._end()
+        self.end()
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
 
@@ -208,10 +217,17 @@ class _Processes:
             time.sleep(POLL_S)
         return 0
 
+    def pause(self, seconds: float) -> None:
+        """Wait, but not longer than until this process is told to end."""
+        deadline = time.monotonic() + seconds
+        while not self.told and time.monotonic() < deadline:
+            time.sleep(POLL_S)
+
     def _tell(self, number: int, frame: FrameType | None) -> None:
         self.told = True
 
-    def _end(self) -> None:
+    def end(self) -> None:
+        """End all children; those that do not listen are killed."""
         for child in reversed(self._children):
             _signal_group(child.pid, signal.SIGTERM)
         deadline = time.monotonic() + END_S
@@ -221,6 +237,7 @@ class _Processes:
         for child in self._children:
             _signal_group(child.pid, signal.SIGKILL)
             child.wait()
+        self._children.clear()
 
 
 def _signal_group(pid: int, number: signal.Signals) -> None:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 
 NODE_SCRIPT = """#!/bin/sh
-# Starts this merchant's node, and ends with it. Run it under whatever restarts services.
+# Starts this merchant's node, again when it ends, and ends it when told to.
 # PYTHON names the interpreter that has fedrec: PYTHON=/opt/fedrec/bin/python ./start.sh
 cd "$(dirname "$0")" || exit 1
 exec "${PYTHON:-python3}" -m fedrec deploy node .
@@ -73,7 +73,7 @@ Server: {address}
    for each interaction, with the ids of items.jsonl. Rows of other items are left out.
    The file stays here. What leaves is stated in the privacy statement of the run.
 3. fedrec deploy check .      says what is wrong and what to do
-4. ./start.sh                 the node; let systemd or another service restart it:
+4. ./start.sh                 the node; it tries again until the server is there. As a service:
 
      [Service]
      ExecStart=/opt/fedrec/start.sh

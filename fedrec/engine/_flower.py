@@ -9,6 +9,7 @@ to flwr 1.41.
 from __future__ import annotations
 
 import logging
+import os
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -78,16 +79,29 @@ def answer_tasks(address: str, parent: int, app: ClientApp) -> None:
     from flwr.supercore.app_utils import start_parent_process_monitor
     from flwr.supercore.constant import TaskType
 
-    with suppress(KeyboardInterrupt):  # which the monitor raises here
-        start_parent_process_monitor(parent)
-        tasks = _runtime(address, "SuperExec")
-        wanted = AcquireTaskRequest(supported_task_types=[TaskType.CLIENT_APP])
-        while True:
+    start_parent_process_monitor(parent)
+    tasks = _runtime(address, "SuperExec")
+    wanted = AcquireTaskRequest(supported_task_types=[TaskType.CLIENT_APP])
+    while _alive(parent):
+        # The monitor interrupts this process when the SuperNode has ended, and a heartbeat does
+        # when its task has: the run is over, or the SuperLink has died.  Then others will come.
+        with suppress(KeyboardInterrupt):
             found = tasks.AcquireTask(wanted)
             if found.token:
                 _answer_task(address, found.token, app)
             else:
                 time.sleep(POLL_S)
+
+
+def _alive(pid: int) -> bool:
+    """Return whether a process is there."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def _answer_task(address: str, token: str, app: ClientApp) -> None:

@@ -10,6 +10,8 @@ still in the SuperNode, but data and compiled functions are at hand.
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,6 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--app", type=Path, help="an app directory; default: fedrec's own")
     given = parser.parse_args(arguments)
     answer_tasks(given.address, given.supernode, load_client_app(given.app or app_dir()))
+    sys.stderr.flush()
+    os._exit(0)  # threads that still wait for the SuperNode must not keep a dead node here
 
 
 if __name__ == "__main__":
