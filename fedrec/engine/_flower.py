@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 import os
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from flwr.app import Context, Error, Message
@@ -82,15 +81,18 @@ def answer_tasks(address: str, parent: int, app: ClientApp) -> None:
     start_parent_process_monitor(parent)
     tasks = _runtime(address, "SuperExec")
     wanted = AcquireTaskRequest(supported_task_types=[TaskType.CLIENT_APP])
-    while _alive(parent):
+    while True:
         # The monitor interrupts this process when the SuperNode has ended, and a heartbeat does
         # when its task has: the run is over, or the SuperLink has died.  Then others will come.
-        with suppress(KeyboardInterrupt):
+        try:
             found = tasks.AcquireTask(wanted)
             if found.token:
                 _answer_task(address, found.token, app)
             else:
                 time.sleep(POLL_S)
+        except KeyboardInterrupt:
+            if not _alive(parent):
+                return
 
 
 def _alive(pid: int) -> bool:

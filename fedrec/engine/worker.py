@@ -27,9 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--app", type=Path, help="an app directory; default: fedrec's own")
     given = parser.parse_args(arguments)
     answer_tasks(given.address, given.supernode, load_client_app(given.app or app_dir()))
-    sys.stderr.flush()
-    os._exit(0)  # threads that still wait for the SuperNode must not keep a dead node here
 
 
 if __name__ == "__main__":
     main()
+    sys.stderr.flush()
+    os._exit(0)  # threads that still wait for the SuperNode must not keep a dead node here
