@@ -51,7 +51,7 @@ def best(found: Curves, k: int) -> str:
 
 
 def claims(valid: Curves, test: Curves) -> Keys:
-    """Return the paired tests of the issue's figures, on the joined test strangers.
+    """Return paired tests on the joined test strangers.
 
     Args:
         valid: curves on validation strangers, which choose the best strategy.
@@ -74,6 +74,7 @@ def claims(valid: Curves, test: Curves) -> Keys:
         "chosen_against_popularity": against(
             test, {k: (chosen[k], "popularity") for k in some if chosen[k] != "popularity"}
         ),
+        "mixture_against_popularity": against(test, {k: (MIXTURE, "popularity") for k in some}),
         "mixture_against_best": against(test, {k: (MIXTURE, best(test, k)) for k in ks}),
         "mixture_against_chosen": against(test, {k: (MIXTURE, chosen[k]) for k in ks}),
     }

@@ -72,7 +72,7 @@ def _mixture_says(data: Found) -> str:
     worse = [(n, r) for n, r in rows if r["difference"] < 0 and r["p_adjusted"] < 0.05]
     ahead = [r for _, r in rows if r["difference"] > 0 and r["p_adjusted"] < 0.05]
     if worse:
-        where = "; ".join(f"{n} at k = {k_title(r['a'][1])} ({_gap(r)})" for n, r in worse)
+        where = "; ".join(f"{n} {_at(r['a'][1])} ({_gap(r)})" for n, r in worse)
         return (
             "No mixture for everything: against the single strategy that turned out best it is "
             f"significantly worse on {where}."
@@ -97,12 +97,12 @@ def _choices(told: Found) -> str:
     parts = []
     for name, group in groupby(chosen.items(), key=lambda pair: pair[1]):
         ks = [k for k, _ in group]
-        span = k_title(ks[0]) if len(ks) == 1 else f"{k_title(ks[0])} to {k_title(ks[-1])}"
+        span = _at(ks[0]) if len(ks) == 1 else f"{_at(ks[0])} to {k_title(ks[-1])}"
         values = [curves[name][k]["ndcg@10"][0] for k in ks]
         shown = (
             number(values[0]) if len(ks) == 1 else f"{number(values[0])} to {number(values[-1])}"
         )
-        parts.append(f"{name} at k = {span} ({shown})")
+        parts.append(f"{name} {span} ({shown})")
     return "a single strategy would be " + ", ".join(parts) + " by NDCG@10"
 
 
@@ -117,12 +117,21 @@ def _enough(told: Found) -> str:
 
 
 def _popular(told: Found) -> str:
-    rows = told["tests"]["chosen_against_popularity"]
+    single = _beats("it", told["tests"]["chosen_against_popularity"])
+    return f"{single}; {_beats('the mixture', told['tests']['mixture_against_popularity'])}"
+
+
+def _beats(who: str, rows: Sequence[Found]) -> str:
     beaten = [r["a"][1] for r in rows if r["difference"] > 0 and r["p_adjusted"] < 0.05]
-    missed = [k_title(r["a"][1]) for r in rows if r["a"][1] not in beaten]
+    missed = [_at(r["a"][1]) for r in rows if r["a"][1] not in beaten]
     if not missed:
-        return f"popularity is beaten from k = {rows[0]['a'][1]} on"
-    return f"popularity is not significantly beaten at k = {', '.join(missed)}"
+        return f"{who} beats popularity from k = {rows[0]['a'][1]} on"
+    return f"{who} does not significantly beat popularity {', '.join(missed)}"
+
+
+def _at(k: str) -> str:
+    """Return how much is revealed as words that follow a strategy's name."""
+    return f"at k = {k}" if k.isdigit() else f"with the {k_title(k)}"
 
 
 def _first(found: Found) -> list[str]:
@@ -181,10 +190,13 @@ def _cost_table(name: str, found: Found) -> Table:
 
 def _test_table(name: str, tests: Found) -> Table:
     rows: list[Sequence[str]] = []
-    for what in ("few_against_whole", "chosen_against_popularity", "mixture_against_best"):
+    for what in (
+        "few_against_whole", "chosen_against_popularity", "mixture_against_popularity",
+        "mixture_against_best",
+    ):  # fmt: skip
         for row in tests[what]:
             (a, k), (b, other) = row["a"], row["b"]
-            pair = (f"{a}, k = {k_title(k)}", f"{b}, k = {k_title(other)}")
+            pair = (f"{a} {_at(k)}", f"{b} {_at(other)}")
             p = row.get("p_adjusted", row["p"])
             gap = (signed(row["difference"]), f"{signed(row['low'])} to {signed(row['high'])}")
             rows.append((*pair, *gap, f"{p:.3f}"))

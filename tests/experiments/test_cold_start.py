@@ -84,6 +84,8 @@ def test_what_is_tested():
     assert (enough["a"], enough["b"]) == (["a", "5"], ["a", "whole"])
     assert [row["a"][1] for row in found["chosen_against_popularity"]] == ["5", "whole"]
     assert [row["difference"] for row in found["mixture_against_best"]] == [0, 0, 0]
+    beside = [(row["a"][1], row["difference"]) for row in found["mixture_against_popularity"]]
+    assert beside == [("5", 0.4), ("whole", 0.4)]
 
 
 @pytest.fixture(scope="module")
