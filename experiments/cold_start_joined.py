@@ -74,7 +74,7 @@ def claims(valid: Curves, test: Curves) -> Keys:
         "chosen_against_popularity": against(
             test, {k: (chosen[k], "popularity") for k in some if chosen[k] != "popularity"}
         ),
-        "mixture_against_popularity": against(test, {k: (MIXTURE, "popularity") for k in some}),
+        "mixture_against_popularity": against(test, dict.fromkeys(some, (MIXTURE, "popularity"))),
         "mixture_against_best": against(test, {k: (MIXTURE, best(test, k)) for k in ks}),
         "mixture_against_chosen": against(test, {k: (MIXTURE, chosen[k]) for k in ks}),
     }
