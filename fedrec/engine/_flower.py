@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
 RUN_ID = 1
 POLL_S = 0.05
 """How often a process that stays asks its SuperNode for a task, in seconds."""
+STALL_S = 60.0
+"""How long it waits for the next part of a message."""
+NUDGE_S = 1.0
+"""How often its main thread is woken, so that it sees signals that other threads have raised."""
 
 _log = logging.getLogger(__name__)
 
@@ -78,9 +84,10 @@ def answer_tasks(address: str, parent: int, app: ClientApp) -> None:
     from flwr.supercore.app_utils import start_parent_process_monitor
     from flwr.supercore.constant import TaskType
 
-    start_parent_process_monitor(parent)
     tasks = _runtime(address, "SuperExec")
     wanted = AcquireTaskRequest(supported_task_types=[TaskType.CLIENT_APP])
+    _keep_interruptible()
+    start_parent_process_monitor(parent)  # last: what it interrupts must be in the loop by then
     while True:
         # The monitor interrupts this process when the SuperNode has ended, and a heartbeat does
         # when its task has: the run is over, or the SuperLink has died.  Then others will come.
@@ -90,9 +97,66 @@ def answer_tasks(address: str, parent: int, app: ClientApp) -> None:
                 _answer_task(address, found.token, app)
             else:
                 time.sleep(POLL_S)
+        except StalledMessage as error:
+            _log.warning("a message is given up: %s", error)
         except KeyboardInterrupt:
             if not _alive(parent):
                 return
+
+
+def _keep_interruptible() -> None:
+    """Wake the main thread again and again while it waits for a lock.
+
+    Flower's threads interrupt it by a signal that they raise in themselves: without a wake-up
+    it is noticed only when the wait ends, which may be never.
+    """
+
+    def nudge() -> None:
+        while True:
+            time.sleep(NUDGE_S)
+            signal.pthread_kill(main, signal.SIGUSR1)
+
+    main = threading.get_ident()
+    signal.signal(signal.SIGUSR1, lambda *_: None)
+    threading.Thread(target=nudge, daemon=True).start()
+
+
+class StalledMessage(Exception):
+    """The parts of a message have stopped coming."""
+
+
+class PatientNode:
+    """A client of a SuperNode that does not wait for hours for parts of a message.
+
+    A SuperNode hands a message out before it has all of its parts, and parts that were lost with
+    a SuperLink never come.  Flower waits for them for two hours, in a process of its own for each
+    message; here one process answers all, and the messages of the next run wait behind it.
+
+    Args:
+        node: the client; everything but `PullObject` is its own.
+        stall_s: seconds without a new part after which the message is given up.
+    """
+
+    def __init__(self, node: Any, stall_s: float = STALL_S) -> None:
+        self._node, self._stall_s = node, stall_s
+        self._since = time.monotonic()
+
+    def PullObject(self, request: Any) -> Any:  # noqa: N802  (Flower's name)
+        """Ask for a part of a message.
+
+        Raises:
+            StalledMessage: if none has come for too long.
+        """
+        response = self._node.PullObject(request)
+        now = time.monotonic()
+        if response.object_available:
+            self._since = now
+        elif now - self._since > self._stall_s:
+            raise StalledMessage(f"no part of it has come for {self._stall_s:.0f} s")
+        return response
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._node, name)
 
 
 def _alive(pid: int) -> bool:
@@ -121,7 +185,7 @@ def _answer_task(address: str, token: str, app: ClientApp) -> None:
     context: Context | None = None
     status, details = SubStatus.FAILED, "the task could not be fetched"
     try:
-        message, context, *_ = pull_task_input(node)
+        message, context, *_ = pull_task_input(PatientNode(node))
         try:
             reply, status, details = app(message, context), SubStatus.COMPLETED, ""
         except Exception as error:  # as every Flower engine: a failing node is a reply

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -91,6 +92,55 @@ def test_a_worker_ends_with_its_supernode() -> None:
             supernode.kill()
             supernode.wait()
             assert process.wait(60) == 0
+
+
+class Parts:
+    """Answers whether a part of a message is there."""
+
+    def __init__(self, *there: bool) -> None:
+        self.there = list(there)
+
+    def PullObject(self, request: object) -> SimpleNamespace:  # noqa: N802
+        return SimpleNamespace(object_available=self.there.pop(0))
+
+    def close(self) -> str:
+        return "closed"
+
+
+def test_parts_that_never_come_are_given_up() -> None:
+    node = _flower.PatientNode(Parts(True, False), stall_s=-1.0)
+    assert node.close() == "closed"
+    assert node.PullObject(None).object_available
+    with pytest.raises(_flower.StalledMessage, match="no part of it has come"):
+        node.PullObject(None)
+
+
+def test_parts_that_are_late_are_waited_for() -> None:
+    node = _flower.PatientNode(Parts(False, False, True), stall_s=60.0)
+    assert [node.PullObject(None).object_available for _ in range(3)] == [False, False, True]
+
+
+WAITS = """
+import signal, sys, threading, time
+from fedrec.engine import _flower
+_flower.NUDGE_S = 0.1
+_flower._keep_interruptible()
+def other():
+    time.sleep(0.5)
+    signal.raise_signal(signal.SIGINT)
+threading.Thread(target=other, daemon=True).start()
+try:
+    threading.Event().wait()
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_a_wait_without_end_is_interrupted_from_another_thread() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WAITS], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.strip() == "interrupted"
 
 
 def test_a_worker_is_told_where_and_what(monkeypatch: pytest.MonkeyPatch) -> None:
