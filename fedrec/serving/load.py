@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from fedrec.config import Config
 from fedrec.config_features import ATTRIBUTE_MODELS
 from fedrec.config_graph import GRAPH_MODELS
+from fedrec.config_tasks import TASK_MODELS, has_local_heads
 from fedrec.data.interactions import Catalogue
 from fedrec.errors import CheckpointError, DataError, ModelError, nearest
 from fedrec.models.adapted import as_configured
@@ -167,6 +168,11 @@ def _adaptation(model: ExportedModel, directory: Path, adapt: str) -> Adaptation
     if adapt == "closed-form" and name != "mf":
         raise ModelError(
             f"adapt = 'closed-form' is for model.name = 'mf', not {name!r}: leave it out"
+        )
+    if name in TASK_MODELS and has_local_heads(config):
+        raise ModelError(
+            f"model.local_heads = {config.model.local_heads!r}: the heads stayed with the clients that trained them, so an "
+            "exported model lacks them and cannot be served. Train with model.local_heads = 'false'"
         )
     if name == "item-item":
         return ItemItemSums(cast("ItemItem", build_model(config)), model.shared.tables["item"])

@@ -32,7 +32,7 @@ MODELS: dict[str, Keys] = {
     "two-tower": {"model__tower": "8"},
     "deepfm": {"model__tower": "8"},
     "shared-bottom": TASKS,
-    "mmoe": {**TASKS, "model__local_heads": "true"},
+    "mmoe": TASKS,
 }
 READ = ("gru4rec", "sasrec", "nextitnet")
 ATTRIBUTES = ("two-tower", "deepfm")
@@ -45,6 +45,11 @@ def exported(make: Make, name: str, more: Keys | None = None) -> tuple[LoadedRec
     counts = setup.population.item_counts
     export_model(directory, config, data, init_shared(setup), {}, counts, setup.model)
     return load_recommender(directory.parent), config
+
+
+def test_heads_that_stayed_with_merchants_are_not_served(small_run: Make) -> None:
+    with pytest.raises(ModelError, match="the heads stayed with the clients"):
+        exported(small_run, "mmoe", {"model__local_heads": "true"})
 
 
 @pytest.mark.parametrize("name", sorted(MODELS))
