@@ -171,8 +171,9 @@ def _adaptation(model: ExportedModel, directory: Path, adapt: str) -> Adaptation
         )
     if name in TASK_MODELS and has_local_heads(config):
         raise ModelError(
-            f"model.local_heads = {config.model.local_heads!r}: the heads stayed with the clients that trained them, so an "
-            "exported model lacks them and cannot be served. Train with model.local_heads = 'false'"
+            f"model.local_heads = {config.model.local_heads!r}: the heads stayed with the clients "
+            "that trained them, so an exported model lacks them and cannot be served. Train with "
+            "model.local_heads = 'false'"
         )
     if name == "item-item":
         return ItemItemSums(cast("ItemItem", build_model(config)), model.shared.tables["item"])
