@@ -81,14 +81,7 @@ def compare_merchants(
     """
     tell = on_event or (lambda event: None)
     start = time.perf_counter()
-    if resume is not None:
-        directory = Path(resume).absolute()
-        config = resumed_config(directory, config)
-    else:
-        config = config or Config()
-        check_merchants_run(config, engine)
-        directory = start_output(config, out, overwrite=overwrite)
-        (directory / FOLDER).mkdir(exist_ok=True)
+    config, directory = _begun(config, engine, out, resume, overwrite=overwrite)
     seeds = (0,) if config.train.method in SUMMED else integers(config, "compare.seeds")
     seeds = tuple(dict.fromkeys(seeds))
     runs, found = [], []
@@ -116,6 +109,25 @@ def compare_merchants(
     result.extra[FOLDER] = entry
     save_result(result, directory)
     return Comparison(result, directory)
+
+
+def _begun(
+    config: Config | None,
+    engine: str,
+    out: str | Path | None,
+    resume: str | Path | None,
+    *,
+    overwrite: bool,
+) -> tuple[Config, Path]:
+    """Return the configuration and the directory of a new or an interrupted comparison."""
+    if resume is not None:
+        directory = Path(resume).absolute()
+        return resumed_config(directory, config), directory
+    config = config or Config()
+    check_merchants_run(config, engine)
+    directory = start_output(config, out, overwrite=overwrite)
+    (directory / FOLDER).mkdir(exist_ok=True)
+    return config, directory
 
 
 def _beside(config: Config, directory: Path, tell: OnEvent) -> dict[str, Any]:

@@ -27,9 +27,10 @@ class Exchange:
         self._failures: tuple[str, ...] = ()
         self._silent: set[int] = set()
 
-    def begin_round(self) -> None:
-        """Ask everybody again, also who was silent in the last round."""
-        self._silent = set()
+    def begin_round(self) -> frozenset[int]:
+        """Ask everybody again; return who was silent in the last round."""
+        silent, self._silent = frozenset(self._silent), set()
+        return silent
 
     def send(
         self, grid: Grid, nodes: Collection[int], messages: Iterable[Message]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from flwr.app import Message
@@ -52,6 +52,11 @@ class Roster:
         order = {node: place for place, node in enumerate(self.hosted)}
         good = [reply for reply in replies if not reply.has_error()]
         return sorted(good, key=lambda reply: order[reply.metadata.src_node_id])
+
+    def without(self, nodes: Collection[int]) -> Roster:
+        """Return the roster without some nodes: they have to answer anew to be in it."""
+        hosted = {node: clients for node, clients in self.hosted.items() if node not in nodes}
+        return replace(self, hosted=hosted)
 
     def digest(self) -> str:
         """Return a hash of how clients are spread, whatever the node ids."""

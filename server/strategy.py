@@ -104,8 +104,6 @@ class FedRecStrategy(Strategy):
     def start(self, grid: Grid, *_: Any, **__: Any) -> Result:
         """Run all rounds that are left, then test and export the selected one.
 
-        What Flower passes beside the grid stands in the configuration.
-
         Raises:
             EngineError: if too few nodes come, or all nodes fail.
             CheckpointError: if the output directory holds another or a broken run.
@@ -186,11 +184,12 @@ class FedRecStrategy(Strategy):
 
     def _meet(self, grid: Grid) -> None:
         """See who is there, and wait for merchants while a round would be skipped without them."""
-        self._messages.begin_round()
+        # Who was silent has to answer first: a SuperLink lists dead nodes for a while.
+        known = self._roster.without(self._messages.begin_round())
         secure, num_clients = self._config.secure.mode != "off", self._setup.population.num_clients
         needed = max(LEAST_PARTIES if secure else 1, self._config.server.min_clients)
         patience = self._config.silo.absent_s
-        self._roster = await_clients(grid, self._roster, num_clients, needed, patience)
+        self._roster = await_clients(grid, known, num_clients, needed, patience)
 
     def _may_begin(self, grid: Grid) -> bool:
         """Return whether the privacy budget allows a round; if not, remember why."""

@@ -13,6 +13,7 @@ import typer
 from fedrec.errors import DataError
 
 if TYPE_CHECKING:
+    from fedrec.serving.past import Observation
     from fedrec.serving.reasons import Reason, Recommendation
     from fedrec.serving.session import Session
 
@@ -55,16 +56,8 @@ def recommend(
     from fedrec.config import load_config
     from fedrec.serving.explore import explored
     from fedrec.serving.load import load_recommender, model_directory, needs_tensorflow
-    from fedrec.serving.past import Observation
 
-    items = _words(history)
-    ratings: list[Any] = rating or [None] * len(items)
-    if len(ratings) != len(items):
-        raise DataError(
-            f"--rating was given {len(ratings)} times for {len(items)} items of --history: "
-            "expected one for each"
-        )
-    events = [Observation(i, rating=r) for i, r in zip(items, ratings, strict=True)]
+    events = _events(_words(history), rating)
     config = load_config(model_directory(run) / "config.toml")
     if needs_tensorflow(config, adapt):
         import_tensorflow()
@@ -78,6 +71,18 @@ def recommend(
         return
     for line in _lines(session, found):
         typer.echo(line)
+
+
+def _events(items: list[str], rating: list[float] | None) -> list[Observation]:
+    from fedrec.serving.past import Observation
+
+    ratings: list[Any] = rating or [None] * len(items)
+    if len(ratings) != len(items):
+        raise DataError(
+            f"--rating was given {len(ratings)} times for {len(items)} items of --history: "
+            "expected one for each"
+        )
+    return [Observation(i, rating=r) for i, r in zip(items, ratings, strict=True)]
 
 
 def _words(history: str) -> list[str]:

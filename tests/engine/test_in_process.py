@@ -117,16 +117,17 @@ class Silent(InProcessGrid):
         return list(super().send_and_receive(heard, timeout=timeout))
 
 
-def test_a_silent_node_is_waited_for_once_in_a_round(small_run: Make) -> None:
+def test_a_silent_node_is_waited_for_once_and_trains_once_it_has_answered(small_run: Make) -> None:
     config = small_run(engine__nodes=5)
     server_app, client_app = load_app(app_dir())
     grid = Silent(client_app, config, 5)
     server_app(grid, Context(RUN_ID, 0, {}, RecordDict(), dict(config.flat())))
     written = lines(config)
     assert [line["clients"] for line in written] == [50, 40, 40]
-    assert [line["failed_nodes"] for line in written] == [[], *[["node 2: no reply"]] * 2]
-    assert grid.told.count((2, "train")) == 3
-    assert grid.told.count((2, "evaluate")) == 1  # the test alone: it is a new beginning
+    assert [line["failed_nodes"] for line in written] == [[], ["node 2: no reply"], []]
+    assert grid.told.count((2, "train")) == 2
+    assert grid.told.count((2, "query.roster")) == 3  # it was asked whether it is there
+    assert grid.told.count((2, "evaluate")) == 0
     assert grid.told.count((1, "evaluate")) == 3
 
 

@@ -48,7 +48,8 @@ def test_who_is_silent_is_not_asked_again_in_a_round() -> None:
     assert len(exchange.send(nodes, {1, 2}, messages(1, 2))) == 1
     assert len(exchange.send(nodes, {1, 2}, messages(1, 2))) == 1
     assert nodes.asked == [1, 2, 1]
-    exchange.begin_round()
+    assert exchange.begin_round() == {2}
+    assert exchange.begin_round() == set()
     exchange.send(nodes, {1, 2}, messages(1, 2))
     assert nodes.asked == [1, 2, 1, 1, 2]
 

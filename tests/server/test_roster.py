@@ -36,6 +36,13 @@ def test_nodes_are_ordered_by_their_first_client() -> None:
     assert roster.digest() != call_roll(grid([[0, 1], [2, 3]]), 4, 2, patience=0).digest()
 
 
+def test_who_is_left_out_has_to_answer_anew() -> None:
+    nodes = grid([[1, 3], [0, 2]])
+    roster = call_roll(nodes, 4, 2, patience=0)
+    assert [c.tolist() for c in roster.without({1}).hosted.values()] == [[0, 2]]
+    assert update_roster(nodes, roster.without({1}), 4).clients.tolist() == [0, 1, 2, 3]
+
+
 def test_a_missing_node_is_tolerated_when_patience_ends() -> None:
     roster = call_roll(grid([[0, 2], "no data"]), 4, 1, patience=0)
     assert roster.clients.tolist() == [0, 2]
