@@ -8,6 +8,7 @@ from flwr.app import Message
 from flwr.serverapp import Grid
 
 from fedrec.errors import EngineError
+from server.ask import ask
 from server.journal import Line
 from server.roster import failures_of
 from server.traffic import Traffic
@@ -51,7 +52,7 @@ class Exchange:
         messages = [m for m in messages if m.metadata.dst_node_id not in self._silent]
         if not messages:
             return []
-        replies = list(grid.send_and_receive(messages, timeout=self._patience))
+        replies = ask(grid, messages, self._patience)
         self._traffic.count(messages, replies)
         failures = failures_of(messages, replies)
         asked = {message.metadata.dst_node_id for message in messages}

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from fedrec.errors import EngineError
 from fedrec.wire import ROSTER, RosterReply, RosterRequest
+from server.ask import ask
 
 PATIENCE_S = 60.0
 """How long the server waits for nodes that are still missing, in seconds."""
@@ -132,9 +133,8 @@ def update_roster(grid: Grid, known: Roster, num_clients: int) -> Roster:
     if present == set(known.hosted):
         return known
     strangers = sorted(present - set(known.hosted))
-    replies = grid.send_and_receive(
-        [Message(RosterRequest().pack(), node, ROSTER) for node in strangers], timeout=PATIENCE_S
-    )
+    questions = [Message(RosterRequest().pack(), node, ROSTER) for node in strangers]
+    replies = ask(grid, questions, PATIENCE_S)
     hosted = {node: clients for node, clients in known.hosted.items() if node in present}
     failures = []
     for reply in replies:

@@ -34,7 +34,7 @@ from fedrec.engine.deployed import (
     read_server_file,
     write_connection,
 )
-from fedrec.engine.flower import END_S, HOST, START_S, free_port
+from fedrec.engine.flower import END_S, HOST, START_S, SUPERNODE, free_port
 from fedrec.errors import ConfigError, EngineError
 from fedrec.secure.registry import REGISTRY
 
@@ -68,7 +68,7 @@ def node_commands(file: MerchantFile, port: int) -> list[str]:
     told = " ".join(f'{key}="{value}"' for key, value in values.items())
     if told.count('"') != 2 * len(values) or "\\" in told:
         raise ConfigError(f"{folder}: a folder with quotes or \\ in its name cannot be used")
-    command = ["flower-supernode", "--superlink", file.superlink]
+    command = [*SUPERNODE, "--superlink", file.superlink]
     command += ["--root-certificates", str(folder / CA)]
     command += ["--auth-supernode-private-key", str(folder / NODE_KEY)]
     command += ["--host", HOST, "--port", str(port), "--isolation", "process"]

@@ -13,6 +13,7 @@ import os
 import signal
 import threading
 import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from flwr.app import Context, Error, Message
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 RUN_ID = 1
 POLL_S = 0.05
 """How often a process that stays asks its SuperNode for a task, in seconds."""
+ASK_S = 0.5
+"""How often a SuperNode asks its SuperLink for a message, in seconds."""
 STALL_S = 60.0
 """How long it waits for the next part of a message."""
 NUDGE_S = 1.0
@@ -70,6 +73,21 @@ def run_superlink(guard: Any) -> None:
     others = extensions.get_middleware()
     extensions.get_middleware = lambda: (Middleware(guard), *others)
     flower_superlink()
+
+
+def run_supernode() -> None:
+    """Run ``flower-supernode`` in this process, with its command line and shorter pauses.
+
+    Flower's own asks the SuperLink for messages every three seconds; a round among merchants
+    has many short stages.
+    """
+    from flwr.supernode import start_client_internal
+    from flwr.supernode.cli import flower_supernode
+
+    vars(start_client_internal)["time"] = SimpleNamespace(
+        **{**vars(time), "sleep": lambda seconds: time.sleep(min(seconds, ASK_S))}
+    )
+    flower_supernode()
 
 
 def answer_tasks(address: str, parent: int, app: ClientApp) -> None:

@@ -28,6 +28,9 @@ from fedrec.errors import EngineError, FedrecError, MissingExtraError
 from fedrec.storage import RunDirectory
 
 HOST = "127.0.0.1"
+SUPERNODE = (sys.executable, "-m", "fedrec.engine.supernode")
+"""The command of a SuperNode, without its options."""
+
 START_S = 90.0
 """How long a SuperLink may take to start, in seconds."""
 
@@ -155,7 +158,7 @@ class _SuperLink:
         each, which imports, loads and compiles everything again.
         """
         port = str(free_port())
-        command = ["flower-supernode", "--insecure", "--superlink", self.address]
+        command = [*SUPERNODE, "--insecure", "--superlink", self.address]
         command += ["--host", HOST, "--port", port, "--isolation", "process"]
         values = f"partition-id={partition} num-partitions={num_partitions}"
         node = self._spawn([*command, "--node-config", values])

@@ -107,7 +107,7 @@ def test_a_federation_survives_deaths_and_lets_no_stranger_in(tmp_path: Path) ->
         wait_for(lambda: len(lines(out)) >= 1, lambda: made.log("run"))
         first = shared(out)
         wait_for(lambda: "ROUND 2]" in made.log("web"), lambda: made.log("web"))
-        os.kill(process_named("flower-supernode", nodes["web"].pid), signal.SIGKILL)
+        os.kill(process_named("fedrec.engine.supernode", nodes["web"].pid), signal.SIGKILL)
         assert lines(out)[0]["clients"] == len(NAMES)
         assert same_as_in_process(made, first)
         wait_for(lambda: len(lines(out)) >= 2, lambda: made.log("run"))

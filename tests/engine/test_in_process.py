@@ -106,15 +106,13 @@ class Silent(InProcessGrid):
         super().__init__(app, config, nodes)
         self.told: list[tuple[int, str]] = []
 
-    def send_and_receive(
-        self, messages: Iterable[Message], *, timeout: float | None = None
-    ) -> list[Message]:
+    def push_messages(self, messages: Iterable[Message]) -> list[str]:
         every = list(messages)
         for message in every:
             self.told.append((message.metadata.dst_node_id, message.metadata.message_type))
         mute = self.told.count((2, "train")) >= 2
         heard = [m for m in every if not (mute and m.metadata.dst_node_id == 2)]
-        return list(super().send_and_receive(heard, timeout=timeout))
+        return super().push_messages(heard)
 
 
 def test_a_silent_node_is_waited_for_once_and_trains_once_it_has_answered(small_run: Make) -> None:

@@ -40,21 +40,22 @@ class Grid(InProcessGrid):
         self.forge: Callable[[Message], None] = lambda message: None
         self.node_config: dict[str, str] = {}
 
-    def send_and_receive(
-        self, messages: Iterable[Message], *, timeout: float | None = None
-    ) -> list[Message]:
+    def push_messages(self, messages: Iterable[Message]) -> list[str]:
         sent = list(messages)
         for message in sent:
             self.requests.append(message)
             self.forge(message)
         for context in self._contexts.values():
             context.node_config.update(self.node_config)
-        replies = super().send_and_receive(sent, timeout=timeout)
-        asked = {m.metadata.message_id: m for m in sent}
+        ids = super().push_messages(sent)
+        self._asked = dict(zip(ids, sent, strict=True))
+        return ids
+
+    def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
+        replies = super().pull_messages(message_ids)
         for reply in replies:
-            request = asked.get(reply.metadata.reply_to_message_id)
-            if not reply.has_error() and request is not None:
-                self._drop(request, reply)
+            if not reply.has_error():
+                self._drop(self._asked[reply.metadata.reply_to_message_id], reply)
         self.replies += replies
         return replies
 

@@ -6,7 +6,7 @@ import pytest
 from flwr.app import ConfigRecord, Error, Message, RecordDict
 from flwr.serverapp import Grid
 
-from fedrec.engine._flower import identify_process
+from fedrec.engine._flower import identify_process, set_message_id
 from fedrec.errors import EngineError
 from server.exchange import Exchange
 
@@ -18,25 +18,31 @@ class Nodes(Grid):
         identify_process()
         self.silent, self.failing = silent, failing
         self.asked: list[int] = []
+        self.replies: dict[str, Message] = {}
 
-    def send_and_receive(
-        self, messages: Iterable[Message], *, timeout: float | None = None
-    ) -> Iterable[Message]:
+    def push_messages(self, messages: Iterable[Message]) -> list[str]:
+        ids = []
         for message in messages:
             node = message.metadata.dst_node_id
             self.asked.append(node)
+            ids.append(str(len(self.asked)))
+            set_message_id(message, ids[-1])
             if node in self.failing:
-                yield Message(Error(1, "out of paper"), reply_to=message)
+                self.replies[ids[-1]] = Message(Error(1, "out of paper"), reply_to=message)
             elif node not in self.silent:
-                yield Message(RecordDict({"head": ConfigRecord({})}), reply_to=message)
+                answer = RecordDict({"head": ConfigRecord({})})
+                self.replies[ids[-1]] = Message(answer, reply_to=message)
+        return ids
+
+    def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
+        return [self.replies.pop(i) for i in message_ids if i in self.replies]
 
     def set_run(self, *_): ...
     @property
     def run(self): ...
     def create_message(self, *_, **__): ...
     def get_node_ids(self): ...
-    def push_messages(self, *_): ...
-    def pull_messages(self, *_): ...
+    def send_and_receive(self, *_, **__): ...
 
 
 def messages(*nodes: int) -> list[Message]:
@@ -44,7 +50,7 @@ def messages(*nodes: int) -> list[Message]:
 
 
 def test_who_is_silent_is_not_asked_again_in_a_round() -> None:
-    nodes, exchange = Nodes(silent={2}), Exchange(1.0)
+    nodes, exchange = Nodes(silent={2}), Exchange(0.1)
     assert len(exchange.send(nodes, {1, 2}, messages(1, 2))) == 1
     assert len(exchange.send(nodes, {1, 2}, messages(1, 2))) == 1
     assert nodes.asked == [1, 2, 1]
