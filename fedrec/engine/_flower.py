@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 RUN_ID = 1
 POLL_S = 0.05
 """How often a process that stays asks its SuperNode for a task, in seconds."""
-ASK_S = 0.5
+ASK_S = 0.25
 """How often a SuperNode asks its SuperLink for a message, in seconds."""
 STALL_S = 60.0
 """How long it waits for the next part of a message."""
@@ -87,7 +87,22 @@ def run_supernode() -> None:
     vars(start_client_internal)["time"] = SimpleNamespace(
         **{**vars(time), "sleep": lambda seconds: time.sleep(min(seconds, ASK_S))}
     )
+    _pull_soon()
     flower_supernode()
+
+
+def _pull_soon() -> None:
+    """Let parts of messages that are not there yet be asked for again soon, not after a second.
+
+    Parts follow right behind their message, so that nearly every message meets this pause.
+    """
+    from flwr.supercore.inflatable import inflatable_utils
+
+    for pull in (
+        inflatable_utils.pull_objects,
+        inflatable_utils.pull_and_inflate_object_from_tree,
+    ):
+        pull.__kwdefaults__["initial_backoff"] = POLL_S
 
 
 def answer_tasks(address: str, parent: int, app: ClientApp) -> None:
@@ -105,6 +120,7 @@ def answer_tasks(address: str, parent: int, app: ClientApp) -> None:
     tasks = _runtime(address, "SuperExec")
     wanted = AcquireTaskRequest(supported_task_types=[TaskType.CLIENT_APP])
     _keep_interruptible()
+    _pull_soon()
     start_parent_process_monitor(parent)  # last: what it interrupts must be in the loop by then
     while True:
         # The monitor interrupts this process when the SuperNode has ended, and a heartbeat does
