@@ -43,7 +43,7 @@ demo: $(VENV)/.demo-installed
 
 # Two processes of one thread each: most of a test is Python, and a file stays in one process.
 test: check
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/.dev-installed
 	$(BIN)/ruff check .

@@ -1,6 +1,7 @@
 """Settings of every test: quiet children, no telemetry, no flaky deadlines."""
 
 import os
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,6 +23,15 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # several processes of one thread, not 
     os.environ.update(dict.fromkeys(threads, "1"))
 settings.register_profile("fedrec", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("fedrec")
+
+
+LONGEST = "test_deployment.py"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest test and the largest files, so that two processes end together."""
+    sizes = Counter(item.path for item in items)
+    items.sort(key=lambda item: (item.path.name != LONGEST, -sizes[item.path]))
 
 
 @pytest.fixture

@@ -93,7 +93,6 @@ def test_no_superlink_no_run(tmp_path: Path) -> None:
         run(config, engine="deployed", link=made.server, out=tmp_path / "out")
 
 
-@pytest.mark.slow
 def test_a_federation_survives_deaths_and_lets_no_stranger_in(tmp_path: Path) -> None:
     """One SuperNode dies in mid-round and comes back; then the SuperLink; nothing is lost."""
     with deployed(tmp_path, train__rounds=ROUNDS, **SECURE) as made:
