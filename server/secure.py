@@ -30,6 +30,7 @@ from fedrec.training.secure_node import Kept, grid_of, kept_tables, rows_of_roun
 from fedrec.training.secure_rows import TWO_SESSIONS, chosen_rows, indicator_vector
 from fedrec.training.secure_update import (
     INDICATORS,
+    Layout,
     check_secure_run,
     client_noise,
     decode_sum,
@@ -121,14 +122,7 @@ class SecureServer:
                 clients = np.array(counts.survivors, np.int64)
                 summed |= dict.fromkeys(gone, 0)
                 done.bytes_down += sum(rows.nbytes for rows in kept.values()) * len(clients)
-            statistics = self._setup.method.at(train.round_number).statistics
-            layout = make_layout(
-                grid_of(self._config, statistics),
-                sums_like(statistics, train.shared),
-                kept_tables(self._setup, kept),
-                self._noise,
-                train.round_number,
-            )
+            layout = self._layout(train, kept)
             vectors = layout.vectors(max(len(clients), 1))
             known, least = self._identities.of(clients), self._least
             sums = session.run(known, vectors, summed, self._graph(), kept, least)
@@ -141,6 +135,17 @@ class SecureServer:
         if seen and self._exposure is None and self._noise is None:
             self._exposure = self._measure(sums, train, kept)
         return done
+
+    def _layout(self, train: TrainRequest, kept: Kept | None) -> Layout:
+        """Return how an update lies in the vectors of a round."""
+        statistics = self._setup.method.at(train.round_number).statistics
+        return make_layout(
+            grid_of(self._config, statistics),
+            sums_like(statistics, train.shared),
+            kept_tables(self._setup, kept),
+            self._noise,
+            train.round_number,
+        )
 
     def _measure(self, sums: Sums, train: TrainRequest, kept: Kept | None) -> Exposure | None:
         """Return what the sum of a round shows of single clients.

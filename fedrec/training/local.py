@@ -8,7 +8,7 @@ loop over steps is in `fedrec.training.steps`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -25,6 +25,7 @@ from fedrec.training.meta import with_starts
 from fedrec.training.methods import Method, Phase
 from fedrec.training.neighbourhood import spread, user_vectors
 from fedrec.training.optimizers import adam_init
+from fedrec.training.outside import Solver, asked_of
 from fedrec.training.own import aims, no_rows, own_rows, vectors_of, with_own_rows
 from fedrec.training.parts import part_of, rows_of_query
 from fedrec.training.rows import (
@@ -112,7 +113,7 @@ def train_cohort(
     samples: Samples,
     method: Method,
     *,
-    solve_personal: Callable[[Shared, Personal, Samples, Method], Personal] | None = None,
+    solve_personal: Solver | None = None,
     every_row: bool = False,
     slots: Slots | None = None,
 ) -> CohortUpdate:
@@ -126,21 +127,19 @@ def train_cohort(
         method: which parameters move when.
         solve_personal: closed-form solver for phases that ask for it.
         every_row: index all rows of every table, touched or not, for each client.
-        slots: optimiser state that the last phase goes on from (needs every_row);
-            None: fresh, as clients that keep no state between rounds have it.
+        slots: optimiser state that the last phase goes on from (needs every_row); None: fresh.
 
     Returns:
         The clients' updates.
 
     Raises:
-        ValueError: if a phase is closed-form and there is no solver, or asks for a part of
-            samples that are not split.
+        ValueError: if a closed-form phase has no solver, or one asks for a part of whole samples.
     """
     if len(samples.client) and method.phases[0].solver == "statistics":
         return _contribution(method, shared, personal, samples)  # of what no model's row is read
     touched = index_tables(model, shared, samples, all_rows=every_row)
-    start = _received(model, shared, personal, touched)
-    cohort = _Cohort(model, start, samples, touched, method.reduction)
+    received = _received(model, shared, personal, touched)
+    cohort = _Cohort(model, received, samples, touched, method.reduction)
     nothing = np.zeros(samples.num_clients)
     result = _Result(_unchanged(cohort, shared, personal), (0, {}), nothing, nothing)
     phases = method.phases if len(samples.client) else ()  # nothing to train on: no change
@@ -150,13 +149,11 @@ def train_cohort(
         if phase.solver in ("closed-form", "neighbours"):
             if phase.solver == "neighbours":
                 personal = user_vectors(shared, samples, touched["item"])
-            elif solve_personal is None:
-                raise ValueError("a closed-form phase needs solve_personal")
             else:
-                personal = solve_personal(shared, personal, samples, method)
-            start = {**cohort.start, "personal": _constants(personal.values)}
-            still = {n: tf.zeros_like(v) for n, v in start["personal"].items()}
-            cohort = _Cohort(model, start, samples, touched, method.reduction)
+                personal = asked_of(solve_personal)(shared, personal, samples, method)
+            vectors = _constants(personal.values)
+            still = {n: tf.zeros_like(v) for n, v in vectors.items()}
+            cohort = replace(cohort, start={**cohort.start, "personal": vectors})
             result = _Result({**result.state, "personal": still}, (0, {}), nothing, nothing)
             continue
         last = number == len(phases) - 1
