@@ -21,18 +21,20 @@ from fedrec.contributing import check as check_contributions
 from fedrec.errors import ConfigError
 from fedrec.evaluation.summary import system_name
 from fedrec.machine import peak_memory_mib
+from fedrec.merchants.clustered import CLUSTERED, clustered_cost, clusters_of
 from fedrec.merchants.outcome import Outcome
 from fedrec.merchants.ranked import PRIMARY, Field, field_of
-from fedrec.merchants.summary import Measured, measured, summary
+from fedrec.merchants.summary import Measured, grouped, measured, summary
 from fedrec.merchants.systems import (
     ALONE,
     FEDERATED,
     KINDS,
     PERSONALISED,
+    Begun,
     outcomes,
-    run_federated,
     title,
 )
+from fedrec.merchants.trained import run_federated
 from fedrec.results import Paired, SystemResult, plain_numbers, save_result
 from fedrec.run import (
     OnEvent,
@@ -84,24 +86,26 @@ def compare_merchants(
     config, directory = _begun(config, engine, out, resume, overwrite=overwrite)
     seeds = (0,) if config.train.method in SUMMED else integers(config, "compare.seeds")
     seeds = tuple(dict.fromkeys(seeds))
+    begun = Begun(directory / FOLDER, clusters_of(prepare(config)), engine, tell)
     runs, found = [], []
     for seed in seeds:
         seeded = config.with_({"run.seed": seed})
-        place = directory / FOLDER
-        runs.append(_federated(seeded, place / f"{FEDERATED}-seed{seed}", engine, tell))
+        place = begun.directory / f"{FEDERATED}-seed{seed}"
+        runs.append(_federated(seeded, place, engine, tell))
         field = field_of(prepare(seeded))
-        found.append(outcomes(field, place, seed, tell))
+        found.append(outcomes(field, begun, seed))
     told = measured(field, found, config.evaluate.bootstrap)
     entry = summary(told) | {
         "personalised_by": personalised_by(config),
         "settings": _settings(field, found),
         "cost": _cost(config.train.rounds, runs, found),
-        **_beside(config, directory / FOLDER / f"{FEDERATED}-seed{seeds[0]}", tell),
+        "clusters": grouped(told, begun.clusters),
+        **_beside(config, begun.directory / f"{FEDERATED}-seed{seeds[0]}", tell),
     }
     seconds = None if resume else time.perf_counter() - start
     result = make_result(
         config,
-        tuple(_systems(config, told, seeds, runs, found)),
+        tuple(_systems(config, told, begun, seeds, runs, found)),
         command=reproducing_command("compare --merchants", engine),
         seconds=seconds,
         comparisons=_comparisons(config, entry),
@@ -125,6 +129,8 @@ def _begun(
         return resumed_config(directory, config), directory
     config = config or Config()
     check_merchants_run(config, engine)
+    if config.merchants.clusters:
+        clusters_of(prepare(config))  # before anything is written
     directory = start_output(config, out, overwrite=overwrite)
     (directory / FOLDER).mkdir(exist_ok=True)
     return config, directory
@@ -186,6 +192,7 @@ def _federated(config: Config, directory: Path, engine: str, tell: OnEvent) -> S
 def _systems(
     config: Config,
     told: Measured,
+    begun: Begun,
     seeds: Sequence[int],
     runs: Sequence[SystemResult],
     found: Sequence[Mapping[str, Outcome]],
@@ -204,14 +211,14 @@ def _systems(
                     title(config, name),
                     kind,
                     seed,
-                    run.selected_round if federated else None,
+                    run.selected_round if federated and name != CLUSTERED else None,
                     {
                         "test": {PROTOCOL: metrics},
                         "valid": {PROTOCOL: {PRIMARY: outcome.valid}},
                     },
                     _intervals(told, values),
-                    privacy=run.privacy if federated else _open(kind),
-                    cost=_system_cost(name, run, outcome),
+                    privacy=_privacy(name, run, begun),
+                    cost=_system_cost(name, run, outcome, begun, seed),
                     history=run.history if name == FEDERATED else None,
                     bootstrap=run.bootstrap if name == FEDERATED else None,
                 )
@@ -219,16 +226,27 @@ def _systems(
     return out
 
 
-def _open(kind: str) -> dict[str, Any]:
-    nothing = dict.fromkeys(("unit", "epsilon", "delta"))
-    return {"statement": STATEMENTS[kind], **nothing, "secure_aggregation": "off"}
+def _privacy(name: str, run: SystemResult, begun: Begun) -> dict[str, Any]:
+    """Return the privacy entry of a system; `run` is the federated one of the same seed."""
+    kind = KINDS[name]
+    if kind != "federated":
+        nothing = dict.fromkeys(("unit", "epsilon", "delta"))
+        return {"statement": STATEMENTS[kind], **nothing, "secure_aggregation": "off"}
+    if name == CLUSTERED and begun.clusters is not None:
+        both = f"{run.privacy.get('statement')} {begun.clusters.statement}"
+        return {**run.privacy, "statement": both}
+    return run.privacy
 
 
-def _system_cost(name: str, run: SystemResult, outcome: Outcome) -> dict[str, Any]:
+def _system_cost(
+    name: str, run: SystemResult, outcome: Outcome, begun: Begun, seed: int
+) -> dict[str, Any]:
     if name == FEDERATED:
         return run.cost
     if name == PERSONALISED:  # on top of the federated run
         return {**run.cost, "total_s": run.cost.get("total_s", 0.0) + outcome.seconds}
+    if name == CLUSTERED and begun.clusters is not None:
+        return clustered_cost(run.cost, begun.clusters, begun.directory, seed, outcome.seconds)
     sent = 0 if name == ALONE else None
     return {
         "round_s_median": None,

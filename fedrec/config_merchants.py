@@ -13,6 +13,9 @@ from fedrec.errors import ConfigError
 if TYPE_CHECKING:
     from fedrec.config import Config
 
+FEWEST_TOGETHER = 3
+"""Merchants in a group: of two, each would learn the other's part from the sum."""
+
 COMPARED = ("ease",)
 """Methods that sum and solve, whose models a merchant can also solve alone."""
 
@@ -49,6 +52,24 @@ class MerchantsSection(Section):
         "together",
         description="whether all merchants take the setting that is best over the customers of "
         "all (a sum over them), or each what is best on its own customers",
+    )
+    clusters: int = Field(
+        0,
+        ge=0,
+        le=16,
+        description="fedrec compare --merchants: also cut the merchants into so many groups that "
+        "sell alike, by secure sums of what they sold in training, and train each group by "
+        "itself; groups of fewer than 3 are put to others; 0: no groups",
+    )
+    cluster_by: str = Field(
+        "department",
+        description="clusters: the item attribute of categories in whose shares of sales "
+        "merchants are alike",
+    )
+    only: str = Field(
+        "",
+        description="numbers of the merchants that train together, from 0, separated by spaces; "
+        "the others are neither trained on nor evaluated; empty: all",
     )
     new_customer: int = Field(
         20, ge=1, description="a customer with at most so many training items is a new one"
@@ -87,6 +108,22 @@ def numbers_of(config: Config, key: str) -> tuple[float, ...]:
     return found
 
 
+def only_merchants(config: Config) -> tuple[int, ...]:
+    """Return the numbers of the merchants that train together, ascending; none: all do.
+
+    Raises:
+        ConfigError: if a word is no number, or stands twice.
+    """
+    words = config.merchants.only.replace(",", " ").split()
+    numbers = sorted({int(word) for word in words if word.isdigit()})
+    if len(numbers) < len(words):
+        raise ConfigError(
+            f"merchants.only = {config.merchants.only!r}: expected numbers of merchants, each "
+            "once, separated by spaces"
+        )
+    return tuple(numbers)
+
+
 def check_merchants(config: Config) -> None:
     """Refuse lists that are none, shares above 1 and splits that do not go together.
 
@@ -100,6 +137,7 @@ def check_merchants(config: Config) -> None:
             f"merchants.mixtures = {config.merchants.mixtures!r}: a share of the own model is at "
             "most 1"
         )
+    _check_some(config)
     section = config.merchants
     chosen = bool(section.largest) or section.catalogue != "union"
     if chosen and (config.clients.unit != "merchant" or config.silo.merchants):
@@ -118,6 +156,41 @@ def check_merchants(config: Config) -> None:
         )
 
 
+def _check_some(config: Config) -> None:
+    """Refuse sums over some of the merchants where they would tell more than was promised."""
+    section, secure = config.merchants, config.secure.mode != "off"
+    numbers = only_merchants(config)
+    asked = f"merchants.clusters = {section.clusters}" if section.clusters else ""
+    asked = asked or (f"merchants.only = {section.only!r}" if numbers else "")
+    if not asked:
+        return
+    refused = {
+        f"needs clients.unit = 'merchant', not {config.clients.unit!r}": (
+            config.clients.unit != "merchant"
+        ),
+        "needs privacy.mechanism = 'off': the noise is made for the sum of all, that of some would "
+        "carry too little, and profiles carry none": config.privacy.mechanism != "off",
+        "opens sums of some merchants, and a malicious server would choose these so that two sums "
+        "differ by one merchant: set secure.mode = 'semi-honest'": (
+            config.secure.mode == "malicious-server"
+        ),
+        "needs contribution.groups = 0: sums of two groupings of the same merchants can be solved "
+        "for single ones": config.contribution.groups > 0,
+        f"with secure aggregation needs {FEWEST_TOGETHER} merchants or more: of fewer, a sum tells "
+        "each the other's update": secure and 0 < len(numbers) < FEWEST_TOGETHER,
+        "would be one group, which is all merchants: set it to 2 or more, or 0": (
+            section.clusters == 1
+        ),
+        f"needs {FEWEST_TOGETHER * section.clusters} merchants or more, {FEWEST_TOGETHER} in each "
+        f"group: merchants.largest = {section.largest}": (
+            0 < section.largest < FEWEST_TOGETHER * section.clusters
+        ),
+    }
+    for reason, wrong in refused.items():
+        if wrong:
+            raise ConfigError(f"{asked} {reason}")
+
+
 def check_comparison(config: Config) -> None:
     """Refuse what a comparison of merchants cannot decide.
 
@@ -125,6 +198,11 @@ def check_comparison(config: Config) -> None:
         ConfigError: naming the key and what to change.
     """
     method, unit = config.train.method, config.clients.unit
+    if config.merchants.only:
+        raise ConfigError(
+            f"merchants.only = {config.merchants.only!r}: a comparison of merchants is about all "
+            "of them. Leave it out, or use merchants.largest"
+        )
     if unit != "merchant":
         raise ConfigError(
             f"a comparison of merchants needs clients.unit = 'merchant', not {unit!r}"

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedrec.config import Config
+from fedrec.config_merchants import only_merchants
 from fedrec.rng import Purpose, draw, keys, uniform
 
 _CHUNK = 1 << 16  # clients that are drawn for at a time
@@ -54,6 +55,7 @@ def sample_clients(
         The sample.  With "fixed" it has min(per_round, reachable clients) members;
         with "poisson" each reachable client is in with probability per_round / N.
     """
+    clients = _together(config, clients)
     everyone = len(clients) if population is None else population
 
     def chance(purpose: Purpose) -> NDArray[np.float64]:
@@ -71,6 +73,12 @@ def sample_clients(
         chosen &= lot * everyone < section.per_round
     fails = chosen & (chance(Purpose.DROPOUT) < section.dropout)
     return Sample(clients[chosen & ~fails], clients[fails])
+
+
+def _together(config: Config, clients: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return those of the clients that train together (`merchants.only`)."""
+    some = only_merchants(config)
+    return clients[np.isin(clients, some)] if some else clients
 
 
 def _chances(
@@ -96,8 +104,9 @@ def evaluation_clients(
         part: "valid", of which `evaluate.clients` are drawn anew in every round, or "test".
 
     Returns:
-        int64 [C], ascending: all of them on test.
+        int64 [C], ascending: all of them on test, but for `merchants.only`.
     """
+    clients = _together(config, clients)
     number = config.evaluate.clients
     if part == "test" or not 0 < number < len(clients):
         return clients

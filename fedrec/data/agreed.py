@@ -27,6 +27,7 @@ _KEYS = (
     "silo.items_hash",
     "silo.most_users",
     "clients.unit",
+    "merchants.only",
     "server.min_clients",
     "server.rows",
     "server.weighting",

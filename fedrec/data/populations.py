@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from fedrec.config import Config, Scalar
+from fedrec.config_merchants import only_merchants
 from fedrec.config_tasks import held_out_event
 from fedrec.data import file_store
 from fedrec.data.funnel import ANY, without_events
@@ -23,7 +24,8 @@ def load_population(config: Config) -> Population:
 
     Raises:
         DataError: if the data cannot be had or split as asked.
-        ConfigError: if data are asked for on the disk that only memory can hold.
+        ConfigError: if data are asked for on the disk that only memory can hold, or merchants
+            that are not there.
     """
     sections = ("data", "silo", "split", "clients", "merchants", "domain")
     keys = {k: v for k, v in config.flat().items() if k.split(".")[0] in sections}
@@ -40,7 +42,14 @@ def load_population(config: Config) -> Population:
         "split.event": held_out_event(config),  # which may follow from the model
     }
     stamp = stamp_of(config.data, config.silo)
-    return _load_population(tuple({**keys, **neutral}.items()), stamp)
+    found = _load_population(tuple({**keys, **neutral}.items()), stamp)
+    some = only_merchants(config)
+    if some and some[-1] >= found.num_clients:
+        raise ConfigError(
+            f"merchants.only = {config.merchants.only!r}: there are {found.num_clients} merchants, "
+            f"numbered from 0 to {found.num_clients - 1}"
+        )
+    return found
 
 
 @lru_cache(maxsize=4)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fedrec.merchants.clustered import CLUSTERED, Clusters
 from fedrec.merchants.decision import verdict
 from fedrec.merchants.gains import Gain, Values, Weights, corrected, gain, share_of
 from fedrec.merchants.groups import by_customer, found_items, head_items, new_customers
@@ -98,6 +99,24 @@ def summary(told: Measured) -> dict[str, Any]:
             },
         },
     }
+
+
+def grouped(told: Measured, clusters: Clusters | None) -> dict[str, Any] | None:
+    """Return who trained with whom, and what that gains over all training together.
+
+    These gains are told, not tested: over all customers, and over those of each merchant.
+    """
+    if clusters is None:
+        return None
+    field, shops = told.field, told.field.tested()
+    everyone = np.ones(len(shops), bool)
+    over = [_must(told, m, CLUSTERED, FEDERATED, everyone).to_json() for m in TESTED]
+    each = {
+        field.names[s]: _must(told, PRIMARY, CLUSTERED, FEDERATED, shops == s).to_json()
+        for s in range(len(field.names))
+        if (shops == s).any()
+    }
+    return {**clusters.to_json(field.names), "gains": over, "by_merchant": each}
 
 
 def _merchant(

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from fedrec.config import Config, Scalar
+from fedrec.config import Config
 from fedrec.config_merchants import numbers_of, personalised_by
 from fedrec.config_sums import SUMMED
 from fedrec.evaluation.summary import system_name
 from fedrec.merchants import linked, mixed, solved, trained
 from fedrec.merchants.chosen import Candidate, Chosen, choose
+from fedrec.merchants.clustered import CLUSTERED, Clusters, clustered_candidates
 from fedrec.merchants.outcome import Outcome, load_outcome, save_outcome
 from fedrec.merchants.ranked import Field
 from fedrec.run import OnEvent, read_system
@@ -23,14 +25,33 @@ KINDS = {
     ALONE: "local-only",
     FEDERATED: "federated",
     PERSONALISED: "federated",
+    CLUSTERED: "federated",
     POOLED: "centralised",
     LINKED: "centralised",
 }
 
 
-def names(field: Field) -> tuple[str, ...]:
+@dataclass(frozen=True, eq=False)
+class Begun:
+    """A comparison that trains.
+
+    Attributes:
+        directory: holds the finished federated runs, and gets the rest.
+        clusters: who trains with whom in the system "clustered"; None: there is none.
+        engine: of runs of groups.
+        on_event: progress.
+    """
+
+    directory: Path
+    clusters: Clusters | None
+    engine: str
+    on_event: OnEvent
+
+
+def names(field: Field, clusters: Clusters | None = None) -> tuple[str, ...]:
     """Return the systems of a comparison, in the order in which they are trained."""
-    base = (ALONE, FEDERATED, PERSONALISED, POOLED)
+    grouped = () if clusters is None else (CLUSTERED,)
+    base = (ALONE, FEDERATED, PERSONALISED, *grouped, POOLED)
     return (*base, LINKED) if linked.possible(field) else base
 
 
@@ -41,45 +62,31 @@ def title(config: Config, name: str) -> str:
         return system_name(config)
     if name == PERSONALISED:
         return f"{system_name(config)}-personalised"
+    if name == CLUSTERED:
+        return f"{system_name(config)}-clustered"
     return f"{name}-{what}"
 
 
-def run_federated(config: Config, directory: Path, engine: str, on_event: OnEvent) -> None:
-    """Train the federated system, unless it is there; an interrupted run is continued."""
-    from fedrec.engine.run_engine import execute
-
-    if RunDirectory(directory).system.is_file():
-        return
-    directory.mkdir(parents=True, exist_ok=True)
-    keys: dict[str, Scalar] = {
-        "run.out": str(directory),
-        "train.personal_store": "memory",  # whose files say who a row belongs to
-        "evaluate.bootstrap": 0,  # intervals are those of the comparison
-    }
-    execute(config.with_(keys), engine=engine, on_event=on_event)
-
-
-def outcomes(field: Field, directory: Path, seed: int, on_event: OnEvent) -> dict[str, Outcome]:
+def outcomes(field: Field, begun: Begun, seed: int) -> dict[str, Outcome]:
     """Return what each system gives with one seed; what is in the directory is kept.
 
     Args:
         field: merchants and customers, prepared with the seed.
-        directory: holds the finished federated run of the seed, and gets the rest.
+        begun: the comparison, whose federated run of the seed is finished.
         seed: of the systems.
-        on_event: progress.
     """
-    config = field.setup.config
+    config, directory, on_event = field.setup.config, begun.directory, begun.on_event
     found: dict[str, Outcome] = {}
     split_hash = field.setup.population.split.split_hash
     builders = _solved if config.train.method in SUMMED else _trained
-    for name in names(field):
+    for name in names(field, begun.clusters):
         place = directory / f"{name}-seed{seed}"
         known = load_outcome(place, split_hash)
         if known is None:
             shown = title(config, name)
             on_event({"event": "system-start", "system": shown, "seed": seed, "rounds": 0})
             start = time.perf_counter()
-            candidates = builders(field, directory, seed, found)[name]()
+            candidates = builders(field, begun, seed, found)[name]()
             chosen = choose(field, candidates, config.merchants.choice)
             known = _outcome(chosen, time.perf_counter() - start)
             save_outcome(place, known, split_hash)
@@ -97,8 +104,8 @@ def _outcome(chosen: Chosen, seconds: float) -> Outcome:
 Builders = Mapping[str, Callable[[], list[Candidate]]]
 
 
-def _solved(field: Field, directory: Path, seed: int, found: Mapping[str, Outcome]) -> Builders:
-    config, files = field.setup.config, RunDirectory(directory / f"{FEDERATED}-seed{seed}")
+def _solved(field: Field, begun: Begun, seed: int, found: Mapping[str, Outcome]) -> Builders:
+    config, files = field.setup.config, RunDirectory(begun.directory / f"{FEDERATED}-seed{seed}")
 
     def federated() -> list[Candidate]:
         scorer = trained.federated_scorer(field.setup, files, read_system(files.path))
@@ -112,13 +119,14 @@ def _solved(field: Field, directory: Path, seed: int, found: Mapping[str, Outcom
         ALONE: lambda: solved.own_candidates(field),
         FEDERATED: federated,
         PERSONALISED: mixed,
+        CLUSTERED: lambda: _clustered(field, begun, seed),
         POOLED: lambda: solved.pooled_candidates(field),
         LINKED: lambda: linked.linked_candidates(field, numbers_of(config, "ridges")),
     }
 
 
-def _trained(field: Field, directory: Path, seed: int, found: Mapping[str, Outcome]) -> Builders:
-    files = RunDirectory(directory / f"{FEDERATED}-seed{seed}")
+def _trained(field: Field, begun: Begun, seed: int, found: Mapping[str, Outcome]) -> Builders:
+    files = RunDirectory(begun.directory / f"{FEDERATED}-seed{seed}")
     way = personalised_by(field.setup.config)
 
     def federated() -> list[Candidate]:
@@ -141,5 +149,14 @@ def _trained(field: Field, directory: Path, seed: int, found: Mapping[str, Outco
         ALONE: lambda: trained.alone_candidates(field),
         FEDERATED: federated,
         PERSONALISED: mix if way == "mix" else tuned,
+        CLUSTERED: lambda: _clustered(field, begun, seed),
         POOLED: lambda: trained.pooled_candidates(field),
     }
+
+
+def _clustered(field: Field, begun: Begun, seed: int) -> list[Candidate]:
+    if begun.clusters is None:
+        raise ValueError("no groups")
+    return clustered_candidates(
+        field, begun.clusters, begun.directory, seed, begun.engine, begun.on_event
+    )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fedrec.config import Config, Scalar
 from fedrec.config_merchants import numbers_of
 from fedrec.errors import CheckpointError
 from fedrec.merchants.chosen import Candidate
@@ -14,12 +16,28 @@ from fedrec.merchants.ranked import Field
 from fedrec.models.export import load_model
 from fedrec.params import Personal, Shared
 from fedrec.results import SystemResult
+from fedrec.run import OnEvent
 from fedrec.storage import RunDirectory, read_arrays
 from fedrec.training.central import central_epochs
 from fedrec.training.local_only import by_itself, own_passes
 from fedrec.training.node import Setup, init_personal
 from fedrec.training.scorer import Scorer
 from fedrec.training.tuning import client_scorer
+
+
+def run_federated(config: Config, directory: Path, engine: str, on_event: OnEvent) -> None:
+    """Train the federated system, unless it is there; an interrupted run is continued."""
+    from fedrec.engine.run_engine import execute
+
+    if RunDirectory(directory).system.is_file():
+        return
+    directory.mkdir(parents=True, exist_ok=True)
+    keys: dict[str, Scalar] = {
+        "run.out": str(directory),
+        "train.personal_store": "memory",  # whose files say who a row belongs to
+        "evaluate.bootstrap": 0,  # intervals are those of the comparison
+    }
+    execute(config.with_(keys), engine=engine, on_event=on_event)
 
 
 def federated_scorer(setup: Setup, files: RunDirectory, system: SystemResult) -> Scorer:

@@ -11,7 +11,15 @@ from fedrec.output import write_atomically
 from fedrec.report import merchants_plots
 from fedrec.report.audit import load_audit
 from fedrec.report.contribution import contributions_told, load_contributions, merchants_entry
-from fedrec.report.merchants_text import FOUND, KEY, QUALITY, answer, by_metric, lead
+from fedrec.report.merchants_text import (
+    FOUND,
+    KEY,
+    QUALITY,
+    answer,
+    by_metric,
+    clusters_told,
+    lead,
+)
 from fedrec.report.page import fill
 from fedrec.report.view import duration, number, size
 from fedrec.results import Result, load_result
@@ -22,6 +30,7 @@ TITLES = {
     "alone": "alone",
     "federated": "together",
     "personalised": "together, personalised",
+    "clustered": "together in groups that sell alike",
     "pooled": "all data in one place",
     "linked": "all data in one place, customers recognised across shops",
 }
@@ -81,6 +90,7 @@ def merchants_page(result: Result) -> str:
             "systems_svg": merchants_plots.systems(overall["values"], TITLES),
             "systems": _systems(told),
             "groups": _groups(told),
+            "clusters": clusters_told(told),
             "costs": _costs(told),
             "privacy": _privacy(result),
             "contributions": contributions_told(told.get("contributions")),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from fedrec.report.merchants_text import FOUND, KEY, QUALITY, by_metric
+from fedrec.report.merchants_text import FOUND, KEY, QUALITY, by_metric, clusters_told
 from fedrec.report.tables import console
 from fedrec.report.view import number, signed
 
@@ -45,10 +45,12 @@ def print_merchants(result: Result, to: Console | None = None) -> None:
         )
     to.print()
     to.print(shown)
+    for line in clusters_told(told):
+        to.print(Text(line, style="dim"))
 
 
 def markdown_merchants(result: Result) -> str:
-    """Return each merchant's answer and gains as a Markdown table."""
+    """Return each merchant's answer and gains as a Markdown table, and who trained in groups."""
     head = ("merchant", "answer", "NDCG@10 alone → together", "gain", "Recall@20 gain",
             "customers", "how sure")  # fmt: skip
     lines = ["| " + " | ".join(head) + " |", "|---|---|---:|---:|---:|---:|---|"]
@@ -64,7 +66,8 @@ def markdown_merchants(result: Result) -> str:
             shop["verdict"]["sure"],
         )
         lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    told = " ".join(line.removesuffix(".") + "." for line in clusters_told(result.extra[KEY]))
+    return "\n".join([*lines, *(["", told] if told else [])])
 
 
 def _with_ends(gain: Mapping[str, Any]) -> str:

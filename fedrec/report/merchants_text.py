@@ -66,6 +66,21 @@ def lead(told: Mapping[str, Any]) -> str:
     return text
 
 
+def clusters_told(told: Mapping[str, Any]) -> list[str]:
+    """Return lines about groups that trained by themselves; none without them."""
+    found = told.get("clusters")
+    if not found:
+        return []
+    gain = by_metric(found["gains"], QUALITY)
+    numbers = [f"{gain[key]:+.4f}".replace("-", "−") for key in ("difference", "low", "high")]
+    lines = [
+        f"Groups by {found['by']}: " + "; ".join(", ".join(map(str, g)) for g in found["groups"]),
+        f"Training in groups instead of all together changes NDCG@10 by {numbers[0]} "
+        f"[{numbers[1]}, {numbers[2]}], told and not tested.",
+    ]
+    return [*lines, *([found["merged"]] if found["merged"] else []), found["statement"]]
+
+
 def _change(gain: Mapping[str, Any], *, verb: bool = False) -> str:
     """Return a relative change with its interval, and whether it can be chance."""
     base = gain["second"] or 1.0

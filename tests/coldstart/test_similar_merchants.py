@@ -49,6 +49,27 @@ def test_too_few_of_a_kind_make_one_group() -> None:
             group_merchants(profiles(number, 0), seed=0, mode=mode)
 
 
+def test_three_kinds_of_merchants_make_three_groups() -> None:
+    kinds = np.eye(3).repeat(4, axis=0)
+    own = 0.7 * kinds + 0.1
+    found = group_merchants(own, seed=0, groups=3)
+    members = [found.of_member(p) for p in own]
+    assert found.members.tolist() == np.bincount(members).tolist() == [4, 4, 4]
+    assert len(set(members[:4])) == len(set(members[4:8])) == len(set(members[8:])) == 1
+    assert [found.nearest(p) for p in own] == members
+
+
+@pytest.mark.parametrize(("number", "fewest", "groups"), [(4, 3, 1), (9, 5, 1), (9, 3, 2)])
+def test_groups_that_are_too_small_are_put_to_others(number: int, fewest: int, groups: int) -> None:
+    own = profiles(number // 2 + 1, number - number // 2 - 1)
+    found = group_merchants(own, seed=0, groups=2, fewest=fewest)
+    members = [found.of_member(p) for p in own]
+    assert np.bincount(members).tolist() == found.members.tolist()
+    assert len(found.members) == groups
+    assert found.members.min() >= min(fewest, number)
+    assert {found.nearest(p) for p in own} <= set(range(groups))
+
+
 @settings(max_examples=5, deadline=None)
 @given(st.integers(0, 2**20))
 def test_only_sums_tell(seed: int) -> None:
@@ -80,6 +101,6 @@ def _holds(message: bytes, row: np.ndarray) -> bool:
 
 def _same(one: Groups, other: Groups) -> None:
     assert one.centre == pytest.approx(other.centre, abs=1e-3)
-    assert np.array_equal(one.direction, other.direction)
+    assert np.array_equal(one.directions, other.directions)
     assert np.array_equal(one.members, other.members)
     assert one.vectors == pytest.approx(other.vectors, abs=2e-3)
