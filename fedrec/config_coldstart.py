@@ -13,6 +13,9 @@ from fedrec.errors import ConfigError, nearest
 if TYPE_CHECKING:
     from fedrec.config import Config
 
+HELD_OUT = "cold-users"
+"""The protocol of splits in which users are held out entirely."""
+
 WHOLE = -1
 """The number of revealed interactions that stands for the whole history."""
 
@@ -41,8 +44,9 @@ class ColdstartSection(NewItemKeys):
 
     users: str = Field(
         "off",
-        description="strategies for held-out users that a run measures when it has trained, "
-        "separated by spaces; mixture: of all that are named; off: none",
+        description="strategies for users whom no training has seen, separated by spaces; their "
+        "sums are added to the model for devices, and with split.protocol = cold-users they are "
+        "measured; mixture: of all that are named; off: none",
     )
     k: str = Field(
         "0 1 2 5 10 20",
@@ -138,10 +142,16 @@ def check_coldstart(config: Config) -> None:
 def _check_users(config: Config, names: tuple[str, ...]) -> None:
     """Refuse what has no strangers, or sums that a privacy budget does not know of."""
     asked = f"coldstart.users = {config.coldstart.users!r}"
-    if config.split.protocol != "cold-users":
+    if "mixture" in names and config.split.protocol != HELD_OUT:
         raise ConfigError(
-            f"{asked} is measured on users that are held out entirely: set split.protocol = "
-            f"'cold-users' (now {config.split.protocol!r}), or coldstart.users = 'off'"
+            f"{asked}: the weights of a mixture are learnt on users that are held out entirely: "
+            f"set split.protocol = 'cold-users' (now {config.split.protocol!r}), or leave "
+            "'mixture' out"
+        )
+    if config.data.feedback == "explicit":
+        raise ConfigError(
+            f"{asked} rank items, and data.feedback = 'explicit' predicts ratings: set "
+            "data.feedback = 'implicit', or coldstart.users = 'off'"
         )
     if config.clients.unit != "user":
         raise ConfigError(

@@ -36,6 +36,13 @@ def recommend(
         str,
         typer.Option(help="Models 'mf': closed-form, steps, or auto (as the run made vectors)."),
     ] = "auto",
+    start: Annotated[
+        str,
+        typer.Option(
+            help="What to begin with: model, a strategy that the run has learnt (coldstart.users: "
+            "prototypes, mixture, popularity, ...), or auto (its mixture, else the model)."
+        ),
+    ] = "auto",
     new: Annotated[
         list[str] | None,
         typer.Option(
@@ -62,7 +69,9 @@ def recommend(
     if needs_tensorflow(config, adapt):
         import_tensorflow()
     session = load_recommender(run, adapt=adapt).session(
-        history=events, attributes=dict(_attribute(word) for word in user_attributes or [])
+        history=events,
+        attributes=dict(_attribute(word) for word in user_attributes or []),
+        start=start,
     )
     explore = explored(config, [_shown(word) for word in new]) if new else None
     found = session.recommend(k, explain=explain, explore=explore)
@@ -110,6 +119,7 @@ def _as_json(session: Session, found: list[Recommendation]) -> dict[str, Any]:
     return {
         "starts_from": session.starts_from,
         "how": session.how,
+        **({"about": session.about} if session.about else {}),
         "items": [asdict(one) for one in found],
     }
 
@@ -122,7 +132,7 @@ _STARTS = {
 
 
 def _lines(session: Session, found: list[Recommendation]) -> list[str]:
-    lines = [_STARTS[session.starts_from]] if session.starts_from in _STARTS else []
+    lines = _begun(session)
     for number, one in enumerate(found, 1):
         mark = "  (new, boosted)" if one.boosted else ""
         lines.append(f"{number:3}. {_called(one.item, one.title)}  {one.score:.4g}{mark}")
@@ -134,6 +144,23 @@ def _lines(session: Session, found: list[Recommendation]) -> list[str]:
         }
         lines.append(f"shares: {told[found[0].shares]}")
     return lines
+
+
+def _begun(session: Session) -> list[str]:
+    """Return what recommendations begin with, where it is not the history alone."""
+    name, about = session.starts_from, session.about
+    if "weights" in about:
+        told = ", ".join(f"{part} {weight:.2f}" for part, weight in about["weights"].items())
+        return [f"begins with a mixture at {about['events']} events: {told}"]
+    if "prototype" in about:
+        near, weight = about["prototype"] + 1, about["weight"]
+        return [
+            f"begins with prototype {near} of {about['prototypes']}, the nearest, which counts "
+            f"{weight:.0%} beside the user's own vector"
+        ]
+    if session.chosen:
+        return [f"begins with {name}: {session.how}"]
+    return [_STARTS[name]] if name in _STARTS else []
 
 
 def _called(name: str, title: str) -> str:

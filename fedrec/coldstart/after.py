@@ -1,4 +1,8 @@
-"""Strangers in a run: checked before it trains, measured when it has, kept in system.json."""
+"""Strangers in a run: checked before it trains; when it has, measured and learnt for devices.
+
+What devices need to begin with a stranger goes into the exported model, whatever the split;
+what strategies are worth is measured where users are held out, and kept in system.json.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fedrec.coldstart.kmeans import enough_clients
-from fedrec.coldstart.measure import measure_users
+from fedrec.coldstart.measure import learn_users, measure_users
 from fedrec.coldstart.mixture import MIXTURE
 from fedrec.coldstart.popular import needs_times
 from fedrec.coldstart.segments import user_values
@@ -15,8 +19,9 @@ from fedrec.coldstart.strangers import strangers
 from fedrec.coldstart.strategy import Warm
 from fedrec.coldstart.vectors import trained_names
 from fedrec.config import Config
-from fedrec.config_coldstart import user_strategies
+from fedrec.config_coldstart import HELD_OUT, user_strategies
 from fedrec.models.export import load_model
+from fedrec.models.export_starts import write_starts
 from fedrec.params import Shared
 from fedrec.storage import RunDirectory, replace_file
 from fedrec.training.node import Setup, prepare
@@ -35,8 +40,9 @@ def check_users(setup: Setup) -> None:
     names = set(user_strategies(setup.config))
     if not names:
         return
-    for part in ("valid", "test") if MIXTURE in names else ("test",):
-        strangers(setup, part, 0)
+    if setup.config.split.protocol == HELD_OUT:
+        for part in ("valid", "test") if MIXTURE in names else ("test",):
+            strangers(setup, part, 0)
     warm = Warm(setup, Shared({}))
     if "recent-popularity" in names:
         needs_times(warm)
@@ -50,9 +56,10 @@ def check_users(setup: Setup) -> None:
 
 
 def tell_users(config: Config, directory: Path) -> None:
-    """Measure the strategies of `coldstart.users` with the exported model of a run.
+    """Learn the strategies of `coldstart.users` with the exported model of a run.
 
-    What is found is added to the system.json of the run; nothing is done for "off".
+    What a device needs of them is added to the model.  With split.protocol = "cold-users" they
+    are measured, which is added to the system.json of the run.  Nothing is done for "off".
 
     Args:
         config: of the run.
@@ -69,5 +76,10 @@ def tell_users(config: Config, directory: Path) -> None:
     if KEY in system:
         return
     shared = load_model(files.model).shared
-    system[KEY] = measure_users(Warm(prepare(config), shared, int(system["selected_round"])))
+    warm = Warm(prepare(config), shared, int(system["selected_round"]))
+    learnt = learn_users(warm)
+    write_starts(files.model, {name: strategy.kept for name, strategy in learnt[0].items()})
+    if config.split.protocol != HELD_OUT:
+        return
+    system[KEY] = measure_users(warm, learnt)
     replace_file(files.system, (json.dumps(system, indent=1) + "\n").encode())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,9 @@ from fedrec.coldstart.strategy import Strategy, Warm, history_rows, or_else
 from fedrec.config_sequence import SEQUENCE_MODELS
 from fedrec.data.population import Population
 from fedrec.errors import ConfigError
+from fedrec.models.export_starts import Kept
 from fedrec.training.ease import ease_weights, gram_matrix, near_gram_matrix, recent_rows
+from fedrec.training.gram import as_table
 from fedrec.training.scorer import Scorer
 
 _STAYS = "what a stranger reveals stays on its device"
@@ -51,15 +53,22 @@ def item_knn(warm: Warm) -> Strategy:
     alike = similar_items(gram_matrix(warm.rows), options.knn_k, options.knn_shrink)
     to_item = alike.T.tocsr()
     sent = to_item.nnz * 8
-    return _strategy("item-knn", warm, lambda rows: (rows @ to_item).toarray(), 0.0, sent)
+    own = {"table": as_table(alike, options.knn_k)}
+    return _strategy("item-knn", warm, lambda rows: (rows @ to_item).toarray(), 0.0, sent, own)
 
 
 def _item_item(name: str, warm: Warm, weights: NDArray[np.float32], decay: float) -> Strategy:
-    return _strategy(name, warm, lambda rows: rows @ weights, decay, weights.nbytes)
+    own = {"weights": weights}
+    return _strategy(name, warm, lambda rows: rows @ weights, decay, weights.nbytes, own)
 
 
 def _strategy(
-    name: str, warm: Warm, score: Callable[..., NDArray], decay: float, sent: int
+    name: str,
+    warm: Warm,
+    score: Callable[..., NDArray],
+    decay: float,
+    sent: int,
+    own: Mapping[str, NDArray],
 ) -> Strategy:
     """Return a strategy that multiplies revealed rows, and is popularity without any."""
     popular = popularity(warm)
@@ -73,7 +82,8 @@ def _strategy(
         return or_else(scorer, popular.scorer(population), population)
 
     privacy = f"{_STAYS}; of warm clients the sum of their pairs of items is known"
-    return Strategy(name, privacy, sent + popular.bytes_down, start)
+    kept = Kept({**own, **popular.kept.arrays}, {"decay": decay})
+    return Strategy(name, privacy, sent + popular.bytes_down, start, kept=kept)
 
 
 def sequence(warm: Warm) -> Strategy:
@@ -100,4 +110,5 @@ def sequence(warm: Warm) -> Strategy:
         return or_else(scorer, popular.scorer(population), population)
 
     privacy = f"{_STAYS}; warm clients sent their updates of the model, summed"
-    return Strategy("sequence", privacy, shared.num_bytes + popular.bytes_down, start)
+    down = shared.num_bytes + popular.bytes_down
+    return Strategy("sequence", privacy, down, start, kept=popular.kept)

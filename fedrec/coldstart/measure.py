@@ -15,11 +15,33 @@ from fedrec.evaluation.sums import EvaluationSums, intervals, means
 Json = dict[str, Any]
 
 
-def measure_users(warm: Warm) -> Json:
+def learn_users(warm: Warm) -> tuple[dict[str, Strategy], Weights]:
+    """Make the strategies of `coldstart.users`, and the weights of a mixture of them.
+
+    Args:
+        warm: those who trained.
+
+    Returns:
+        Name -> strategy, and the weights (empty without a mixture).
+
+    Raises:
+        ConfigError: if a strategy does not fit the model or the data.
+        DataError: if no validation stranger has a history that a mixture could learn from.
+    """
+    names = user_strategies(warm.setup.config)
+    strategies = build(warm, [name for name in names if name != MIXTURE])
+    if MIXTURE not in names:
+        return strategies, {}
+    weights = learn(warm.setup, strategies, warm.setup.config.coldstart.reveal)
+    return strategies | {MIXTURE: mixture(strategies, weights)}, weights
+
+
+def measure_users(warm: Warm, learnt: tuple[Mapping[str, Strategy], Weights] | None = None) -> Json:
     """Measure the strategies of `coldstart.users` on the test strangers.
 
     Args:
         warm: those who trained, of a configuration with `coldstart.users`.
+        learnt: from `learn_users`; None: they are made here.
 
     Returns:
         "reveal", "test_items", "strangers" (how many), "k", "curves" (strategy -> k -> metric
@@ -31,12 +53,8 @@ def measure_users(warm: Warm) -> Json:
         DataError: if no stranger has a history.
     """
     config = warm.setup.config
-    names, reveal = user_strategies(config), config.coldstart.reveal
-    strategies = build(warm, [name for name in names if name != MIXTURE])
-    weights: Weights = {}
-    if MIXTURE in names:
-        weights = learn(warm.setup, strategies, reveal)
-        strategies |= {MIXTURE: mixture(strategies, weights)}
+    reveal = config.coldstart.reveal
+    strategies, weights = learnt or learn_users(warm)
     found = curves(warm.setup, strategies, "test", revealed(config), reveal)
     return {
         "reveal": reveal,

@@ -16,11 +16,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from fedrec.coldstart.on_device import standard, weights_place
 from fedrec.coldstart.strangers import strangers
 from fedrec.coldstart.strategy import Strategy
 from fedrec.config_coldstart import WHOLE, revealed
 from fedrec.data.population import HeldOut, Population, expand
 from fedrec.errors import ConfigError, DataError
+from fedrec.models.export_starts import Kept
 from fedrec.training.node import Setup
 from fedrec.training.scorer import Scorer
 
@@ -123,13 +125,12 @@ def mixture(strategies: Mapping[str, Strategy], weights: Weights) -> Strategy:
         weights: from `learn`; each user gets those of the largest k that it has revealed.
     """
     used = [n for n in strategies if any(n in own for own in weights.values())]
-    ends = np.array(sorted(k for k in weights if k != WHOLE))
-    table = np.array([[weights[k].get(n, 0.0) for n in used] for k in (*ends.tolist(), WHOLE)])
+    ends = sorted(k for k in weights if k != WHOLE)
+    table = np.array([[weights[k].get(n, 0.0) for n in used] for k in (*ends, WHOLE)])
 
     def start(population: Population) -> Scorer:
         counts = np.diff(population.indptr)
-        own = table[np.maximum(np.searchsorted(ends, counts, side="right") - 1, 0)]
-        own[counts > ends[-1]] = table[-1]
+        own = table[weights_place(ends, counts)]
         return _weighted(
             {n: strategies[n].scorer(population) for n in used}, own.astype(np.float32)
         )
@@ -143,6 +144,7 @@ def mixture(strategies: Mapping[str, Strategy], weights: Weights) -> Strategy:
         sum(strategy.bytes_down for strategy in mixed) + 4 * table.size,
         start,
         sum(strategy.bytes_up for strategy in mixed),
+        Kept(facts={"k": ends, "weights": [weights[k] for k in (*ends, WHOLE)]}),
     )
 
 
@@ -158,7 +160,7 @@ def _who_reveal(setup: Setup, k: int, reveal: str, number: int) -> Population:
 def _choices(population: Population, strategies: Mapping[str, Strategy]) -> Choices:
     held_out = population.valid
     users, indptr = held_out.users, held_out.seen_indptr
-    scores = [_standard(s.scorer(population)(users)) for s in strategies.values()]
+    scores = [standard(s.scorer(population)(users)) for s in strategies.values()]
     seen = np.zeros(scores[0].shape, bool)
     row = np.repeat(np.arange(len(users)), indptr[users + 1] - indptr[users])
     seen[row, held_out.seen_items[expand(indptr, users)]] = True
@@ -187,16 +189,8 @@ def _weighted(scorers: Mapping[str, Scorer], weights: NDArray[np.float32]) -> Sc
         for place, scorer in enumerate(scorers.values()):
             own = weights[users, place]
             if own.any():
-                part = own[:, None] * _standard(scorer(users))
+                part = own[:, None] * standard(scorer(users))
                 total = part if total is None else total + part
         return np.asarray(total, np.float32)
 
     return score
-
-
-def _standard(scores: NDArray) -> NDArray[np.float32]:
-    """Return scores of mean 0 and standard deviation 1 in each row; constant rows are zero."""
-    real = np.asarray(scores, np.float64)
-    centred = real - real.mean(1, keepdims=True)
-    spread = centred.std(1, keepdims=True)
-    return (centred / np.where(spread > 0, spread, 1.0)).astype(np.float32)

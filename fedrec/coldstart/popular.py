@@ -8,11 +8,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fedrec.coldstart.segments import user_values
+from fedrec.coldstart.segments import user_rules, user_values
 from fedrec.coldstart.strategy import COUNT_BYTES, Strategy, Warm, same_for_all
 from fedrec.data.population import Population
 from fedrec.data.split import from_latest, time_of
 from fedrec.errors import DataError
+from fedrec.models.export_starts import Kept
 from fedrec.training.scorer import Scorer
 
 _DAY = 86_400.0
@@ -27,6 +28,7 @@ def popularity(warm: Warm) -> Strategy:
         f"{_NOTHING}; of warm clients the sum of their item counts is known",
         COUNT_BYTES * len(counts),
         lambda population: same_for_all(counts),
+        kept=Kept({"counts": counts}),
     )
 
 
@@ -60,6 +62,7 @@ def recent_popularity(warm: Warm) -> Strategy:
         f"{_NOTHING} but the day; of warm clients the sums of their item counts by day are known",
         COUNT_BYTES * shape,
         start,
+        kept=Kept({"counts": decayed[-1]}, {"day": float(day[-1])}),
     )
 
 
@@ -137,6 +140,10 @@ def segment_popularity(warm: Warm) -> Strategy:
         "attribute value are known, values of few clients as unknown",
         COUNT_BYTES * (len(share) + cells),
         lambda population: score,
+        kept=Kept(
+            {"share": np.log(share), **{f"lift/{n}": table for n, table in tables.items()}},
+            {"attributes": user_rules(warm)},
+        ),
     )
 
 

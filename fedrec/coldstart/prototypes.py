@@ -8,10 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedrec.coldstart.kmeans import Prototypes, kmeans
+from fedrec.coldstart.on_device import mean_prototype, nearest_prototype
 from fedrec.coldstart.strategy import Strategy, Warm
 from fedrec.coldstart.vectors import personal_scorer, rebuilt, started, warm_vectors
 from fedrec.data.population import Population
 from fedrec.errors import ConfigError
+from fedrec.models.export_starts import Kept
 from fedrec.params import Personal
 from fedrec.rng import NO_CLIENT, Purpose, generator
 from fedrec.training.node import init_personal
@@ -31,15 +33,17 @@ def prototypes(warm: Warm) -> Strategy:
     found = find(warm)
     names = sorted(warm_vectors(warm))
     prior = warm.setup.config.coldstart.prototype_prior
-    mean = np.average(found.vectors, axis=0, weights=found.counts + 1e-9)
+    mean = mean_prototype(found.vectors, found.counts)
 
     def start(population: Population) -> Scorer:
         begin = started(warm, _parts(warm, names, mean))
         own = flat(rebuilt(warm, population, begin), names)
         shown = np.diff(population.indptr).astype(np.float64)[:, None]
-        near = found.vectors[_nearest(own, found.vectors)]
+        near = found.vectors[nearest_prototype(own, found.vectors)]
         served = np.where(shown > 0, (shown * own + prior * near) / (shown + prior), mean)
         return personal_scorer(warm, population, started(warm, _parts(warm, names, served)))
+
+    shapes = {name: value.shape[1:] for name, value in warm_vectors(warm).items()}
 
     return Strategy(
         "prototypes",
@@ -48,6 +52,10 @@ def prototypes(warm: Warm) -> Strategy:
         f"where these are at least {warm.setup.config.coldstart.prototype_users}",
         warm.shared.num_bytes + 4 * found.vectors.size,
         start,
+        kept=Kept(
+            {"vectors": found.vectors, "counts": found.counts},
+            {"shapes": {name: list(shapes[name]) for name in names}, "prior": prior},
+        ),
     )
 
 
@@ -114,9 +122,3 @@ def _parts(warm: Warm, names: list[str], joined: NDArray) -> dict[str, NDArray[n
     ends = np.cumsum([int(np.prod(shapes[name])) for name in names])[:-1]
     parts = zip(names, np.split(np.asarray(joined, np.float32), ends, axis=-1), strict=True)
     return {name: part.reshape(*joined.shape[:-1], *shapes[name]) for name, part in parts}
-
-
-def _nearest(own: NDArray, vectors: NDArray[np.float64]) -> NDArray[np.int64]:
-    length = np.sqrt(np.square(vectors).sum(1))
-    likeness = own @ (vectors / np.maximum(length, np.finfo(np.float64).tiny)[:, None]).T
-    return np.asarray(likeness.argmax(1), np.int64)

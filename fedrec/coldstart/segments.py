@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from fedrec.coldstart.strategy import Warm
 from fedrec.data.interactions import Attribute, Catalogue
 from fedrec.errors import ConfigError, nearest
-
-UNKNOWN = 0
-"""The code of a value that is missing, or that too few clients have."""
 
 _BINS = 8
 
@@ -33,12 +32,10 @@ def user_values(warm: Warm) -> Values:
         ConfigError: if there is no such attribute, or none at all.
     """
     section = warm.setup.config.coldstart
-    profile = warm.setup.population.split.dataset.users
     coded: Values = {}
-    for name in _wanted(profile, section.attributes):
-        raw = _codes(profile.attributes[name], warm.users)
-        if raw is not None:
-            coded[name] = _common(raw, warm.users, section.segment_users)
+    for name, (raw, _) in _raw_codes(warm).items():
+        codes, new = _common(raw, warm.users, section.segment_users)
+        coded[name] = codes, int(new.max()) + 1
     if not coded:
         raise ConfigError(
             f"coldstart.attributes = {section.attributes!r}: the users of data set "
@@ -55,6 +52,35 @@ def one_hot(values: Values, users: NDArray[np.int64]) -> NDArray[np.float64]:
     return np.concatenate(parts, axis=1)
 
 
+def user_rules(warm: Warm) -> dict[str, dict[str, Any]]:
+    """Return how a value becomes its code, as `user_values` codes those of all users.
+
+    Returns:
+        Attribute -> its rule, for `on_device.code_of`: common words or cuts, and their codes.
+    """
+    profile, fewest = warm.setup.population.split.dataset.users, warm.setup.config.coldstart
+    rules: dict[str, dict[str, Any]] = {}
+    for name, (raw, cuts) in _raw_codes(warm).items():
+        _, new = _common(raw, warm.users, fewest.segment_users)
+        if cuts is not None:
+            codes = np.zeros(len(cuts) + 2, np.int64)  # values of nobody are unknown
+            codes[: len(new)] = new
+            rules[name] = {"cuts": cuts.tolist(), "codes": codes[1:].tolist()}
+            continue
+        words = profile.attributes[name].vocabulary
+        kept = np.flatnonzero(new[1:])
+        rules[name] = {"words": {words[at]: int(new[at + 1]) for at in kept}}
+    return rules
+
+
+def _raw_codes(warm: Warm) -> dict[str, tuple[NDArray[np.int64], NDArray | None]]:
+    """Return the codes of each attribute that has some, and where numbers are cut."""
+    profile = warm.setup.population.split.dataset.users
+    wanted = _wanted(profile, warm.setup.config.coldstart.attributes)
+    coded = {name: _codes(profile.attributes[name], warm.users) for name in wanted}
+    return {name: found for name, found in coded.items() if found is not None}
+
+
 def _wanted(profile: Catalogue, names: str) -> list[str]:
     if names == "all":
         return list(profile.attributes)
@@ -66,26 +92,32 @@ def _wanted(profile: Catalogue, names: str) -> list[str]:
     return wanted
 
 
-def _codes(attribute: Attribute, warm: NDArray[np.int64]) -> NDArray[np.int64] | None:
-    """Return codes from 0, -1 where missing; None for kinds that have no single value."""
+def _codes(
+    attribute: Attribute, warm: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray | None] | None:
+    """Return codes from 0, -1 where missing, and cuts; None for kinds without a single value."""
     if attribute.kind == "category":
-        return attribute.values.astype(np.int64)
+        return attribute.values.astype(np.int64), None
     if attribute.kind != "number":
         return None
     values = attribute.values
     known = values[warm][~np.isnan(values[warm])]
     if not len(known):
-        return np.full(len(values), -1)
+        return np.full(len(values), -1), np.zeros(0)
     cuts = np.unique(np.quantile(known, np.arange(1, _BINS) / _BINS))
-    return np.where(np.isnan(values), -1, np.digitize(values, cuts))
+    return np.where(np.isnan(values), -1, np.digitize(values, cuts)), cuts
 
 
 def _common(
     raw: NDArray[np.int64], warm: NDArray[np.int64], fewest: int
-) -> tuple[NDArray[np.int64], int]:
-    """Number the values that enough warm users have from 1; all others are unknown."""
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Number the values that enough warm users have from 1; all others are unknown.
+
+    Returns:
+        The new codes, int64 [U], and that of each raw code + 1.
+    """
     counts = np.bincount(raw[warm] + 1, minlength=int(raw.max()) + 2)
     kept = np.flatnonzero(counts[1:] >= fewest)
     new = np.zeros(len(counts), np.int64)
     new[kept + 1] = 1 + np.arange(len(kept))
-    return new[raw + 1], 1 + len(kept)
+    return new[raw + 1], new

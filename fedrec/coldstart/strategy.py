@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedrec.data.population import Population
+from fedrec.models.export_starts import Kept
 from fedrec.params import Personal, Shared
 from fedrec.training.node import Setup
 from fedrec.training.scorer import Scorer
@@ -61,8 +62,9 @@ class Strategy:
         name: its name in tables.
         privacy: one sentence: what leaves a device, of strangers and of those who trained.
         bytes_down: what one stranger's device receives.
-        bytes_up: what it sends.
         start: a population of strangers -> the scorer of its users.
+        bytes_up: what it sends.
+        kept: what its device receives beside the model, to serve one user (`fedrec.serving`).
     """
 
     name: str
@@ -70,6 +72,7 @@ class Strategy:
     bytes_down: int
     start: Callable[[Population], Scorer]
     bytes_up: int = 0
+    kept: Kept = field(default_factory=Kept)
 
     def scorer(self, population: Population) -> Scorer:
         """Return the scorer of strangers (`fedrec.coldstart.strangers.strangers`)."""

@@ -12,11 +12,12 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from fedrec.coldstart.segments import one_hot, user_values
+from fedrec.coldstart.segments import one_hot, user_rules, user_values
 from fedrec.coldstart.strangers import facing
 from fedrec.coldstart.strategy import Strategy, Warm
 from fedrec.data.population import Population
 from fedrec.errors import ConfigError
+from fedrec.models.export_starts import Kept
 from fedrec.models.recommender import personal_fixed
 from fedrec.params import Personal
 from fedrec.training.methods import Phase
@@ -35,6 +36,7 @@ def mean_vector(warm: Warm) -> Strategy:
         "parameters is known, beside the sums of training",
         warm.shared.num_bytes + sum(value.nbytes for value in mean.values()),
         lambda population: personal_scorer(warm, population, started(warm, mean)),
+        kept=kept_start(mean),
     )
 
 
@@ -66,6 +68,10 @@ def attribute_tower(warm: Warm) -> Strategy:
         "products of attributes and personal parameters are known, beside the sums of training",
         warm.shared.num_bytes + sum(4 * value.size for value in solved.values()),
         lambda population: personal_scorer(warm, population, started(warm, personal)),
+        kept=Kept(
+            {f"map/{n}": v.reshape(-1, *shapes[n]) for n, v in solved.items()},
+            {"attributes": user_rules(warm), "widths": {n: w for n, (_, w) in values.items()}},
+        ),
     )
 
 
@@ -84,6 +90,7 @@ def reconstruction(warm: Warm) -> Strategy:
         "sums of training",
         warm.shared.num_bytes + sum(value.nbytes for value in mean.values()),
         lambda population: personal_scorer(warm, population, rebuilt(warm, population, start)),
+        kept=kept_start(mean),
     )
 
 
@@ -162,6 +169,11 @@ def started(warm: Warm, values: dict[str, NDArray[np.float32]]) -> Personal:
     start = init_personal(warm.setup, everyone).values
     named = {n: np.broadcast_to(value, start[n].shape) for n, value in values.items()}
     return Personal({**start, **{n: np.ascontiguousarray(v) for n, v in named.items()}})
+
+
+def kept_start(values: dict[str, NDArray[np.float32]]) -> Kept:
+    """Return personal parameters to begin with, as a device receives them."""
+    return Kept({f"start/{name}": value for name, value in values.items()})
 
 
 def personal_scorer(warm: Warm, population: Population, personal: Personal) -> Scorer:

@@ -24,6 +24,7 @@ from fedrec.models.export_items import read_catalogue, read_counts
 from fedrec.models.pretrained import whole
 from fedrec.models.recommender import bound
 from fedrec.serving.catalogue import Items
+from fedrec.serving.learnt import AUTO, Learnt
 from fedrec.serving.past import Diary, Observation
 from fedrec.serving.ridge import implicit_ridge, rating_ridge
 from fedrec.serving.session import Adaptation, Session
@@ -50,12 +51,17 @@ class LoadedRecommender:
 
     model: ExportedModel
     items: Items
-    _adaptation: Adaptation
+    _learnt: Learnt
+
+    @property
+    def starts(self) -> tuple[str, ...]:
+        """Strategies that a session can begin with, beside "model" and "auto"."""
+        return self._learnt.names
 
     @property
     def how(self) -> str:
         """How personal parameters follow from events, in words."""
-        return self._adaptation.how
+        return self._learnt.own.how
 
     def knows(self, item: str) -> bool:
         """Whether an identifier is that of an item."""
@@ -66,6 +72,7 @@ class LoadedRecommender:
         *,
         history: Iterable[str | Observation] = (),
         attributes: Mapping[str, Any] | None = None,
+        start: str = AUTO,
     ) -> Session:
         """Begin a session of one user.
 
@@ -73,28 +80,33 @@ class LoadedRecommender:
             history: what the user has met, in the order of time unless times are given.
             attributes: of the user, by name, for models that read them; those left out are
                 missing, as in training.
+            start: a strategy for users of whom little is known, of those in `starts`
+                ("prototypes", "popularity", ...); "model": as the model begins by itself;
+                "auto": "mixture" where the run has learnt one, else "model".
 
         Raises:
             DataError: for unknown items or events.
-            ModelError: for attributes that the model does not read.
+            ModelError: for attributes that nothing reads, or a start that was not learnt.
+            CheckpointError: if what the run has learnt of a start is damaged.
         """
         config = self.model.config
         explicit = config.data.feedback == "explicit"
         limits = (config.data.rating_low, config.data.rating_high) if explicit else None
         diary = Diary(self.items.place, config.split.train_event, limits)
-        return Session(self._of_user(attributes or {}), self.items, diary, history)
+        name, chosen = self._learnt.choose(start)
+        own = self._of_user(chosen, attributes or {}, name)
+        return Session(own, self.items, diary, history, name)
 
-    def _of_user(self, attributes: Mapping[str, Any]) -> Adaptation:
-        """Return the adaptation for a user of these attributes."""
-        known = self._adaptation.attributes
+    def _of_user(self, chosen: Adaptation, attributes: Mapping[str, Any], start: str) -> Adaptation:
+        """Return an adaptation for a user of these attributes."""
+        known = chosen.attributes
         for name in attributes:
             if name not in known:
                 hint = nearest(name, known) if known else " It reads none."
-                raise ModelError(
-                    f"model.name = {self.model.config.model.name!r} reads no user attribute "
-                    f"{name!r}.{hint}"
-                )
-        return self._adaptation.of_user(attributes) if known else self._adaptation
+                reader = f"model.name = {self.model.config.model.name!r}"
+                reader = f"the start {start!r}" if start else reader
+                raise ModelError(f"{reader} reads no user attribute {name!r}.{hint}")
+        return chosen.of_user(attributes) if known else chosen
 
 
 def load_recommender(
@@ -125,7 +137,8 @@ def load_recommender(
     counts = read_counts(directory) if popularity is None else _counts(model, popularity)
     data = model.config.data.name
     items = Items(model.item_ids, read_catalogue(directory), counts, data)
-    return LoadedRecommender(model, items, _adaptation(model, directory, adapt))
+    own = _adaptation(model, directory, adapt)
+    return LoadedRecommender(model, items, Learnt(model.config, directory, own, counts))
 
 
 def model_directory(run: Path) -> Path:

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fedrec.config import Config
 from fedrec.params import Shared
 from fedrec.serving.past import Past
 from fedrec.serving.reasons import EXACT, Shares
@@ -85,6 +86,19 @@ class Ridge:
         scale = self.weight / (1.0 + self.weight * float(row @ beside))
         inverse = state.inverse - scale * np.outer(beside, beside)
         return RidgeState(inverse, state.right + self.gain * self._targets(past)[-1] * row)
+
+    def as_stranger(self, config: Config) -> Ridge:
+        """Return what strategies for strangers fit with: the same closed form."""
+        return self
+
+    def fitted(self, past: Past, begin: Mapping[str, NDArray]) -> dict[str, NDArray]:
+        """Return the user's vector; it follows from the past alone."""
+        return {"user": self.start(past).vector.astype(np.float32)}
+
+    def scored(self, values: Mapping[str, NDArray], past: Past) -> NDArray[np.float32]:
+        """Return the scores of all items with a vector, float32 [I]."""
+        found: NDArray[np.float32] = self.table @ values["user"]
+        return found
 
     def _targets(self, past: Past) -> NDArray[np.float64]:
         if self.offset is None:

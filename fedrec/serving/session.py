@@ -61,9 +61,10 @@ class Session:
         items: Items,
         diary: Diary,
         history: Iterable[str | Observation],
+        start: str = "",
     ) -> None:
         self._adaptation, self._items, self._diary = adaptation, items, diary
-        self.how, self._lists = adaptation.how, 0
+        self.how, self._lists, self._start = adaptation.how, 0, start
         self._learn(as_observations(history))
 
     def _learn(self, seen: list[Observation]) -> None:
@@ -111,18 +112,41 @@ class Session:
         """What recommendations rest on.
 
         "history"; without one "attributes" of the user, "popularity" (counts that the run
-        has told), or "start": the personal values with which clients begin in a run.
+        has told), or "start": the personal values with which clients begin in a run.  Where a
+        strategy was chosen, its name.
         """
+        if self._start:
+            return self._start
         if len(self._past):
             return HISTORY
         if self._adaptation.attributes:
             return ATTRIBUTES
         return START if self._items.counts is None else POPULARITY
 
+    @property
+    def chosen(self) -> bool:
+        """Whether a strategy for users of whom little is known serves this session."""
+        return bool(self._start)
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What there is to say of the chosen strategy now, as plain data.
+
+        "weights" of a mixture at this number of "events"; the nearest "prototype" of how many
+        "prototypes", and its "weight" beside the user's own vector; empty for others.
+        """
+        told = getattr(self._adaptation, "about", None)
+        return {} if told is None else dict(told(self._state, self._past))
+
+    @property
+    def _counts(self) -> NDArray | None:
+        """Popularity, where it is all there is to recommend from."""
+        return self._items.counts if not self._start and self.starts_from == POPULARITY else None
+
     def scores(self) -> NDArray[np.float32]:
         """Return the scores of all items, float32 [I], in the order of the model's items."""
-        if self.starts_from == POPULARITY and self._items.counts is not None:
-            return self._items.counts.astype(np.float32)
+        if self._counts is not None:
+            return self._counts.astype(np.float32)
         return self._adaptation.scores(self._state, self._past)
 
     def recommend(
@@ -180,9 +204,9 @@ class Session:
         return items[0], boosted[0].tolist()
 
     def _shares(self, items: NDArray[np.int64]) -> Shares:
-        if self.starts_from == POPULARITY and self._items.counts is not None:
+        if self._counts is not None:
             none = np.zeros((len(items), 0))
-            return Shares(none, {(POPULARITY, ""): self._items.counts[items]}, "exact")
+            return Shares(none, {(POPULARITY, ""): self._counts[items]}, "exact")
         return self._adaptation.shares(self._state, self._past, items)
 
 

@@ -140,6 +140,32 @@ class Trained:
             out[row, length - len(kept) :] = kept
         return out
 
+    def as_stranger(self, config: Config) -> Trained:
+        """Return the same with the local steps that strategies for strangers take."""
+        return replace(self, method=local_method(config, self.model, config.coldstart.steps))
+
+    def fitted(self, past: Past, begin: Mapping[str, NDArray]) -> dict[str, NDArray]:
+        """Return personal parameters trained on a past, from a beginning on; without leading axis.
+
+        Args:
+            past: not empty.
+            begin: those that do not begin where the model does.
+        """
+        fresh = self._begun(begin)
+        if not self.method.phases:
+            return {n: v[0] for n, v in fresh.values.items()}
+        found = self._train(fresh, self._samples(past))
+        return {n: np.asarray(v)[0] for n, v in found.values.items()}
+
+    def scored(self, values: Mapping[str, NDArray], past: Past) -> NDArray[np.float32]:
+        """Return the scores of all items with these personal parameters, float32 [I]."""
+        return self.scores(self._begun(values), past)
+
+    def _begun(self, values: Mapping[str, NDArray]) -> Personal:
+        """Return what one client begins with, and the values that are named (no leading axis)."""
+        named = {n: np.asarray(v, np.float32)[None] for n, v in values.items()}
+        return Personal({**self._fresh(1).values, **named})
+
     def shares(self, state: Personal, past: Past, items: NDArray[np.int64]) -> Shares:
         """Return what the scores lose without an item of the history, or an attribute."""
         left_out = np.arange(max(0, len(past) - MOST), len(past))
@@ -255,17 +281,23 @@ def lone_population(past: Past, num_items: int) -> Population:
     )
 
 
-def local_method(config: Config, model: Recommender) -> Method:
+def local_method(config: Config, model: Recommender, epochs: int = 0) -> Method:
     """Return the method of a run with the steps that move personal parameters alone.
+
+    Args:
+        config: of the run.
+        model: of the run.
+        epochs: passes of the first phase of personal parameters, as strategies for strangers
+            take; 0: 20 times those of a round, of all such phases.
 
     Raises:
         ModelError: if the model has personal parameters and the method never trains them.
     """
     method = build_method(config, pairwise=model.pairwise)
+    stepping = tuple(p for p in method.phases if p.personal and p.solver == "gradient")
     own = method.before_scoring or tuple(
-        replace(phase, epochs=phase.epochs * PASSES)
-        for phase in method.phases
-        if phase.personal and phase.solver == "gradient"
+        replace(phase, epochs=epochs or phase.epochs * PASSES)
+        for phase in (stepping[:1] if epochs else stepping)
     )
     tables = bool(personal_tables(model))  # rows of one's own move along with the shared ones,
     alone = tuple(  # whose change is then dropped, as in a round of the run

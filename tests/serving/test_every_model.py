@@ -100,7 +100,7 @@ def test_attributes_of_users_become_the_numbers_of_training(small_run: Make) -> 
     setup = prepare(config)
     users = setup.population.split.dataset.users
     start = init_personal(setup, np.arange(len(users))).values["profile"]
-    rules = recommender._adaptation.rules  # type: ignore[attr-defined]
+    rules = recommender._learnt.own.rules  # type: ignore[attr-defined]
     for user in range(len(users)):
         told = {}
         for name, attribute in users.attributes.items():
