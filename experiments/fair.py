@@ -1,4 +1,4 @@
-"""Measure what weights against popularity bias and fair weights of clients change.
+"""Measure weights against popularity bias, floors under exposure, and fair weights of clients.
 
     python experiments/fair.py [--case NAME ...] [--json FILE]
 
@@ -29,6 +29,8 @@ CASES: dict[str, dict[str, Any]] = {
     "propensity 0.25": {"train.propensity": 0.25},
     "propensity 0.5": {"train.propensity": 0.5},
     "propensity 1": {"train.propensity": 1.0},
+    "exposure 0.5": {"server.exposure": 0.5},
+    "exposure 0.8": {"server.exposure": 0.8},
     "fairness 1": {"server.fairness": 1.0},
     "fairness 3": {"server.fairness": 3.0},
     "propensity 0.5, fairness 1": {"train.propensity": 0.5, "server.fairness": 1.0},

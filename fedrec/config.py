@@ -20,6 +20,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from fedrec.config_attacks import AuditSection, RobustSection
+from fedrec.config_baselines import BaselineSection, CompareSection
 from fedrec.config_coldstart import ColdstartSection
 from fedrec.config_collab import DomainSection, VerticalSection
 from fedrec.config_contribution import ContributionSection
@@ -29,9 +30,7 @@ from fedrec.config_rules import check as check
 from fedrec.config_rules import integers as integers
 from fedrec.config_rules import positive_numbers as positive_numbers
 from fedrec.config_sections import (
-    BaselineSection,
     ClientsSection,
-    CompareSection,
     CompressSection,
     DataSection,
     EngineSection,

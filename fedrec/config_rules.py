@@ -12,16 +12,17 @@ from fedrec.config_attacks import NEEDS_SINGLE, OWN
 from fedrec.config_coldstart import check_coldstart
 from fedrec.config_collab import check_domains, check_vertical
 from fedrec.config_contribution import check_contribution
+from fedrec.config_fair import check_fair
 from fedrec.config_features import check_features
-from fedrec.config_graph import SUMS_FIRST, check_graph
+from fedrec.config_graph import check_graph
 from fedrec.config_item_graph import check_item_graph
 from fedrec.config_merchants import check_merchants
 from fedrec.config_new_items import check_new_items
 from fedrec.config_personal import check_personal
 from fedrec.config_protection import check_privacy, check_secure
-from fedrec.config_sequence import SEQUENCE_MODELS, check_sequence
+from fedrec.config_sequence import check_sequence
 from fedrec.config_silo import NONE, check_silos
-from fedrec.config_sums import ITEM_ITEM, SUMMED, check_sums
+from fedrec.config_sums import SUMMED, check_sums
 from fedrec.config_tasks import check_tasks
 from fedrec.errors import ConfigError, nearest
 
@@ -66,8 +67,7 @@ def check(config: Config) -> None:
         raise ConfigError("data.name = 'file' needs data.path, the file to read")
     check_personal(config)
     _check_pretrained(config)
-    _check_published(config)
-    _check_propensity(config)
+    check_fair(config)
     check_privacy(config)
     check_secure(config)
     _check_compression(config)
@@ -110,61 +110,6 @@ def _check_feedback(config: Config) -> None:
         raise ConfigError(
             f"evaluate.item_group = {config.evaluate.item_group!r} measures lists, and "
             "data.feedback = 'explicit' predicts ratings: leave it out"
-        )
-
-
-def _check_published(config: Config) -> None:
-    """Refuse training counts of items where they may not be published, or nobody has summed them.
-
-    Raises:
-        ConfigError: naming the keys and what to change.
-    """
-    section, train = config.evaluate, config.train
-    asked = f"evaluate.propensity = {section.propensity:g}" if section.propensity else ""
-    asked = 'evaluate.item_group = "popularity"' if section.item_group == "popularity" else asked
-    needed = f"train.propensity = {train.propensity:g}" if train.propensity else asked
-    if needed and config.secure.mode != "off" and train.method not in (*ITEM_ITEM, *SUMS_FIRST):
-        raise ConfigError(
-            f"{needed} needs how many clients have each item, and in secure.mode = "
-            f"{config.secure.mode!r} that must come out of a masked sum: only train.method = "
-            f"{', '.join(map(repr, (*ITEM_ITEM, *SUMS_FIRST)))} make one that holds it. Leave it "
-            f"out with train.method = {train.method!r}, or set secure.mode = 'off'"
-        )
-    if asked and config.privacy.mechanism != "off":
-        raise ConfigError(
-            f"{asked} publishes the training counts of items, and privacy.mechanism = "
-            f"{config.privacy.mechanism!r} promises that nothing exact is published: leave it out"
-        )
-
-
-def _check_propensity(config: Config) -> None:
-    """Refuse weights of interactions where they are not used, or publish what is private.
-
-    Raises:
-        ConfigError: naming the keys and what to change.
-    """
-    method, asked = config.train.method, f"train.propensity = {config.train.propensity:g}"
-    if not config.train.propensity:
-        return
-    if method in (*SUMMED, "fcf"):
-        raise ConfigError(
-            f"{asked} weights samples, and train.method = {method!r} solves without: use "
-            "train.method = 'alternating'"
-        )
-    if config.model.name in SEQUENCE_MODELS:
-        raise ConfigError(
-            f"{asked} is not for model.name = {config.model.name!r}, which learns from places of "
-            "sequences: set train.propensity = 0"
-        )
-    if config.privacy.mechanism != "off":
-        raise ConfigError(
-            f"{asked} publishes the training counts of items, and privacy.mechanism = "
-            f"{config.privacy.mechanism!r} promises that nothing exact is published: set it to 0"
-        )
-    if config.server.weighting == "samples":
-        raise ConfigError(
-            f"{asked} makes weights of samples, and server.weighting = 'samples' counts them: set "
-            "server.weighting = 'equal'"
         )
 
 

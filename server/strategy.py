@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from fedrec.coldstart.items import with_new_items
 from fedrec.config import Config
-from fedrec.evaluation.selection import better, selection_metric, selection_value
+from fedrec.evaluation.selection import better, selection_metric, selection_value, validates
 from fedrec.evaluation.sums import EvaluationSums, means, merge
 from fedrec.output import output_directory
 from fedrec.params import PartialSum, Shared
@@ -55,6 +55,7 @@ from server.checkpoint import (
 )
 from server.contribution import GroupRounds, group_rounds
 from server.exchange import Exchange
+from server.exposure import steered
 from server.journal import Journal, Line, Stopwatch, round_line
 from server.outcome import write_outcome
 from server.privacy import PrivacyGuard, PrivacyState
@@ -173,7 +174,7 @@ class FedRecStrategy(Strategy):
                     moment = Moment(self._state.session, server_round)
                     exchange = partial(self._exchange, grid)
                     self._group_rounds.measure(exchange, self._roster, self._state.shared, moment)
-        if self._validates(server_round):
+        if validates(self._config, server_round):
             with clock.phase("evaluate"):
                 valid = self._validate(grid, server_round)
         line = self._line(server_round, valid)
@@ -274,21 +275,21 @@ class FedRecStrategy(Strategy):
         self, server_round: int, total: PartialSum | None, skipped: str | None = None
     ) -> None:
         """Apply the sum of a round, or skip it."""
-        least = self._config.server.min_clients
+        config, least = self._config, self._config.server.min_clients
         reason = None if self._guard.central and least == 1 else too_few(total, least)
         self._total, self._skipped = total, reason and (skipped or reason)
         refuse_gap(statistics := self._setup.method.at(server_round).statistics, self._skipped)
         shared, privacy = self._state.shared, self._state.privacy
         like = sums_like(statistics, shared)
         if self._skipped is None:
-            if privacy is not None and self._guard.central and self._validates(server_round):
+            if privacy is not None and self._guard.central and validates(config, server_round):
                 noted, privacy = self._guard.note(
                     self._before or privacy, privacy, total, like, server_round
                 )
                 self._state = replace(self._state, privacy=noted)
                 self._save(self._journal.last())  # before nodes see what follows from the sum
             released, privacy = self._guard.release(total, privacy, like, server_round)
-            mean = mean_update(released, self._config.server.rows)
+            mean = mean_update(released, config.server.rows)
             shared = self._optimizer.apply(shared, mean, in_place=True)  # nobody else holds them
             shared = replace(shared, guides=self._robust.guides if self._robust else None)
         state = replace(self._state, round_number=server_round, shared=shared, privacy=privacy)
@@ -347,11 +348,10 @@ class FedRecStrategy(Strategy):
         if value is not None and better(value, best.value if best else None, metric):
             best = Best(server_round, value, self._state.shared.copy())
             self._state = replace(self._state, best=best)
+        self._set_state(
+            replace(self._state, shared=steered(self._setup, self._state.shared, metrics))
+        )
         return metrics
-
-    def _validates(self, server_round: int) -> bool:
-        last = server_round == self._config.train.rounds
-        return server_round % self._config.evaluate.every == 0 or last
 
     def _checkpoint_due(self, server_round: int) -> bool:
         every, last = self._config.server.checkpoint_every, self._config.train.rounds

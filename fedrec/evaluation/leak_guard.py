@@ -194,6 +194,7 @@ def _probe(k: int) -> dict[str, str | int | float | bool]:
         "evaluate.bootstrap": 0,
         "evaluate.group": "",
         "evaluate.item_group": "",
+        "server.exposure": 0.0,
         "evaluate.propensity": 0.0,
         "local.epochs": 10,
         "local.every": 1,

@@ -89,9 +89,17 @@ def _thirds(counts: NDArray[np.int64]) -> dict[str, NDArray[np.bool_]]:
 
 
 def names(config: Config, population: Population, part: str) -> tuple[str, ...]:
-    """Return the metrics that `with_exposure` adds, in its order; on the test part alone."""
-    if part != "test":
+    """Return the metrics that `with_exposure` adds, in its order.
+
+    On the test part alone, unless training follows what validation shows (`server.exposure`).
+    """
+    if part != "test" and not config.server.exposure:
         return ()
+    return exposure_names(config, population)
+
+
+def exposure_names(config: Config, population: Population) -> tuple[str, ...]:
+    """Return "exposure.<group>@K" for each group of items, in their order."""
     k = list_length(integers(config, "evaluate.k"))
     return tuple(f"{EXPOSURE}.{group}@{k}" for group in item_groups(config, population))
 
@@ -106,7 +114,7 @@ def with_exposure(
         population: of the items.
         score: the system.
         values: of its full ranking, with lists.
-        part: "valid" or "test"; there is nothing to add on validation.
+        part: "valid" or "test"; on validation there may be nothing to add (`names`).
 
     Returns:
         The values with "exposure.<group>@K" in [0, 1], if groups are named.

@@ -8,7 +8,14 @@ from fedrec.config import Config
 from fedrec.config_rules import selection_metric
 from fedrec.errors import ConfigError, nearest
 
-__all__ = ["best_round", "better", "selection_metric", "selection_value", "shown_metric"]
+__all__ = [
+    "best_round",
+    "better",
+    "selection_metric",
+    "selection_value",
+    "shown_metric",
+    "validates",
+]
 
 LOWER_IS_BETTER = ("rmse", "mae")
 
@@ -65,3 +72,9 @@ def best_round(validated: Mapping[int, Mapping[str, float]], metric: str) -> int
         if value is not None and better(value, best, metric):
             chosen, best = number, value
     return chosen
+
+
+def validates(config: Config, server_round: int) -> bool:
+    """Return whether a round is followed by a validation; the last one always is."""
+    last = server_round == config.train.rounds
+    return server_round % config.evaluate.every == 0 or last

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedrec.config import Config
-from fedrec.config_sections import BaselineSection
+from fedrec.config_baselines import BaselineSection
 from fedrec.errors import ConfigError, MissingExtraError, nearest
 from fedrec.rng import NO_CLIENT, Purpose, draw, keys, uniform
 from fedrec.training.scorer import Scorer

@@ -40,6 +40,7 @@ from fedrec.training.local import CohortUpdate, train_cohort
 from fedrec.training.methods import Method, build_method
 from fedrec.training.pooled import PREFIX, Pooled, first_user, with_users
 from fedrec.training.prefetch import Ahead
+from fedrec.training.provider_weights import begun, weighted
 from fedrec.training.scorer import among
 from fedrec.training.scoring import Scorer, rating_predictor
 from fedrec.training.statistics import sums_like
@@ -98,7 +99,8 @@ def _prepare(config: Config) -> Setup:
 def init_shared(setup: Setup) -> Shared:
     """Return the initial shared parameters, by the seed of the run or `model.pretrained`."""
     items = setup.population.split.dataset.items
-    return begin(setup.config, setup.model.init_shared(items, setup.config.run.seed), items)
+    shared = begin(setup.config, setup.model.init_shared(items, setup.config.run.seed), items)
+    return begun(shared, setup.population.num_items) if setup.config.server.exposure else shared
 
 
 def in_round(setup: Setup, round_number: int) -> Setup:
@@ -256,6 +258,7 @@ def train_block(
     setup = in_round(setup, round_number)
     if samples is None:
         samples = block_samples(setup, clients, round_number)
+    samples = weighted(samples, shared)
     if setup.method.fresh:  # nothing is carried over from earlier rounds
         personal = init_personal(setup, clients)
     if shared.guides is not None:
@@ -379,15 +382,9 @@ def measure(setup: Setup, scorer: Scorer, users: NDArray[np.int64], part: str) -
     if config.domain.by:
         scorer = among(scorer, domain_items(population.split.dataset, config.domain))
     values = rank_users(
-        scorer,
-        held_out,
-        users,
-        num_items=population.num_items,
-        ks=integers(config, "evaluate.k"),
-        sampled=config.evaluate.sampled,
-        seed=config.run.seed,
-        part=part,
-    )
+        scorer, held_out, users, num_items=population.num_items, ks=integers(config, "evaluate.k"),
+        sampled=config.evaluate.sampled, seed=config.run.seed, part=part,
+    )  # fmt: skip
     values = with_robust(config, population, scorer, values)
     return with_more(config, population, scorer, values, part)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from fedrec.config_sections import BaselineSection
+from fedrec.config_baselines import BaselineSection
 from fedrec.training.neighbours import similarity
 from fedrec.training.scorer import Scorer
 
