@@ -45,7 +45,7 @@ def _evaluate_some(
     return evaluate_node(
         here.setup,
         request.shared,
-        personal.take(here.positions(clients)),
+        here.held(personal, clients),
         clients,
         request.part,
         bootstrap=request.bootstrap,

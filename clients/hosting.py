@@ -17,7 +17,8 @@ from fedrec.errors import EngineError, ProtocolError
 from fedrec.output import output_directory
 from fedrec.params import Personal
 from fedrec.storage import RunDirectory
-from fedrec.training.node import Setup, init_personal, personal_users, prepare
+from fedrec.training.control import with_own_controls
+from fedrec.training.node import Setup, init_personal, init_shared, personal_users, prepare
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +39,18 @@ class Host:
 
     def fresh(self) -> Personal:
         """Return initial personal parameters of all hosted clients."""
-        return init_personal(self.setup, self.clients)
+        personal = init_personal(self.setup, self.clients)
+        if not self.setup.method.controls:
+            return personal
+        return with_own_controls(personal, init_shared(self.setup), len(self.clients))
+
+    def held(self, personal: Personal, chosen: NDArray[np.int64]) -> Personal:
+        """Return what `chosen` (int64 [c]) have of the node's personal parameters.
+
+        Raises:
+            EngineError: as `positions`.
+        """
+        return personal.take(self.positions(chosen), np.searchsorted(self.clients, chosen))
 
     def positions(self, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return where the users of `chosen` (int64 [c]) stand in the node's stack.

@@ -67,7 +67,7 @@ def end_round(state: RecordDict, moment: Moment, directory: Path) -> None:
         value = stored_state(state, slot)
         if value is not None:
             tags[slot] = value.round_number
-            arrays |= {f"{slot}.{name}": array for name, array in value.personal.values.items()}
+            arrays |= {f"{slot}.{name}": array for name, array in value.personal.arrays().items()}
     write_arrays(_file(folder, moment.checkpoint_round), arrays, {"tags": tags})
     for file in sorted(folder.glob("round-*.ckpt"))[:-KEPT_FILES]:
         file.unlink(missing_ok=True)
@@ -115,7 +115,7 @@ def _read(file: Path) -> list[PersonalState]:
     states = []
     for slot, tag in meta["tags"].items():
         values = {n.split(".", 1)[1]: a for n, a in arrays.items() if n.split(".", 1)[0] == slot}
-        states.append(PersonalState(int(tag), Personal(values)))
+        states.append(PersonalState(int(tag), Personal.from_arrays(values)))
     return states
 
 

@@ -18,7 +18,7 @@ import mmap
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +47,10 @@ class MappedPersonal(Personal):
         initial: positions int64 [c] -> their initial parameters.
     """
 
-    written: NDArray[np.bool_]
-    initial: Initial
+    written: NDArray[np.bool_] = field(kw_only=True)
+    initial: Initial = field(kw_only=True)
 
-    def take(self, index: NDArray[np.int64]) -> Personal:
+    def take(self, index: NDArray[np.int64], clients: NDArray[np.int64] | None = None) -> Personal:
         """Return the rows `index` (int64 [c]) of every value, in memory."""
         values = {name: value[index] for name, value in self.values.items()}
         new = ~self.written[index]
@@ -193,12 +193,12 @@ class DiskStore:
             )
         values = _new_files(folder, one, self.num_users)
         written = open_memmap(folder / _WRITTEN, "w+", np.bool_, (self.num_users,))
-        return MappedPersonal(values, np.asarray(written), self.initial)
+        return MappedPersonal(values, written=np.asarray(written), initial=self.initial)
 
     def _open(self, slot: str) -> MappedPersonal:
         folder = self._slot(slot)
         values = {f.stem: _map(f) for f in sorted(folder.glob("*.npy"))}
-        return MappedPersonal(values, _map(folder / _WRITTEN), self.initial)
+        return MappedPersonal(values, written=_map(folder / _WRITTEN), initial=self.initial)
 
     def _slot(self, slot: str) -> Path:
         return self.folder / "mapped" / (slot or "-")

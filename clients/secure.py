@@ -149,7 +149,7 @@ class _Stage:
         here, personal = self._here, None
         if here.setup.config.compress.rows:  # training decides, from what is personal
             start = begin_round(here, self._context.state, train.moment)
-            personal = start.personal.take(here.positions(clients))
+            personal = here.held(start.personal, clients)
         return indicators(here.setup, train.shared, personal, clients, train.round_number)
 
     def _train(self, train: TrainRequest, clients: NDArray[np.int64]) -> Answers:
@@ -158,20 +158,19 @@ class _Stage:
         check_least(here.setup.config, self._plan)
         start = begin_round(here, state, train.moment)
         try:
-            index = here.positions(clients)
             policy = build_policy(here.setup.config, here.setup.population.num_clients)
             key = node_key(here.setup.config, here.directory / train.moment.session)
             vectors, trained = secure_vectors(
                 here.setup,
                 train.shared,
-                start.personal.take(index),
+                here.held(start.personal, clients),
                 clients,
                 train.round_number,
                 policy.at(train.round_number, train.clip, key),
                 self._request.kept,
             )
             answers = self._masked(vectors)
-            keep(here, state, train.moment, start, trained, index, train.round_number)
+            keep(here, state, train.moment, start, trained, clients, train.round_number)
         finally:  # a node whose training fails must still be there after a resume
             end_round(here, state, train.moment)
         return answers

@@ -55,6 +55,6 @@ def evaluation(
     personal = at_round(here, state, request.moment)
     if request.part == "test":  # it ends a run
         forget_key(here.directory / request.moment.session)
-    own = personal.take(here.positions(clients))
+    own = here.held(personal, clients)
     base = request.moment.base_round
     return evaluation_vectors(here.setup, request.shared, own, clients, request.part, layout, base)

@@ -34,7 +34,7 @@ def keep(
     moment: Moment,
     start: PersonalState,
     trained: Personal,
-    index: NDArray[np.int64],
+    chosen: NDArray[np.int64],
     round_number: int,
 ) -> None:
     """Make what a round has trained the node's current state.
@@ -44,11 +44,12 @@ def keep(
         state: its context state, changed.
         moment: of the request.
         start: what `begin_round` returned; on the disk its rows are overwritten.
-        trained: new personal parameters [c].
-        index: int64 [c], distinct, where they stand in the node's stack.
+        trained: new personal parameters of the clients that have trained.
+        chosen: int64 [c], these clients.
         round_number: the round.
     """
-    after = PersonalState(round_number, scatter(start.personal, trained, index))
+    index, places = here.positions(chosen), np.searchsorted(here.clients, chosen)
+    after = PersonalState(round_number, scatter(start.personal, trained, index, places))
     disk = _disk(here, moment)
     if disk is not None:
         disk.keep(state, after)
@@ -73,10 +74,21 @@ def at_round(here: Host, state: RecordDict, moment: Moment) -> Personal:
     return memory.at_round(state, moment, here.directory, here.fresh)
 
 
-def scatter(everyone: Personal, some: Personal, index: NDArray[np.int64]) -> Personal:
-    """Return `everyone` with the rows `index` (int64 [c]) replaced by `some`.
+def scatter(
+    everyone: Personal,
+    some: Personal,
+    index: NDArray[np.int64],
+    clients: NDArray[np.int64] | None = None,
+) -> Personal:
+    """Return `everyone` with some rows replaced by `some`.
 
     Rows on the disk are overwritten; arrays in memory are copied.
+
+    Args:
+        everyone: of the node.
+        some: what replaces them.
+        index: int64, distinct, rows of `values`.
+        clients: int64, distinct, rows of `own`.
     """
     if isinstance(everyone, MappedPersonal):
         everyone.put(index, some)
@@ -85,7 +97,10 @@ def scatter(everyone: Personal, some: Personal, index: NDArray[np.int64]) -> Per
     for name, value in everyone.values.items():
         values[name] = value.copy()
         values[name][index] = some.values[name]
-    return Personal(values)
+    own = {name: value.copy() for name, value in everyone.own.items()}
+    for name, value in own.items():
+        value[clients] = some.own[name]
+    return Personal(values, own)
 
 
 def _disk(here: Host, moment: Moment) -> DiskStore | None:
@@ -102,7 +117,7 @@ def _disk(here: Host, moment: Moment) -> DiskStore | None:
 
     asked = here.setup.config.train.personal_store
     on_disk = asked == "disk"
-    if asked == "auto":
+    if asked == "auto" and not here.setup.method.controls:
         one = sum(v.nbytes for v in initial(np.zeros(1, np.int64)).values.values())
         on_disk = one * len(users) > memory_gib() * 2**30 / MEMORY_SHARE > 0
     other = "*.ckpt" if on_disk else "*.rows"

@@ -39,13 +39,12 @@ def train(message: Message, context: Context) -> Message:
 def _train_chosen(
     here: Host, request: TrainRequest, start: PersonalState, state: RecordDict
 ) -> RecordDict:
-    index = here.positions(request.clients)
     policy = build_policy(here.setup.config, here.setup.population.num_clients)
     key = node_key(here.setup.config, here.directory / request.moment.session)
     chosen = (
         here.setup,
         request.shared,
-        start.personal.take(index),
+        here.held(start.personal, request.clients),
         request.clients,
         request.round_number,
         policy.at(request.round_number, request.clip, key),
@@ -56,5 +55,5 @@ def _train_chosen(
     else:
         total, trained = train_node(*chosen)
         reply = TrainReply(total).pack()
-    keep(here, state, request.moment, start, trained, index, request.round_number)
+    keep(here, state, request.moment, start, trained, request.clients, request.round_number)
     return reply

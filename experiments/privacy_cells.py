@@ -51,6 +51,13 @@ OWN_MODEL = str(Path(__file__).with_name("own_model.py"))
 NEEDS: dict[str, Keys] = {
     "keras": {"model.source": f"{OWN_MODEL}:build"},
     "lightgcn": {"train.rounds": 2},  # the graph comes first
+    "scaffold": {
+        "clients.unit": "merchant",
+        "train.optimizer": "sgd",
+        "train.reduction": "mean",
+        "data.merchants": 14,  # enough for shares of noise
+        "data.users": 60,
+    },
 }
 """Method or model -> keys without which it cannot be configured."""
 

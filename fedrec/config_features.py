@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 ATTRIBUTE_MODELS = ("two-tower", "deepfm")
 """Models that read attributes of items and users; `model.name`."""
 
-METHODS = ("fedavg", "fedprox", "alternating", "fedrecon")
+METHODS = ("fedavg", "fedprox", "scaffold", "alternating", "fedrecon")
 """What trains them: rows, weights and personal vectors at once or in turn."""
 
 ANCHORED_MODELS = ("mf", "head")

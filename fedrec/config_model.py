@@ -157,6 +157,7 @@ class TrainSection(Section):
     method: Literal[
         "fedavg",
         "fedprox",
+        "scaffold",
         "alternating",
         "fcf",
         "pfedrec",

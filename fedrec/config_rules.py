@@ -12,6 +12,7 @@ from fedrec.config_attacks import NEEDS_SINGLE, OWN
 from fedrec.config_coldstart import check_coldstart
 from fedrec.config_collab import check_domains, check_vertical
 from fedrec.config_contribution import check_contribution
+from fedrec.config_control import check_control
 from fedrec.config_fair import check_fair
 from fedrec.config_features import check_features
 from fedrec.config_graph import check_graph
@@ -66,6 +67,7 @@ def check(config: Config) -> None:
     if config.data.name == "file" and not config.data.path and config.silo.holds != NONE:
         raise ConfigError("data.name = 'file' needs data.path, the file to read")
     check_personal(config)
+    check_control(config)
     _check_pretrained(config)
     check_fair(config)
     check_privacy(config)

@@ -41,7 +41,7 @@ def check_sequence(config: Config) -> None:
         raise ConfigError(
             f"{name} ranks items: set model.loss = 'softmax', 'logistic' or 'bpr', not 'squared'"
         )
-    if config.train.method not in ("fedavg", "fedprox"):
+    if config.train.method not in ("fedavg", "fedprox", "scaffold"):
         raise ConfigError(
             f"{name} has no personal parameters and needs train.method = 'fedavg' or 'fedprox', "
             f"not {config.train.method!r}"

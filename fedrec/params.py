@@ -12,8 +12,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from fedrec.errors import ConfigError
+
 Array = NDArray[np.float32]
 Arrays = Mapping[str, NDArray]
+
+_OWN = "client/"
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,15 +110,43 @@ class Shared:
 class Personal:
     """What never leaves a client, stacked over the clients of a node.
 
+    A client that hosts many users has values of each of them, and may have some of its own.
+
     Attributes:
-        values: name -> float32 [C, ...].
+        values: name -> float32 [C, ...], or [U, ...] over the users of such clients.
+        own: name -> float32 [C, ...], one of each client that hosts many users.
     """
 
     values: dict[str, Array]
+    own: dict[str, Array] = field(default_factory=dict)
 
-    def take(self, index: NDArray[np.int64]) -> Personal:
-        """Return the rows `index` (int64 [C']) of every value."""
-        return Personal({name: value[index] for name, value in self.values.items()})
+    def take(self, index: NDArray[np.int64], clients: NDArray[np.int64] | None = None) -> Personal:
+        """Return the rows `index` (int64 [C']) of every value.
+
+        Args:
+            index: rows of `values`.
+            clients: int64, rows of `own`; needed if there are any.
+
+        Raises:
+            ConfigError: if it is not said of which clients.
+        """
+        if self.own and clients is None:
+            raise ConfigError(
+                f"clients keep {', '.join(self.own)} from round to round, which this command does "
+                "not do: use train.method = 'fedavg' for it"
+            )
+        values = {name: value[index] for name, value in self.values.items()}
+        return Personal(values, {name: value[clients] for name, value in self.own.items()})
+
+    def arrays(self) -> dict[str, Array]:
+        """Return everything as named arrays, for messages and files."""
+        return self.values | {f"{_OWN}{name}": value for name, value in self.own.items()}
+
+    @staticmethod
+    def from_arrays(arrays: Mapping[str, Array]) -> Personal:
+        """Rebuild what `arrays` returned."""
+        own = {n.removeprefix(_OWN): a for n, a in arrays.items() if n.startswith(_OWN)}
+        return Personal({n: a for n, a in arrays.items() if not n.startswith(_OWN)}, own)
 
 
 @dataclass(frozen=True, eq=False)

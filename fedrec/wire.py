@@ -380,7 +380,7 @@ class PersonalState:
 
 def store_state(state: RecordDict, slot: str, value: PersonalState) -> None:
     """Put personal parameters into a slot of a node's context state."""
-    state[f"personal.{slot}"] = pack_arrays(value.personal.values)
+    state[f"personal.{slot}"] = pack_arrays(value.personal.arrays())
     state[f"personal.{slot}.tag"] = ConfigRecord({"round": value.round_number})
 
 
@@ -389,4 +389,4 @@ def stored_state(state: RecordDict, slot: str) -> PersonalState | None:
     if f"personal.{slot}" not in state:
         return None
     values = unpack_arrays(state[f"personal.{slot}"])
-    return PersonalState(int(state[f"personal.{slot}.tag"]["round"]), Personal(values))
+    return PersonalState(int(state[f"personal.{slot}.tag"]["round"]), Personal.from_arrays(values))

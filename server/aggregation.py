@@ -18,11 +18,13 @@ class MeanUpdate:
         tables: name -> rows of change, float64.
         weights: name -> change, float64.
         weight: of all clients, by which `weights` were divided.
+        num_clients: clients in the mean.
     """
 
     tables: dict[str, SparseRows]
     weights: dict[str, NDArray[np.float64]]
     weight: float = 1.0
+    num_clients: int = 1
 
 
 def mean_update(total: PartialSum, rows: str) -> MeanUpdate:
@@ -47,7 +49,7 @@ def mean_update(total: PartialSum, rows: str) -> MeanUpdate:
             divisor = np.where(weight > 0, weight, 1.0)[:, None]
         tables[name] = SparseRows(table.ids, table.rows / divisor)
     means = {name: value / everyone for name, value in total.weights.items()}
-    return MeanUpdate(tables, means, everyone)
+    return MeanUpdate(tables, means, everyone, total.num_clients)
 
 
 def too_few(total: PartialSum | None, least: int) -> str | None:

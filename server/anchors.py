@@ -17,8 +17,10 @@ from fedrec.data.interactions import Catalogue
 from fedrec.models.anchored import TABLE
 from fedrec.params import Shared
 from fedrec.training.anchors import Anchors
+from fedrec.training.control import without_controls
 from fedrec.training.node import Setup
 from server.aggregation import MeanUpdate
+from server.control import ControlledOptimizer
 from server.graph import GraphOptimizer
 from server.graph_penalty import GraphPenalty, build_penalty
 from server.optimizers import ServerOptimizer
@@ -85,7 +87,7 @@ class AnchoredOptimizer:
 
 def optimizer_of(
     setup: Setup, shared: Shared
-) -> ServerOptimizer | GraphOptimizer | Solver | AnchoredOptimizer:
+) -> ServerOptimizer | GraphOptimizer | Solver | AnchoredOptimizer | ControlledOptimizer:
     """Return what turns the sum of a round into new parameters, as the configuration says.
 
     Args:
@@ -97,6 +99,10 @@ def optimizer_of(
         ModelError: where anchors or a graph are wanted of items without attributes.
     """
     penalty = build_penalty(setup, shared)
+    if setup.method.controls:
+        inner = ServerOptimizer(setup.config.server, without_controls(shared)[0], penalty)
+        equal = setup.config.server.weighting == "equal"
+        return ControlledOptimizer(inner, setup.population.num_clients, equal=equal)
     if setup.config.model.anchor:
         return AnchoredOptimizer(setup.config, shared, setup.population.catalogue, penalty)
     return build_optimizer(setup.config.server, setup.method.statistics, shared, penalty)

@@ -17,6 +17,7 @@ from fedrec.machine import peak_memory_mib
 from fedrec.models.export import export_model
 from fedrec.privacy.collaboration import with_setting
 from fedrec.storage import RunDirectory, replace_file
+from fedrec.training.control import without_controls
 from fedrec.training.node import prepare
 from server.checkpoint import Best
 from server.journal import Line
@@ -67,7 +68,8 @@ def write_outcome(
     replace_file(files.bootstrap, buffer.getvalue())
     dataset, counts = population.split.dataset, population.item_counts
     model = prepare(config).model
-    export_model(files.model, config, dataset, chosen.shared, system, counts, model)
+    shared, _ = without_controls(chosen.shared)
+    export_model(files.model, config, dataset, shared, system, counts, model)
     replace_file(files.system, (json.dumps(system, indent=1) + "\n").encode())
 
 

@@ -30,7 +30,7 @@ from fedrec.robust.checks import check_robust_run, robust_entry
 from fedrec.secure.graph import LEAST_PARTIES
 from fedrec.storage import RunDirectory
 from fedrec.training.download import download_bytes
-from fedrec.training.node import Setup, init_shared
+from fedrec.training.node import Setup
 from fedrec.training.statistics import sums_like
 from fedrec.wire import (
     EVALUATE,
@@ -54,6 +54,7 @@ from server.checkpoint import (
     save_checkpoint,
 )
 from server.contribution import GroupRounds, group_rounds
+from server.control import first_parameters
 from server.exchange import Exchange
 from server.exposure import steered
 from server.journal import Journal, Line, Stopwatch, round_line
@@ -122,7 +123,7 @@ class FedRecStrategy(Strategy):
     def _begin(self, grid: Grid) -> None:
         """Meet the nodes, and continue from the checkpoint if there is one."""
         config, num_clients = self._config, self._setup.population.num_clients
-        shared = init_shared(self._setup)
+        shared = first_parameters(self._setup)
         self._optimizer = optimizer_of(self._setup, shared)
         if config.secure.mode != "off":
             self._secure = SecureServer(config, self._setup, shared)

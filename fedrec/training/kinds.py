@@ -26,6 +26,7 @@ class Kind:
         personal_first: in a step personal parameters move first, the rest after them.
         sparse: whether there is an l1 penalty of shared rows.
         apart: whether own rows are driven from the shared rows of the same items.
+        drifts: whether something is added to every gradient of what is shared.
     """
 
     model: Recommender
@@ -39,6 +40,7 @@ class Kind:
     personal_first: bool = False
     sparse: bool = False
     apart: bool = False
+    drifts: bool = False
 
     @property
     def turns(self) -> tuple[Kind, ...]:

@@ -17,9 +17,10 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from fedrec.data.batches import Samples
-from fedrec.data.tiles import Tiles, lay_out
+from fedrec.data.tiles import lay_out
 from fedrec.models.recommender import Recommender, constants
 from fedrec.params import Personal, Shared
+from fedrec.training.control import Drift
 from fedrec.training.kinds import Kind, moving_tables
 from fedrec.training.meta import with_starts
 from fedrec.training.methods import Method, Phase
@@ -28,6 +29,7 @@ from fedrec.training.optimizers import adam_init
 from fedrec.training.outside import Solver, asked_of
 from fedrec.training.own import aims, no_rows, own_rows, vectors_of, with_own_rows
 from fedrec.training.parts import part_of, rows_of_query
+from fedrec.training.plan import step_plan
 from fedrec.training.rows import (
     FactoredRows,
     Factors,
@@ -63,6 +65,7 @@ class CohortUpdate:
         slots: optimiser state of the last phase, for a caller that goes on (centralised).
         metrics: name -> float64 [C], more numbers of each client that are to be summed.
         sent: float64 [C], bytes that a compressed update takes; None: row ids and float32.
+        steps: int64 [C], steps of each client in the last phase; None if there was none.
     """
 
     rows: Mapping[str, NDArray[np.float32]]
@@ -74,10 +77,11 @@ class CohortUpdate:
     slots: Slots
     metrics: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     sent: NDArray[np.float64] | None = None
+    steps: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, eq=False)
-class _Cohort:
+class Cohort:
     """What all phases of a call share: the model, what was received, and the samples."""
 
     model: Recommender
@@ -97,6 +101,7 @@ class _Result:
         samples: float64 [C], summed weights of one pass.
         loss: float64 [C], mean over the samples of the phase.
         factors: table name -> changes of its rows, if they are factored.
+        steps: int64 [C].
     """
 
     state: State
@@ -104,6 +109,7 @@ class _Result:
     samples: NDArray[np.float64]
     loss: NDArray[np.float64]
     factors: dict[str, list[Factors]] | None = None
+    steps: NDArray[np.int64] | None = None
 
 
 def train_cohort(
@@ -116,6 +122,7 @@ def train_cohort(
     solve_personal: Solver | None = None,
     every_row: bool = False,
     slots: Slots | None = None,
+    drift: Drift | None = None,
 ) -> CohortUpdate:
     """Train C clients on their samples, each from the same shared parameters.
 
@@ -128,6 +135,8 @@ def train_cohort(
         solve_personal: closed-form solver for phases that ask for it.
         every_row: index all rows of every table, touched or not, for each client.
         slots: optimiser state that the last phase goes on from (needs every_row); None: fresh.
+        drift: what is added to every gradient of shared parameters; then all rows of tables
+            of items are indexed, as they all move.
 
     Returns:
         The clients' updates.
@@ -137,9 +146,12 @@ def train_cohort(
     """
     if len(samples.client) and method.phases[0].solver == "statistics":
         return _contribution(method, shared, personal, samples)  # of what no model's row is read
-    touched = index_tables(model, shared, samples, all_rows=every_row)
+    whole = ("item", "user") if every_row else ("item",) if drift is not None else ()
+    touched = index_tables(model, shared, samples, whole=whole)
     received = _received(model, shared, personal, touched)
-    cohort = _Cohort(model, received, samples, touched, method.reduction)
+    if drift is not None:
+        received |= _drifting(drift)
+    cohort = Cohort(model, received, samples, touched, method.reduction)
     nothing = np.zeros(samples.num_clients)
     result = _Result(_unchanged(cohort, shared, personal), (0, {}), nothing, nothing)
     phases = method.phases if len(samples.client) else ()  # nothing to train on: no change
@@ -185,6 +197,12 @@ def _constants(arrays: Mapping[str, NDArray]) -> dict[str, Any]:
     return {name: tf.convert_to_tensor(value) for name, value in arrays.items()}
 
 
+def _drifting(drift: Drift) -> State:
+    """Return what is added to gradients, rows client by client as `every_row` indexes them."""
+    rows = {n: v.reshape(-1, *v.shape[2:]) for n, v in drift.tables.items()}
+    return {"row_drift": _constants(rows), "drift": _constants(drift.weights)}
+
+
 def _received(
     model: Recommender, shared: Shared, personal: Personal, touched: Mapping[str, Touched]
 ) -> State:
@@ -199,7 +217,7 @@ def _received(
     return {group: _constants(arrays) for group, arrays in groups.items()}
 
 
-def _unchanged(cohort: _Cohort, shared: Shared, personal: Personal) -> State:
+def _unchanged(cohort: Cohort, shared: Shared, personal: Personal) -> State:
     """Return changes of zero; those of rows are made where a phase moves them.
 
     Rows of the clients' own tables stand there whole, as changes of nothing.
@@ -212,7 +230,7 @@ def _unchanged(cohort: _Cohort, shared: Shared, personal: Personal) -> State:
     }
 
 
-def _update(cohort: _Cohort, result: _Result, personal: Personal) -> CohortUpdate:
+def _update(cohort: Cohort, result: _Result, personal: Personal) -> CohortUpdate:
     """Return what has changed since the clients received their parameters."""
     index = {t: cohort.touched[e].index for t, e in entities(cohort.model).items()}
     rows: Mapping[str, NDArray[np.float32]]
@@ -230,10 +248,11 @@ def _update(cohort: _Cohort, result: _Result, personal: Personal) -> CohortUpdat
         result.samples,
         result.loss,
         result.slots,
+        steps=result.steps,
     )
 
 
-def _rows(cohort: _Cohort, state: State, table: str) -> Any:
+def _rows(cohort: Cohort, state: State, table: str) -> Any:
     """Return the changes of a table's rows so far, [T, d]; zero if no phase has moved them."""
     if table in state["rows"]:
         return state["rows"][table]
@@ -250,7 +269,7 @@ def _tile(model: Recommender, start: State, num_clients: int) -> int:
 
 
 def _run_phase(
-    cohort: _Cohort, phase: Phase, before: _Result, slots: Slots | None, *, last: bool
+    cohort: Cohort, phase: Phase, before: _Result, slots: Slots | None, *, last: bool
 ) -> _Result:
     """Run one phase; whoever goes on from `slots` continues with their moments."""
     model, count = cohort.model, cohort.samples.num_clients
@@ -267,7 +286,7 @@ def _run_phase(
             touched,
             again=repeats > 1,
             moving=phase.personal if entity == "user" else phase.shared,
-            changed=slots is not None or bool(before.state["rows"]),
+            changed=slots is not None or bool(before.state["rows"]) or kind.drifts,
             sparing=kind.factored,
         )
         for entity, touched in cohort.touched.items()
@@ -280,7 +299,7 @@ def _run_phase(
         moments,
         np.int32(first),
         np.int32(repeats),
-        _plan(cohort, phase, tiles, traffic),
+        step_plan(cohort, phase, tiles, traffic),
     )
     after = (first + tiles.num_steps * repeats, moments)
     samples = np.bincount(tiles.client, tiles.samples, count) / epochs
@@ -293,15 +312,17 @@ def _run_phase(
     factors = None
     if kind.factored:
         factors = factors_of(model, cohort.touched, tiles, out, rank_one=kind.rank_one)
-    return _Result({**state, "rows": kept}, after, samples, loss, factors)
+    steps = np.bincount(tiles.client, minlength=count) * repeats
+    return _Result({**state, "rows": kept}, after, samples, loss, factors, steps)
 
 
-def _kind(cohort: _Cohort, phase: Phase, before: _Result, *, last: bool) -> Kind:
+def _kind(cohort: Cohort, phase: Phase, before: _Result, *, last: bool) -> Kind:
     """Return what is compiled; row changes stay factored if nothing after needs the rows."""
     model = cohort.model
     proximal = phase.prox_mu > 0 and phase.shared
     every = set(moving_tables(model, phase.shared, phase.personal)) == set(entities(model))
-    plain = phase.optimizer == "sgd" and not proximal
+    drifts = phase.shared and "drift" in cohort.start
+    plain = phase.optimizer == "sgd" and not (proximal or drifts)
     once = bool(phase.batch) or phase.epochs == 1  # repeated steps would each need factors
     some = bool(entities(model))
     factored = some and every and plain and last and once and not before.state["rows"]
@@ -312,17 +333,17 @@ def _kind(cohort: _Cohort, phase: Phase, before: _Result, *, last: bool) -> Kind
     factored = rank_one or (factored and _mostly_distinct(cohort, phase))
     moves = (phase.shared, phase.personal, phase.optimizer)
     order = phase.personal_first and phase.shared and phase.personal
-    return Kind(model, *moves, proximal, decays, factored, rank_one, order, *penalties)
+    return Kind(model, *moves, proximal, decays, factored, rank_one, order, *penalties, drifts)
 
 
-def _mostly_distinct(cohort: _Cohort, phase: Phase) -> bool:
+def _mostly_distinct(cohort: Cohort, phase: Phase) -> bool:
     """Whether a vector for each sample takes about as little as one for each row."""
     samples = len(cohort.samples.client) * phase.epochs
     return samples <= 2 * min(len(t.index.ids) for t in cohort.touched.values())
 
 
 def _changes(
-    cohort: _Cohort, kind: Kind, state: State, traffic: Mapping[str, Traffic]
+    cohort: Cohort, kind: Kind, state: State, traffic: Mapping[str, Traffic]
 ) -> dict[str, Any]:
     """Return the changes of rows that the steps read and write: [T, d], or those slots used."""
     out = {}
@@ -346,50 +367,3 @@ def _fresh_moments(kind: Kind, state: State) -> Moments:
     if kind.personal:
         moments["personal"] = adam_init(state["personal"])
     return moments
-
-
-def _plan(
-    cohort: _Cohort, phase: Phase, tiles: Tiles, traffic: Mapping[str, Traffic]
-) -> dict[str, Any]:
-    """Lay out everything that the steps see, as arrays."""
-    model, samples = cohort.model, cohort.samples
-    means = cohort.reduction == "mean"
-    of_batch = tiles.samples.astype(np.float32)
-    weight = tiles.weight / of_batch[tiles.batch][:, None] if means else tiles.weight
-    reads: dict[str, Any] = {}
-    writes: dict[str, Any] = {}
-    for one in traffic.values():
-        for out, visits in ((reads, one.reads), (writes, one.writes)):
-            out |= {name: (v.cell, v.slot, v.start) for name, v in visits.items()}
-    fields = {r.field for r in model.row_inputs}
-    names = ("lr", "personal_lr", "l2", "prox_mu", "l1", "apart")
-    rates = {name: np.float32(getattr(phase, name)) for name in names}
-    rates["row_lr"] = np.float32(phase.row_lr or phase.lr)
-    return {
-        "ids": {name: samples.fields[name].astype(np.int32)[tiles.source] for name in fields},
-        "label": samples.label[tiles.source],
-        "weight": weight,
-        "batch": tiles.batch - np.repeat(tiles.batch_start[:-1], np.diff(tiles.tile_start)),
-        "tile_client": tiles.client[tiles.batch],
-        "client": tiles.client,
-        "mass": np.ones_like(of_batch) if means else of_batch,
-        "first_tile": _first_tiles(tiles),
-        "tile_start": tiles.tile_start,
-        "batch_start": tiles.batch_start,
-        "reads": reads,
-        "writes": writes,
-        "owner": _owners(cohort) if phase.optimizer != "sgd" or phase.prox_mu > 0 else {},
-        "num_clients": np.int32(samples.num_clients),
-        **rates,
-    }
-
-
-def _first_tiles(tiles: Tiles) -> NDArray[np.int32]:
-    """Return the first tile of each batch, counted within its step, int32 [M]."""
-    first = np.searchsorted(tiles.batch, np.arange(len(tiles.client)))
-    before = np.repeat(tiles.tile_start[:-1], np.diff(tiles.batch_start))
-    return (first - before).astype(np.int32)
-
-
-def _owners(cohort: _Cohort) -> dict[str, NDArray[np.int32]]:
-    return {t: cohort.touched[e].index.client for t, e in trained_tables(cohort.model).items()}

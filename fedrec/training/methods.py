@@ -16,6 +16,7 @@ from fedrec.config_sequence import SEQUENCE_MODELS
 from fedrec.config_sums import ITEM_ITEM, SUMMED
 from fedrec.config_tasks import TASK_MODELS
 from fedrec.data.batches import Sampling
+from fedrec.training.control import SCAFFOLD
 from fedrec.training.gram import GramSums
 from fedrec.training.graph import GraphSums
 from fedrec.training.normal import NormalSums
@@ -106,6 +107,7 @@ class Method:
         decay: learning rates of a round over those of the round before.
         sums_first: statistics are summed in the first `statistics.rounds` rounds, and the
             phases follow in the rounds after them.
+        controls: clients keep control variates (see `fedrec.training.control`).
     """
 
     name: str
@@ -119,6 +121,7 @@ class Method:
     ramp: float = 0.0
     decay: float = 1.0
     sums_first: bool = False
+    controls: bool = False
 
     @property
     def splits(self) -> bool:
@@ -181,6 +184,14 @@ def _fedavg(config: Config) -> tuple[Phase, ...]:
 def _fedprox(config: Config) -> tuple[Phase, ...]:
     """FedProx (Li et al., MLSys 2020): FedAvg with a pull towards the received parameters."""
     return (replace(_minibatch(config), prox_mu=config.train.prox_mu),)
+
+
+def _scaffold(config: Config) -> tuple[Phase, ...]:
+    """SCAFFOLD (Karimireddy et al., ICML 2020): FedAvg whose gradients are corrected.
+
+    See `fedrec.training.control`.
+    """
+    return (_minibatch(config),)
 
 
 def _alternating(config: Config) -> tuple[Phase, ...]:
@@ -272,6 +283,7 @@ def _lightgcn(config: Config) -> tuple[Phase, ...]:
 METHODS = {
     "fedavg": _fedavg,
     "fedprox": _fedprox,
+    "scaffold": _scaffold,
     "alternating": _alternating,
     "fcf": _fcf,
     "pfedrec": _pfedrec,
@@ -338,5 +350,6 @@ def build_method(config: Config, *, pairwise: bool = False, pooled: bool = False
     fresh = train.method in FRESH
     before = (replace(phases[0], part="all"),) if fresh else ()
     ramp, decay = (train.ramp, train.decay) if train.method == "fedrap" else (0.0, 1.0)
+    sums_first, controls = train.method in SUMS_FIRST, train.method == SCAFFOLD
     given = (train.method, phases, sampling, reduction, train.ridge, statistics, fresh, before)
-    return Method(*given, ramp=ramp, decay=decay, sums_first=train.method in SUMS_FIRST)
+    return Method(*given, ramp=ramp, decay=decay, sums_first=sums_first, controls=controls)

@@ -37,8 +37,9 @@ from fedrec.training.compress import as_received, top_rows
 from fedrec.training.device import block_bytes, ready_device, train_in_parts
 from fedrec.training.fairness import fairly_weighted
 from fedrec.training.local import CohortUpdate, train_cohort
+from fedrec.training.many_users import train_many_users
 from fedrec.training.methods import Method, build_method
-from fedrec.training.pooled import PREFIX, Pooled, first_user, with_users
+from fedrec.training.pooled import Pooled
 from fedrec.training.prefetch import Ahead
 from fedrec.training.provider_weights import begun, weighted
 from fedrec.training.scorer import among
@@ -143,8 +144,10 @@ def training_blocks(setup: Setup, clients: NDArray[np.int64]) -> Iterator[NDArra
     phases = [p for p in setup.method.phases if p.solver == "gradient"]
     batch = min(p.batch for p in phases)
     epochs = max(p.epochs for p in phases if p.batch == batch)
-    dense = any(p.prox_mu > 0 or p.optimizer != "sgd" for p in phases)
-    most = clients_at_once(setup.model, block_bytes(setup.config) // _COPIES)
+    controls = setup.method.controls
+    dense = controls or any(p.prox_mu > 0 or p.optimizer != "sgd" for p in phases)
+    whole = setup.population.num_items if controls else 0
+    most = clients_at_once(setup.model, block_bytes(setup.config) // _COPIES, whole)
     for block in make_blocks(counts, batch, epochs, limit, alike=dense):
         for at in range(0, len(block), most):
             yield clients[block[at : at + most]]
@@ -197,12 +200,14 @@ def client_updates(
     policy = build_policy(setup.config, setup.population.num_clients)
     users = personal_users(setup, clients)
     values = {name: value.copy() for name, value in personal.values.items()}
-    now = Personal(values)
+    own = {name: value.copy() for name, value in personal.own.items()}
+    now = Personal(values, own)
     ahead = Ahead(lambda b: block_samples(setup, b, round_number), on=setup.config.train.prefetch)
 
     def train(block: NDArray[np.int64]) -> tuple[CohortUpdate, Personal]:
-        own = now.take(np.searchsorted(users, personal_users(setup, block)))
-        return train_block(setup, shared, own, block, round_number, samples=ahead.take(block))
+        mine = np.searchsorted(users, personal_users(setup, block))
+        held = now.take(mine, np.searchsorted(clients, block))
+        return train_block(setup, shared, held, block, round_number, samples=ahead.take(block))
 
     def sent(block: NDArray[np.int64], update: CohortUpdate) -> CohortUpdate:
         start = partial(init_shared, setup)
@@ -219,6 +224,8 @@ def client_updates(
                 mine = np.searchsorted(users, personal_users(setup, block))
                 for name, value in new.values.items():
                     values[name][mine] = value
+                for name, value in new.own.items():
+                    own[name][np.searchsorted(clients, block)] = value
                 yield block, sent(block, update)
 
     return updates(), now
@@ -273,40 +280,7 @@ def train_block(
             setup.model, shared, personal, samples, method, solve_personal=solve_cohort
         )
         return update, update.personal
-    return _train_many_users(setup, shared, personal, clients, samples)
-
-
-def _train_many_users(
-    setup: Setup, shared: Shared, personal: Personal, clients: NDArray[np.int64], samples: Samples
-) -> tuple[CohortUpdate, Personal]:
-    """Merchant clients: the vectors of their users are rows that stay with them."""
-    users = personal_users(setup, clients)
-    local = {**samples.fields, "user": np.searchsorted(users, samples.fields["user"])}
-    samples = replace(samples, fields=local)
-    vectors = {n: v for n, v in personal.values.items() if n in setup.model.personal_vectors}
-    owner = setup.population.client_of_user[users]
-    heads = {
-        n: v[first_user(owner, clients)] for n, v in personal.values.items() if n not in vectors
-    }
-    update = train_cohort(
-        setup.trainee,
-        with_users(setup.model, shared, vectors),
-        Personal(heads),
-        samples,
-        setup.method,
-    )
-    new = {n: v for n, v in vectors.items() if PREFIX + n not in update.index}
-    for name, value in vectors.items():
-        if name in new:  # its own attributes, which nobody trains
-            continue
-        moved = value.copy()
-        moved[update.index[PREFIX + name].ids] += update.rows[PREFIX + name]
-        new[name] = moved
-    for name, value in update.personal.values.items():
-        new[name] = value[np.searchsorted(clients, owner)]
-    rows = {t: update.rows[t] for t in shared.tables}
-    index = {t: update.index[t] for t in shared.tables}
-    return replace(update, rows=rows, index=index), Personal(new)
+    return train_many_users(setup, shared, personal, clients, samples)
 
 
 def evaluate_node(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,7 +42,11 @@ def trained_tables(model: Recommender) -> dict[str, str]:
 
 
 def index_tables(
-    model: Recommender, shared: Shared, samples: Samples, *, all_rows: bool = False
+    model: Recommender,
+    shared: Shared,
+    samples: Samples,
+    *,
+    whole: Collection[str] = (),
 ) -> dict[str, Touched]:
     """Return entity -> the rows that the clients of a block touch, and who touches them where.
 
@@ -50,7 +54,7 @@ def index_tables(
         model: names its row inputs.
         shared: for the number of rows.
         samples: samples of C clients.
-        all_rows: index all rows, touched or not.
+        whole: entities of which all rows are indexed, touched or not.
     """
     found = {}
     of_table = entities(model)
@@ -60,7 +64,7 @@ def index_tables(
         table = next(t for t, e in of_table.items() if e == entity)
         num_rows = len(shared.tables[table])
         known = samples.touched
-        if all_rows:
+        if entity in whole:
             start = samples.client * num_rows
             places = {name: start + samples.fields[name] for name in fields}
             found[entity] = Touched(every_row(num_rows, samples.num_clients), places)

@@ -282,6 +282,8 @@ def _move(
                 grad += plan["l2"] * _along(step.mass, own) * (received + own)
             elif group == "weights" and kind.proximal:
                 grad += plan["prox_mu"] * own
+            if group == "weights" and kind.drifts:
+                grad += tf.gather(start["drift"][name], step.client)
             where, slot = step.client[:, None], moments.get(group, {}).get(name)
             if slot is None:
                 new[group][name] = tf.tensor_scatter_nd_sub(value, where, rate * grad)
@@ -312,13 +314,16 @@ def _move_rows(
     value, rate = state["rows"][table], plan["personal_lr"] if own else plan["row_lr"]
     parts = [_row_gradients(found.rows[r.name], *step.writes[r.field]) for r in inputs]
     grad, where = (tf.concat(part, 0) for part in zip(*parts, strict=True))
-    pull = kind.proximal and not (own or inputs[0].own)
-    if kind.optimizer == "sgd" and not pull:
+    shared = not (own or inputs[0].own)
+    pull, drifts = kind.proximal and shared, kind.drifts and shared
+    if kind.optimizer == "sgd" and not (pull or drifts):
         return tf.tensor_scatter_nd_sub(value, where[:, None], rate * grad), None
     grad = tf.math.unsorted_segment_sum(grad, where, tf.shape(value)[0])
     if pull:
         aim = start["aims"].get(table)
         grad += plan["prox_mu"] * (value if aim is None else value - aim)
+    if drifts:
+        grad += start["row_drift"][table]
     everyone = tf.reshape(plan["num_clients"], [1])
     busy = tf.scatter_nd(step.client[:, None], tf.ones_like(step.client), everyone)
     active = _along(tf.gather(busy > 0, plan["owner"][table]), value)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from fedrec.data.population import expand
 from fedrec.params import Personal, Shared
 from fedrec.training.closed_form import solve_users
+from fedrec.training.control import without_controls
 from fedrec.training.device import train_in_parts
 from fedrec.training.local import CohortUpdate
 from fedrec.training.node import (
@@ -55,6 +56,8 @@ def client_scorer(
     Returns:
         A function from local users int64 [b] to float32 [b, I].
     """
+    if setup.method.controls:  # which score nothing
+        shared, personal = without_controls(shared)[0], Personal(personal.values)
     if setup.config.evaluate.table == "personalised":
         return _tuned_scorer(setup, shared, personal, clients, round_number + 1)
     users = personal_users(setup, clients)
