@@ -20,14 +20,14 @@ import math
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from experiments.board.entries import Entry, Keys, read_entries
+from experiments.board.entries import Entry, read_entries
 from experiments.board.search import trial_config
+from experiments.twin_gap_cases import GAPS, Case, Gap
 from fedrec.config import Config
 from fedrec.data.batches import draw_samples
 from fedrec.machine import describe_machine
@@ -37,138 +37,6 @@ from fedrec.training.central import central_method, one_client
 from fedrec.training.node import prepare
 
 METRIC = "ndcg@10"
-FIRST = "federated, as first chosen"
-TWIN = "the twin"
-
-
-@dataclass(frozen=True)
-class Case:
-    """One way to train a method.
-
-    Attributes:
-        name: what is changed.
-        keys: dotted key -> value, on top of the method's file.
-        system: "federated" or "centralised".
-    """
-
-    name: str
-    keys: Keys
-    system: str = "federated"
-
-
-@dataclass(frozen=True)
-class Gap:
-    """A method on a data set, and the cases that are compared.
-
-    Attributes:
-        method: its file of experiments/leaderboard.
-        data: the data set, a key of `experiments.board.entries.DATA`.
-        cases: the first is the federated system as first chosen, the second its twin.
-    """
-
-    method: str
-    data: str
-    cases: tuple[Case, ...]
-
-    @property
-    def name(self) -> str:
-        """How it is called in the figures: "sasrec on ml-100k"."""
-        return f"{self.method} on {self.data}"
-
-
-_FIRST: Keys = {
-    "clients.per_round": 200,
-    "train.rounds": 100,
-    "evaluate.every": 5,
-    "server.weighting": "equal",
-}
-_SLOW: Keys = {"server.table_lr": 0.01, "server.weight_lr": 0.003}
-_SASREC: Keys = {**_FIRST, "model.ahead": 1, "model.history": 20}
-_CENTRAL: Keys = {"central.lr": 0.01, "central.l2": 0.001}
-_MANY: Keys = {"clients.per_round": 50, "train.rounds": 400, "evaluate.every": 20}
-_SAMPLES: Keys = {"server.weighting": "samples"}
-_TWICE: Keys = {"clients.per_round": 100, "train.rounds": 200, "evaluate.every": 10}
-_NEXTITNET: Keys = {
-    **_FIRST,
-    "model.ahead": 3,
-    "model.history": 50,
-    "server.table_lr": 0.05,
-    "server.weight_lr": 0.01,
-    "central.lr": 0.01,
-    "central.l2": 0.0001,
-}
-_HEADS: Keys = {
-    "train.rounds": 60,
-    "train.row_lr": 40000.0,
-    "train.personal_lr": 0.1,
-    "train.negatives": 8,
-    "train.l2": 0.0,
-    "server.rows": "mean",
-    "server.table_optimizer": "sgd",
-    "server.table_lr": 1.0,
-    "evaluate.table": "averaged",
-}
-_DECAY: Keys = {"train.l2": 0.01}
-_ADAM: Keys = {
-    "train.row_lr": 1.0,
-    "server.rows": "sum",
-    "server.table_optimizer": "adam",
-    "server.table_lr": 0.05,
-}
-
-GAPS: tuple[Gap, ...] = (
-    Gap(
-        "sasrec",
-        "ml-100k",
-        (
-            Case(FIRST, {**_FIRST, **_SLOW, "model.ahead": 3, "model.history": 10}),
-            Case(TWIN, {**_SASREC, **_CENTRAL}, "centralised"),
-            Case(
-                "the twin, batches as large as a round's",
-                {**_SASREC, **_CENTRAL, "central.batch": 12288},
-                "centralised",
-            ),
-            Case("federated, the twin's model", {**_SASREC, **_SLOW}),
-            Case(
-                "and 4 times the steps, of a quarter of the clients", {**_SASREC, **_SLOW, **_MANY}
-            ),
-            Case("and clients count by their samples", {**_SASREC, **_SLOW, **_MANY, **_SAMPLES}),
-        ),
-    ),
-    Gap(
-        "pfedrec",
-        "ml-100k",
-        (
-            Case(FIRST, _HEADS),
-            Case(TWIN, {**_HEADS, "central.lr": 0.003, "central.l2": 0.01}, "centralised"),
-            Case(
-                "the twin without weight decay",
-                {**_HEADS, "central.lr": 0.003, "central.l2": 0.0},
-                "centralised",
-            ),
-            Case("federated, the twin's optimiser, Adam, at the server", {**_HEADS, **_ADAM}),
-            Case("and the twin's weight decay", {**_HEADS, **_ADAM, **_DECAY}),
-        ),
-    ),
-    Gap(
-        "nextitnet",
-        "ml-100k",
-        (
-            Case(FIRST, _NEXTITNET),
-            Case(TWIN, {**_NEXTITNET, "model.history": 20}, "centralised"),
-            Case(
-                "the twin, batches as large as a round's",
-                {**_NEXTITNET, "model.history": 20, "central.batch": 12288},
-                "centralised",
-            ),
-            Case("federated, clients count by their samples", {**_NEXTITNET, **_SAMPLES}),
-            Case(
-                "and twice the steps, of half the clients",
-                {**_NEXTITNET, **_SAMPLES, **_TWICE},
-            ),
-        ),
-    ),
-)
 
 
 def steps(system: str, config: Config) -> int:

@@ -7,7 +7,7 @@ import pytest
 from experiments import tables_board, twin_gap
 from experiments.board.entries import DATA, read_entries
 from experiments.board.search import trial_config
-from experiments.twin_gap import FIRST, TWIN, Case, Gap
+from experiments.twin_gap_cases import FIRST, TWIN, Case, Gap
 from fedrec.machine import describe_machine
 
 FEDERATED = {"train.rounds": 3, "model.dim": 4, "central.epochs": 2, "central.batch": 64}

@@ -1,0 +1,225 @@
+"""Methods below their centralised twins, and what is changed to see why (twin_gap.py)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from experiments.board.entries import Keys
+
+FIRST = "federated, as first chosen"
+TWIN = "the twin"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One way to train a method.
+
+    Attributes:
+        name: what is changed.
+        keys: dotted key -> value, on top of the method's file.
+        system: "federated" or "centralised".
+    """
+
+    name: str
+    keys: Keys
+    system: str = "federated"
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A method on a data set, and the cases that are compared.
+
+    Attributes:
+        method: its file of experiments/leaderboard.
+        data: the data set, a key of `experiments.board.entries.DATA`.
+        cases: the first is the federated system as first chosen, the second its twin.
+    """
+
+    method: str
+    data: str
+    cases: tuple[Case, ...]
+
+    @property
+    def name(self) -> str:
+        """How it is called in the figures: "sasrec on ml-100k"."""
+        return f"{self.method} on {self.data}"
+
+
+_FIRST: Keys = {
+    "clients.per_round": 200,
+    "train.rounds": 100,
+    "evaluate.every": 5,
+    "server.weighting": "equal",
+}
+_SLOW: Keys = {"server.table_lr": 0.01, "server.weight_lr": 0.003}
+_SASREC: Keys = {**_FIRST, "model.ahead": 1, "model.history": 20}
+_CENTRAL: Keys = {"central.lr": 0.01, "central.l2": 0.001}
+_MANY: Keys = {"clients.per_round": 50, "train.rounds": 400, "evaluate.every": 20}
+_SAMPLES: Keys = {"server.weighting": "samples"}
+_TWICE: Keys = {"clients.per_round": 100, "train.rounds": 200, "evaluate.every": 10}
+_NEXTITNET: Keys = {
+    **_FIRST,
+    "model.ahead": 3,
+    "model.history": 50,
+    "server.table_lr": 0.05,
+    "server.weight_lr": 0.01,
+    "central.lr": 0.01,
+    "central.l2": 0.0001,
+}
+_HEADS: Keys = {
+    "train.rounds": 60,
+    "train.row_lr": 40000.0,
+    "train.personal_lr": 0.1,
+    "train.negatives": 8,
+    "train.l2": 0.0,
+    "server.rows": "mean",
+    "server.table_optimizer": "sgd",
+    "server.table_lr": 1.0,
+    "evaluate.table": "averaged",
+}
+_AVERAGED: Keys = {
+    "clients.per_round": 100,
+    "train.rounds": 300,
+    "evaluate.every": 20,
+    "model.dim": 32,
+    "train.lr": 8.0,
+    "train.personal_lr": 8.0,
+    "train.negatives": 4,
+    "train.l2": 0.0,
+    "server.table_lr": 0.02,
+}
+_FASTER: Keys = {"train.personal_lr": 32.0}
+_WIDER: Keys = {"clients.per_round": 200}
+_PULLED: Keys = {"train.l2": 0.001, "train.negatives": 8}
+_GRU: Keys = {
+    **_FIRST,
+    "model.ahead": 1,
+    "model.history": 50,
+    "server.table_lr": 0.05,
+    "server.weight_lr": 0.003,
+}
+_NCF: Keys = {
+    "clients.per_round": 800,
+    "train.rounds": 60,
+    "train.negatives": 2,
+    "train.personal_lr": 0.1,
+    "train.l2": 0.003,
+    "server.table_lr": 0.02,
+    "server.weight_lr": 0.01,
+    "evaluate.every": 5,
+}
+_LONGER: Keys = {"train.negatives": 4, "train.l2": 0.0, "train.rounds": 120, "evaluate.every": 10}
+_DECAY: Keys = {"train.l2": 0.01}
+_ADAM: Keys = {
+    "train.row_lr": 1.0,
+    "server.rows": "sum",
+    "server.table_optimizer": "adam",
+    "server.table_lr": 0.05,
+}
+
+GAPS: tuple[Gap, ...] = (
+    Gap(
+        "sasrec",
+        "ml-100k",
+        (
+            Case(FIRST, {**_FIRST, **_SLOW, "model.ahead": 3, "model.history": 10}),
+            Case(TWIN, {**_SASREC, **_CENTRAL}, "centralised"),
+            Case(
+                "the twin, batches as large as a round's",
+                {**_SASREC, **_CENTRAL, "central.batch": 12288},
+                "centralised",
+            ),
+            Case("federated, the twin's model", {**_SASREC, **_SLOW}),
+            Case(
+                "and 4 times the steps, of a quarter of the clients", {**_SASREC, **_SLOW, **_MANY}
+            ),
+            Case("and clients count by their samples", {**_SASREC, **_SLOW, **_MANY, **_SAMPLES}),
+        ),
+    ),
+    Gap(
+        "pfedrec",
+        "ml-100k",
+        (
+            Case(FIRST, _HEADS),
+            Case(TWIN, {**_HEADS, "central.lr": 0.003, "central.l2": 0.01}, "centralised"),
+            Case(
+                "the twin without weight decay",
+                {**_HEADS, "central.lr": 0.003, "central.l2": 0.0},
+                "centralised",
+            ),
+            Case("federated, the twin's optimiser, Adam, at the server", {**_HEADS, **_ADAM}),
+            Case("and the twin's weight decay", {**_HEADS, **_ADAM, **_DECAY}),
+        ),
+    ),
+    Gap(
+        "fedavg-mf",
+        "ml-100k",
+        (
+            Case(FIRST, _AVERAGED),
+            Case(
+                TWIN,
+                {
+                    **_AVERAGED,
+                    "train.negatives": 8,
+                    "central.epochs": 20,
+                    "central.batch": 1024,
+                    "central.lr": 0.01,
+                    "central.l2": 0.01,
+                },
+                "centralised",
+            ),
+            Case("federated, user vectors learn faster", {**_AVERAGED, "train.personal_lr": 32.0}),
+            Case("and twice the clients in a round", {**_AVERAGED, **_FASTER, **_WIDER}),
+            Case("and weight decay", {**_AVERAGED, **_FASTER, **_WIDER, "train.l2": 0.001}),
+            Case("and the twin's negatives", {**_AVERAGED, **_FASTER, **_WIDER, **_PULLED}),
+        ),
+    ),
+    Gap(
+        "gru4rec",
+        "complete-journey",
+        (
+            Case(FIRST, _GRU),
+            Case(TWIN, {**_GRU, **_CENTRAL}, "centralised"),
+            Case(
+                "the twin, batches as large as a round's",
+                {**_GRU, **_CENTRAL, "central.batch": 65536},
+                "centralised",
+            ),
+            Case("federated, clients count by their samples", {**_GRU, **_SAMPLES}),
+            Case("and twice the steps, of half the clients", {**_GRU, **_SAMPLES, **_TWICE}),
+        ),
+    ),
+    Gap(
+        "ncf",
+        "complete-journey",
+        (
+            Case(FIRST, _NCF),
+            Case(
+                TWIN,
+                {**_NCF, "train.negatives": 4, "central.lr": 0.001, "central.l2": 0.0},
+                "centralised",
+            ),
+            Case("federated, the twin's negatives", {**_NCF, "train.negatives": 4}),
+            Case("and no weight decay", {**_NCF, "train.negatives": 4, "train.l2": 0.0}),
+            Case("and twice the rounds", {**_NCF, **_LONGER}),
+        ),
+    ),
+    Gap(
+        "nextitnet",
+        "ml-100k",
+        (
+            Case(FIRST, _NEXTITNET),
+            Case(TWIN, {**_NEXTITNET, "model.history": 20}, "centralised"),
+            Case(
+                "the twin, batches as large as a round's",
+                {**_NEXTITNET, "model.history": 20, "central.batch": 12288},
+                "centralised",
+            ),
+            Case("federated, clients count by their samples", {**_NEXTITNET, **_SAMPLES}),
+            Case(
+                "and twice the steps, of half the clients",
+                {**_NEXTITNET, **_SAMPLES, **_TWICE},
+            ),
+        ),
+    ),
+)
