@@ -63,6 +63,12 @@ NEEDS: dict[str, Keys] = {
 
 _NOISE: Keys = {"privacy.clip": 1.0, "privacy.noise_multiplier": 1.0}
 _SECURE: Keys = {"secure.mode": "semi-honest"}
+_CUSTOMERS: Keys = {
+    "privacy.unit": "customer",
+    "privacy.customers": 40,
+    "clients.unit": "merchant",
+    "data.merchants": 4,
+}
 
 OPTIONS: dict[str, Keys] = {
     "none": {},
@@ -84,6 +90,23 @@ OPTIONS: dict[str, Keys] = {
         **_NOISE,
         **_SECURE,
         "server.min_clients": 12,
+    },
+    "customers, central": {"privacy.mechanism": "central", **_NOISE, **_CUSTOMERS},
+    "customers, central, secure": {
+        "privacy.mechanism": "central",
+        **_NOISE,
+        **_SECURE,
+        **_CUSTOMERS,
+        "secure.clip": 30.0,
+    },
+    "customers, local": {"privacy.mechanism": "local", **_NOISE, **_CUSTOMERS},
+    "customers, distributed": {
+        "privacy.mechanism": "distributed",
+        **_NOISE,
+        **_SECURE,
+        **_CUSTOMERS,
+        "secure.clip": 30.0,
+        "server.min_clients": 3,
     },
     "pseudo items": {"privacy.pseudo_items": 3},
     "largest rows": {"compress.rows": 5},

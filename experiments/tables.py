@@ -16,8 +16,8 @@ No figure in these files is typed by hand.  Each comes from experiments/results/
 * `align/*.json`, from `alignment_speed.py` and `item_linkage.py`, likewise;
 * `tuning/twin_gap.json`, from ``python experiments/twin_gap.py --json`` with its name;
 * `cold_start/*.json`, from the scripts `cold_start_*.py`, likewise;
-* `multitask.json`, `private_ease.json`, `adapters.json`, `regularisers.json` and
-  `bench/closed_form.json`, likewise;
+* `multitask.json`, `private_ease.json`, `customer_ease.json`, `adapters.json`,
+  `regularisers.json` and `bench/closed_form.json`, likewise;
 * `collab/*.json`, from `cross_domain.py` and `vertical.py`, likewise;
 * `device/*.json`, from `transfer.py`, `sessions.py` and `recommend_speed.py`, likewise;
 * `secure/round.json`, from ``python experiments/secure_round.py --json`` with its name;
@@ -63,6 +63,7 @@ from experiments.tables_merchants_secure import merchants_secure_table
 from experiments.tables_methods import (
     adapters_table,
     closed_form_table,
+    customer_ease_table,
     multitask_table,
     private_ease_table,
     regularisers_table,
@@ -76,7 +77,7 @@ from fedrec.results import Result, load_result
 
 HERE = Path("experiments")
 AUDITS = ("audit", "audit_marketplace", "audit_membership", "audit_merchants")
-METHODS = ("adapters", "multitask", "private_ease", "regularisers")
+METHODS = ("adapters", "customer_ease", "multitask", "private_ease", "regularisers")
 MEASUREMENTS = (*AUDITS, *METHODS, "contribution", "efficient", "engines", "fair",
                 "privacy_utility", "robust", "saboteurs", "speed")  # fmt: skip
 FIRST = "quickstart"
@@ -319,6 +320,7 @@ PARTS: dict[Path, dict[str, Callable[[Path], str]]] = {
         "multitask": multitask_table,
         "closed-form": closed_form_table,
         "private-ease": private_ease_table,
+        "customer-ease": customer_ease_table,
         "adapters": adapters_table,
         "regularisers": regularisers_table,
         "alignment": alignment_table,

@@ -91,6 +91,44 @@ def private_ease_table(root: Path = ROOT) -> str:
     return "\n".join([*lines, "", told])
 
 
+def customer_ease_table(root: Path = ROOT) -> str:
+    """Return the table of EASE by merchants with noise for a customer, and for a merchant."""
+    figures = measurement("customer_ease", root)
+    if figures is None:
+        return NOT_RECORDED
+    head = "| data | protected | ε | noise | norm | ridge | NDCG@10 | HR@10 |"
+    lines = [head, "|---|---|---:|---:|---:|---:|---:|---:|"]
+    called = {"customer": "a customer", "client": "a merchant", "none": "nobody"}
+    for case, size in figures["cases"].items():
+        for row in (r for r in figures["rows"] if r["case"] == case):
+            chosen, noise = row["chosen"], row["noise_multiplier"]
+            told = ["∞", "–", "–"]
+            if row["spent"] is not None:
+                told = [
+                    f"{row['spent']:.2f}",
+                    f"{noise * chosen['clip']:,.1f}",
+                    f"{chosen['clip']:g}",
+                ]
+            cells = [case, called[row["unit"]], *told, f"{chosen['ease_l2']:g}", *_tested(row)]
+            lines.append(f"| {' | '.join(cells)} |")
+        cells = [case, "popularity", *["–"] * 4, *_tested(size["popularity"])]
+        lines.append(f"| {' | '.join(cells)} |")
+    sizes = "; ".join(
+        f"{case}: {size['merchants']} merchants, {size['customers']:,} customers, "
+        f"{size['items']:,} items"
+        for case, size in figures["cases"].items()
+    )
+    delta = ", ".join(
+        f"{d:.1e}" for d in sorted({r["delta"] for r in figures["rows"] if r["delta"]})
+    )
+    told_of = (
+        f"{sizes}. δ: {delta}, of both units. *noise*: standard deviation on each pair of items. "
+        f"{max(row['seeds'] for row in figures['rows'])} draws of the noise; in brackets 95% "
+        f"intervals over users. Measured on {machine_of(figures['machine'])}."
+    )
+    return "\n".join([*lines, "", told_of])
+
+
 def adapters_table(root: Path = ROOT) -> str:
     """Return the table of adapters with learning rates of their own."""
     figures = measurement("adapters", root)

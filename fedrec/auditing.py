@@ -20,6 +20,7 @@ from fedrec.audit.structure import audit_masks
 from fedrec.config import Config, integers, positive_numbers
 from fedrec.config_graph import SUMS_FIRST
 from fedrec.config_personal import GRAPHS
+from fedrec.config_protection import CUSTOMER
 from fedrec.config_sums import SUMMED
 from fedrec.engine.server_side import AppServer
 from fedrec.errors import ConfigError
@@ -145,6 +146,11 @@ def check(config: Config) -> Setup:
         raise ConfigError(
             "audit.shadows asks for the membership of a user: set clients.unit = 'user', or "
             "audit.shadows = 0"
+        )
+    if config.privacy.unit == CUSTOMER:
+        raise ConfigError(
+            "fedrec audit attacks what a client sends, and privacy.unit = 'customer' bounds "
+            "customers inside a client: set privacy.unit = 'client' to see what a merchant shows"
         )
     for key in ("attack", "defence"):
         if getattr(config.robust, key) != "off":

@@ -26,6 +26,7 @@ from fedrec.config_collab import DomainSection, VerticalSection
 from fedrec.config_contribution import ContributionSection
 from fedrec.config_merchants import MerchantsSection
 from fedrec.config_model import CentralSection, LocalSection, ModelSection, TrainSection
+from fedrec.config_protection import PrivacySection
 from fedrec.config_rules import check as check
 from fedrec.config_rules import integers as integers
 from fedrec.config_rules import positive_numbers as positive_numbers
@@ -35,7 +36,6 @@ from fedrec.config_sections import (
     DataSection,
     EngineSection,
     EvaluateSection,
-    PrivacySection,
     RunSection,
     Section,
     SecureSection,

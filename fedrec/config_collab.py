@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from fedrec.config import Config
 
 MERCHANT = "merchant"
+PSEUDONYMS = "pseudonyms"
+BY_SUMS = ("ials", "fcf")
+"""Methods whose user vectors follow from sums over a user's interactions."""
 VERTICAL = "vertical"
 """The system that is trained on purchases of one party and attributes of another."""
 TARGET_ONLY = "target-only"
@@ -39,6 +42,11 @@ class DomainSection(Section):
         "all",
         description="interactions that are trained on: of all domains, which meet on the device "
         "of their user, or of the target alone",
+    )
+    meet: Literal["device", "pseudonyms"] = Field(
+        "device",
+        description="where interactions at several merchants meet: on the device of their user, or "
+        "between merchants that join customers by pseudonyms and pass on sums for each of them",
     )
 
 
@@ -119,6 +127,7 @@ def check_domains(config: Config) -> None:
     if not domain.by:
         if domain.target or domain.train != "all":
             raise ConfigError("domain.target and domain.train need domain.by")
+        check_pseudonyms(config)
         return
     needed = {
         "domain.target, the domain that is measured": bool(domain.target),
@@ -140,3 +149,44 @@ def check_domains(config: Config) -> None:
     for what, met in needed.items():
         if not met:
             raise ConfigError(f"domain.by = {domain.by!r} needs {what}")
+    check_pseudonyms(config)
+
+
+def check_pseudonyms(config: Config) -> None:
+    """Refuse joined customers where merchants could not train on them, or would show more.
+
+    Raises:
+        ConfigError: naming the keys and what to change.
+    """
+    domain = config.domain
+    if domain.meet != PSEUDONYMS:
+        if config.data.customer_map:
+            raise ConfigError(
+                "data.customer_map joins customers of several merchants, which each of them then "
+                "learns: say so by domain.by = 'merchant' and domain.meet = 'pseudonyms'"
+            )
+        return
+    needed = {
+        "domain.by = 'merchant', as it is merchants that join their customers": (
+            domain.by == MERCHANT
+        ),
+        "data.customer_map, the pseudonyms of own customers": (
+            bool(config.data.customer_map) or config.data.name != "file"
+        ),
+        f"train.method = {' or '.join(map(repr, BY_SUMS))}: there a user's vector follows from "
+        "sums that each merchant makes of its own rows, and others need all rows in one place": (
+            config.train.method in BY_SUMS
+        ),
+        "secure.mode = 'off': merchants, not users, would be the parties, which is not simulated": (
+            config.secure.mode == "off"
+        ),
+        "privacy.mechanism = 'off': no merchant sees the whole update of a user, to bound it": (
+            config.privacy.mechanism == "off"
+        ),
+        "privacy.pseudo_items = 0, as no user hides what it touches": (
+            config.privacy.pseudo_items == 0
+        ),
+    }
+    for what, met in needed.items():
+        if not met:
+            raise ConfigError(f"domain.meet = 'pseudonyms' needs {what}")

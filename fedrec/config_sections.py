@@ -45,6 +45,11 @@ class DataSection(Section):
         description="own file: table of own item ids and their common names (fedrec align), "
         "which the items get as they are read; items without one are left out",
     )
+    customer_map: str = Field(
+        "",
+        description="own file: table of merchants' own customer ids and their pseudonyms (fedrec "
+        "align), by which customers of several merchants are one user; see domain.meet",
+    )
     catalogue_confidence: float = Field(
         0.0, ge=0, le=1, description="catalogue_map: leave out items linked with less confidence"
     )
@@ -207,46 +212,6 @@ class ServerSection(Section):
     min_nodes: int = Field(1, ge=1, description="wait until so many nodes are connected")
     min_clients: int = Field(1, ge=1, description="skip a round with fewer surviving clients")
     checkpoint_every: int = Field(1, ge=1, description="rounds between checkpoints")
-
-
-class PrivacySection(Section):
-    """Differential privacy of clients; with it the last round is exported, not the best."""
-
-    mechanism: Literal["off", "central", "local", "distributed"] = Field(
-        "off",
-        description="who adds noise: nobody, the server to the sum, each client to its own, or "
-        "each client a share inside the secure sum, for server.min_clients to make the whole",
-    )
-    clip: float = Field(0.0, ge=0, description="largest L2 norm of a client's whole update")
-    clip_mode: Literal["fixed", "adaptive"] = Field(
-        "fixed", description="adaptive: follow a quantile of the norms, from privacy.clip on"
-    )
-    clip_quantile: float = Field(
-        0.5, ge=0, le=1, description="adaptive: share of clients whose norm shall stay as it is"
-    )
-    clip_rate: float = Field(0.2, gt=0, description="adaptive: learning rate of the norm's log")
-    count_noise: float = Field(
-        0.0, ge=0, description="adaptive: noise on the count of clients within; 0: a 20th of them"
-    )
-    row_clip: float = Field(
-        0.0, ge=0, description="largest L2 norm of one row of an update, before clip; 0: any"
-    )
-    noise_multiplier: float = Field(
-        0.0, ge=0, description="standard deviation of the noise over clip; 0: see privacy.epsilon"
-    )
-    epsilon: float = Field(
-        0.0,
-        ge=0,
-        description="budget: stop before a round that exceeds it; 0: none. Without "
-        "noise_multiplier the noise is such that train.rounds spend it",
-    )
-    delta: float = Field(0.0, ge=0, lt=1, description="of the guarantee; 0: clients ** -1.1")
-    draws: Literal["secret", "seeded"] = Field(
-        "secret", description="noise from a secret key, or from run.seed for repeatable research"
-    )
-    pseudo_items: int = Field(
-        0, ge=0, description="rows of random items that each client adds to its own; no guarantee"
-    )
 
 
 class SecureSection(Section):

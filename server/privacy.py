@@ -25,6 +25,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from fedrec.config import Config
+from fedrec.config_protection import CUSTOMER
 from fedrec.errors import CheckpointError, ConfigError
 from fedrec.params import PartialSum, Shared
 from fedrec.privacy.ledger import Ledger, require_accountant, within_budget
@@ -92,6 +93,7 @@ class PrivacyGuard:
         self._section = config.privacy
         self._rounds = config.train.rounds
         self._unit = "user" if config.clients.unit == "user" else "client"
+        self._unit = CUSTOMER if self.policy.by_customer else self._unit
         if self.private and (self._section.noise_multiplier or self._section.epsilon):
             if not self.policy.distributed:
                 require_accountant()
@@ -247,15 +249,20 @@ class PrivacyGuard:
         if state is None:
             return entry
         epsilon = self._epsilon(state)
-        return entry | {
-            "epsilon": epsilon,
-            "delta": None if epsilon is None else self.policy.delta,
-            "mechanism": self._section.mechanism,
-            "noise_multiplier": self.policy.noise_multiplier,
-            "clip": state.clip,
-            "rounds": ledger.rounds,
-            "stopped": stopped,
-        }
+        each = {"merchants_each": self._section.merchants_each} if self.policy.by_customer else {}
+        return (
+            entry
+            | each
+            | {
+                "epsilon": epsilon,
+                "delta": None if epsilon is None else self.policy.delta,
+                "mechanism": self._section.mechanism,
+                "noise_multiplier": self.policy.noise_multiplier,
+                "clip": state.clip,
+                "rounds": ledger.rounds,
+                "stopped": stopped,
+            }
+        )
 
     def _epsilon(self, state: PrivacyState) -> float | None:
         if self.policy.noise_multiplier == 0:

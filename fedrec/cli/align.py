@@ -173,7 +173,7 @@ def finish(
         raise ConfigError("name the file of the own catalogue map with --out")
     found = outcome.finish(current, _read(incoming))
     if out is not None and current.agreement.mode != "scope":
-        _write(found, out, items)
+        _write(found, out, items, current.agreement)
     (state / STATE).unlink()
     _show(current.agreement.parties[current.me], found)
 
@@ -255,7 +255,7 @@ def _simulate(
     found, union = _run(agreement, lists, library)
     for name, outcome in found.items():
         if out is not None:
-            _write(outcome, out / f"{name}.csv", out / "items.jsonl")
+            _write(outcome, out / f"{name}.csv", out / "items.jsonl", agreement)
         _show(name, outcome)
     if union is not None:
         _show_union(agreement, union)
@@ -338,11 +338,11 @@ def _keep(directory: Path, state: State, out: Path, message: bytes) -> None:
     )
 
 
-def _write(outcome: Outcome, out: Path, items: Path | None) -> None:
-    from fedrec.data.catalogue_map import write_map
+def _write(outcome: Outcome, out: Path, items: Path | None, agreement: Agreement) -> None:
+    from fedrec.data.catalogue_map import CUSTOMER, ITEM, write_map
     from fedrec.data.item_list import write_item_list
 
-    write_map(out, outcome.catalogue_map())
+    write_map(out, outcome.catalogue_map(), CUSTOMER if agreement.kind == "customers" else ITEM)
     if items is not None:
         write_item_list(items, outcome.words)
 

@@ -22,9 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedrec.config_sections import DataSection
-from fedrec.data.files import attribute_tables, read_table, usual_columns, what_to_read
-from fedrec.data.frames import Columns, Table, check_columns, from_frames
-from fedrec.data.interactions import Dataset
+from fedrec.data.files import read_table
+from fedrec.data.frames import Columns, Table
 from fedrec.data.readers import as_words, to_numbers
 from fedrec.errors import DataError
 from fedrec.storage import replace_file
@@ -33,7 +32,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 WORD_DIGITS = 32
-_COLUMNS = ("item", "pseudonym", "confidence")
+ITEM, CUSTOMER = "item", "customer"
+"""What a map is of, and the name of its first column."""
+
+_COLUMNS = ("pseudonym", "confidence")
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,8 +58,13 @@ class CatalogueMap:
         return len(self.items)
 
 
-def write_map(path: Path, mapped: CatalogueMap) -> None:
+def write_map(path: Path, mapped: CatalogueMap, of: str = ITEM) -> None:
     """Write a map; csv, or parquet by the suffix.  Only the owner may read the file.
+
+    Args:
+        path: the file.
+        mapped: own ids and their common names.
+        of: what the ids are of, `ITEM` or `CUSTOMER`.
 
     Raises:
         DataError: if the suffix is another one.
@@ -65,7 +72,8 @@ def write_map(path: Path, mapped: CatalogueMap) -> None:
     """
     import pandas as pd
 
-    columns = dict(zip(_COLUMNS, (mapped.items, mapped.pseudonyms, mapped.confidence), strict=True))
+    names, values = (of, *_COLUMNS), (mapped.items, mapped.pseudonyms, mapped.confidence)
+    columns = dict(zip(names, values, strict=True))
     if mapped.merchants is not None:
         columns["merchant"] = mapped.merchants
     frame = pd.DataFrame(columns)
@@ -80,64 +88,41 @@ def write_map(path: Path, mapped: CatalogueMap) -> None:
     replace_file(path, content, secret=True)
 
 
-def read_map(path: Path) -> CatalogueMap:
+def read_map(path: Path, of: str = ITEM) -> CatalogueMap:
     """Read a map.
 
+    Args:
+        path: the file.
+        of: what its ids are of, `ITEM` or `CUSTOMER`.
+
     Raises:
-        DataError: if it is missing, lacks a column, names an item twice, or has a
+        DataError: if it is missing, lacks a column, names an id twice, or has a
             confidence that is not between 0 and 1.
     """
     frame, _ = read_table(path, text=True)
-    missing = [name for name in _COLUMNS[:2] if name not in frame.columns]
+    missing = [name for name in (of, "pseudonym") if name not in frame.columns]
+    called, an = ("catalogue map", "an item") if of == ITEM else ("customer map", "a customer")
     if missing:
         raise DataError(
-            f"{path.name}: no column {missing[0]!r}: a catalogue map has the columns item, "
+            f"{path.name}: no column {missing[0]!r}: a {called} has the columns {of}, "
             "pseudonym and confidence, as `fedrec align finish` writes it"
         )
-    items, pseudonyms = (as_words(frame[name]).to_numpy(object) for name in _COLUMNS[:2])
+    items, pseudonyms = (as_words(frame[name]).to_numpy(object) for name in (of, "pseudonym"))
     by_merchant = "merchant" in frame.columns
     merchants = as_words(frame["merchant"]).to_numpy(object) if by_merchant else None
     confidence = np.ones(len(frame))
     if "confidence" in frame.columns:
         confidence = to_numbers(frame["confidence"], "confidence", path.name)
     if not len(frame) or any(word is None for word in (*items, *pseudonyms)):
-        raise DataError(f"{path.name}: expected an item and a pseudonym in every line")
+        raise DataError(f"{path.name}: expected {an} and a pseudonym in every line")
     if not ((confidence >= 0) & (confidence <= 1)).all():
         raise DataError(f"{path.name}: expected a confidence from 0 to 1 in every line")
     found = CatalogueMap(items, pseudonyms, confidence.astype(np.float64), merchants)
     index = _index(found)
     if index.has_duplicates:
         twice = index[index.duplicated()][0]
-        raise DataError(f"{path.name} names the item {twice!r} twice; expected each once")
+        raise DataError(f"{path.name} names the {of} {twice!r} twice; expected each once")
     return found
-
-
-def mapped_files(section: DataSection) -> Dataset:
-    """Read own files as `read_files`, with the common names of `data.catalogue_map`.
-
-    Every cell of a delimited file is text as it stands, so that ids are those of the map.
-
-    Args:
-        section: the `data` section.
-
-    Raises:
-        DataError: as `read_files` and `with_common_names`, or if the map cannot be read.
-    """
-    path, columns, header = what_to_read(section)
-    frame, _ = read_table(path, header=header, text=True)
-    if path.suffix == ".inter":
-        columns = usual_columns(columns, frame)
-    check_columns(frame, columns, path.name)
-    frame, line, mapped = mapped_frame(section, frame, columns)
-    items, users = attribute_tables(section)
-    if items is not None:
-        if section.item_file:  # numbers stay numbers, and ids are text as in the map
-            whole, _ = read_table(Path(section.item_file).expanduser(), text=True)
-            key = _key_of(items, columns.item)
-            items.frame[items.frame.columns[key]] = whole.iloc[:, key]
-        items = table_with_common_names(items, columns.item, mapped, section.catalogue_confidence)
-    raw = from_frames(frame, columns, items=items, users=users, name=path.name)
-    return replace(raw, account=(line, *raw.account))
 
 
 def mapped_frame(
@@ -178,7 +163,7 @@ def with_common_names(
             "or use the map of one merchant"
         )
     words = as_words(frame[columns.item])
-    place = _place(mapped, words, frame[columns.merchant] if columns.merchant else None)
+    place = place_of(mapped, words, frame[columns.merchant] if columns.merchant else None)
     weak = (place >= 0) & (mapped.confidence[place] < least)
     kept = (place >= 0) & ~weak
     if not kept.any():
@@ -205,8 +190,8 @@ def table_with_common_names(table: Table, column: str, mapped: CatalogueMap, lea
             f"{table.source}: a catalogue map by merchant does not say whose items the attributes "
             "are of. Leave data.item_file out, or use the map of one merchant"
         )
-    key = _key_of(table, column)
-    place = _place(mapped, as_words(table.frame.iloc[:, key]), None)
+    key = key_of(table, column)
+    place = place_of(mapped, as_words(table.frame.iloc[:, key]), None)
     kept = (place >= 0) & (mapped.confidence[place] >= least)
     frame = table.frame[kept].copy()
     frame[frame.columns[key]] = mapped.pseudonyms[place[kept]]
@@ -216,7 +201,7 @@ def table_with_common_names(table: Table, column: str, mapped: CatalogueMap, lea
     return replace(table, frame=frame, parsed=parsed)
 
 
-def _key_of(table: Table, column: str) -> int:
+def key_of(table: Table, column: str) -> int:
     """Return the place of the id column of an attribute table."""
     names = [str(name) for name in table.frame.columns]
     return names.index(table.key or (column if column in names else names[0]))
@@ -230,7 +215,9 @@ def _index(mapped: CatalogueMap) -> pd.Index:
     return pd.MultiIndex.from_arrays([mapped.merchants, mapped.items])
 
 
-def _place(mapped: CatalogueMap, words: pd.Series, merchant: pd.Series | None) -> NDArray[np.int64]:
+def place_of(
+    mapped: CatalogueMap, words: pd.Series, merchant: pd.Series | None
+) -> NDArray[np.int64]:
     """Return the line of the map for each row, -1 where there is none."""
     import pandas as pd
 

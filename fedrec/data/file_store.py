@@ -51,6 +51,7 @@ def refusal(config: Config) -> str:
         "data.name is not 'file' (or 'zipf' without cleaning)": section.name != "file",
         "data.event_column is set": bool(section.event_column),
         "data.catalogue_map is set": bool(section.catalogue_map),
+        "data.customer_map is set": bool(section.customer_map),
         "interactions of one event are asked for": {
             held_out_event(config),
             config.split.train_event,

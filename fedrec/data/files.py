@@ -83,7 +83,7 @@ def files_of(section: DataSection) -> tuple[Path, ...]:
     """Return the files that `read_files` would read, whether or not they exist."""
     path = Path(section.path).expanduser()
     beside = (path.with_suffix(".item"), path.with_suffix(".user"))
-    others = (section.item_file, section.user_file, section.catalogue_map)
+    others = (section.item_file, section.user_file, section.catalogue_map, section.customer_map)
     named = [Path(p).expanduser() for p in others if p]
     return (path, *named, *(beside if path.suffix == ".inter" else ()))
 

@@ -14,13 +14,13 @@ from fedrec.config_sections import DataSection
 from fedrec.config_silo import SiloSection
 from fedrec.data import cache, directory, file_store, movielens, registry, sources
 from fedrec.data.account import Rules, rules_of
-from fedrec.data.catalogue_map import mapped_files
 from fedrec.data.clean import clean
 from fedrec.data.domains import in_domain
 from fedrec.data.files import files_of, read_files
 from fedrec.data.frames import Columns, Table, from_frames
 from fedrec.data.interactions import Dataset
 from fedrec.data.journey import read_journey
+from fedrec.data.mapped_files import mapped_files
 from fedrec.data.merchants import keep_common, keep_largest
 from fedrec.data.silos import silo_dataset
 from fedrec.data.synthetic import make_marketplace
@@ -150,11 +150,12 @@ def load_raw(section: DataSection) -> Dataset:
             f"data.path = {section.path!r} is set, but data.name = {entry.name!r} does not read "
             f"it. Set data.name = 'file', or remove data.path."
         )
-    if section.catalogue_map and entry.name != "file":
-        raise ConfigError(
-            f"data.catalogue_map is for own files, and data.name = {entry.name!r} reads none. Set "
-            "data.name = 'file', or remove data.catalogue_map."
-        )
+    for key in ("catalogue_map", "customer_map"):
+        if getattr(section, key) and entry.name != "file":
+            raise ConfigError(
+                f"data.{key} is for own files, and data.name = {entry.name!r} reads none. Set "
+                f"data.name = 'file', or remove data.{key}."
+            )
     if entry.name == "marketplace":
         return make_marketplace(
             section.users,
@@ -167,7 +168,8 @@ def load_raw(section: DataSection) -> Dataset:
     if entry.name == "zipf":
         return stored_dataset(section) if on_disk(section) else make_zipf(section)
     if entry.name == "file":
-        return mapped_files(section) if section.catalogue_map else read_files(section)
+        mapped = section.catalogue_map or section.customer_map
+        return mapped_files(section) if mapped else read_files(section)
     return _registered(entry, section)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fedrec.config import Config
-from fedrec.config_collab import MERCHANT
+from fedrec.config_collab import MERCHANT, PSEUDONYMS
 
 SAME_ITEMS = (
     "Setting: same items, different users. A client is a merchant with its own customers: who "
@@ -24,6 +24,18 @@ OVERLAPPING = (
     "meets on the user's own device and nowhere else. Whoever sees an update sees what was bought "
     "at all merchants together, though not where; merchants share the item list, and each learns "
     "from the shared parameters what the others' customers like"
+)
+JOINED = (
+    "Setting: users and items overlap (domains are merchants), joined by pseudonyms. No device of "
+    "the user takes part: the merchants have matched their customers, so each learns which of its "
+    "customers shop with which others. In each round every merchant of a common customer adds the "
+    "sums for the customer's vector that follow from its own rows ({sums} numbers) to those of the "
+    "others, and all of them get the customer's vector of {dim} numbers, which is learnt from what "
+    "the customer bought at the others: who knows the item table can tell from these sums what "
+    "that was, where it is little all but exactly. Nothing of it is masked, and pseudonyms are no "
+    "protection, as each merchant knows its own customers. Merchants share the item "
+    "list, and the server sees their updates. The rows of all merchants lie in one process here: "
+    "the sums are those that the merchants would exchange, their messages travel no network yet"
 )
 
 
@@ -75,6 +87,8 @@ def with_setting(privacy: dict[str, Any], config: Config) -> dict[str, Any]:
         return privacy
     name, text = named
     own = str(privacy["statement"]).rstrip(". ")
+    if config.domain.meet == PSEUDONYMS:  # there is no device that rows would stay on
+        own = "not private between the merchants"
     return {**privacy, "statement": f"{own}. {text}", "setting": name}
 
 
@@ -83,6 +97,10 @@ def _setting(config: Config) -> tuple[str, str] | None:
         return "same items, different users", SAME_ITEMS
     if not config.domain.by or config.domain.train == "target":
         return None
+    if config.domain.meet == PSEUDONYMS:
+        dim = config.model.dim
+        sums = dim * (dim + 1) // 2 + dim
+        return "users and items overlap, joined by pseudonyms", JOINED.format(sums=sums, dim=dim)
     if config.domain.by == MERCHANT:
         return "users and items overlap", OVERLAPPING
     return "same users, different items", SAME_USERS.format(by=config.domain.by)

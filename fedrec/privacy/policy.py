@@ -11,6 +11,12 @@ clients.  The clip norm may follow a quantile of the norms (Andrew et al.,
 "Differentially private learning with adaptive clipping", NeurIPS 2021).  With local
 noise every client adds noise of the same size to its own update.  With distributed noise
 every client adds a share of it inside the secure sum (see `fedrec.privacy.ring`).
+
+Whose update is bounded is `privacy.unit`: a client, or a customer of a merchant.  A merchant
+bounds each customer's update before it adds them up (`on_customers`), and the sum that it
+sends is then no longer bounded: noise of the same size hides a customer, not the merchant.  A
+person who is a customer of m merchants moves the sum by up to m times the norm, so that noise
+of z times the norm counts as z / m.
 """
 
 from __future__ import annotations
@@ -24,10 +30,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedrec.config import Config
+from fedrec.config_protection import CUSTOMER
 from fedrec.errors import ConfigError
-from fedrec.params import PartialSum, Shared, SparseRows
+from fedrec.params import PartialSum, Shared
 from fedrec.privacy.calibrate import default_delta, noise_for
-from fedrec.privacy.ledger import Event, Kind
+from fedrec.privacy.dense import WITHIN as WITHIN
+from fedrec.privacy.dense import add_noise, dense, nothing, released
+from fedrec.privacy.ledger import Event, Kind, Ledger
 from fedrec.privacy.noise import derive, digest, gaussian, seeded_key
 from fedrec.privacy.stages import add_pseudo_items, clip_clients, clip_rows
 from fedrec.training.aggregate import ROW_ID_BYTES
@@ -36,9 +45,6 @@ from fedrec.training.subspace import bases, within
 
 WHOLE_BITS = 32
 """compress.bits of a float32."""
-
-WITHIN = "within_clip"
-"""Metric of a partial sum: how many clients' norms were within the bound."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +85,16 @@ class PrivacyPolicy:
         return self.config.privacy.mechanism == "distributed"
 
     @property
+    def by_customer(self) -> bool:
+        """Whether a customer of a merchant is protected, not the merchant."""
+        return self.private and self.config.privacy.unit == CUSTOMER
+
+    @property
+    def num_units(self) -> int:
+        """How many are protected, about; public."""
+        return self.config.privacy.customers if self.by_customer else self.num_clients
+
+    @property
     def adaptive(self) -> bool:
         """Whether the clip norm changes from round to round."""
         return self.config.privacy.clip_mode == "adaptive"
@@ -86,16 +102,21 @@ class PrivacyPolicy:
     @property
     def delta(self) -> float:
         """The delta of the guarantee."""
-        return self.config.privacy.delta or default_delta(self.num_clients)
+        return self.config.privacy.delta or default_delta(self.num_units)
 
     @property
     def cohort(self) -> float:
-        """Expected number of clients that train in a round: public, and the divisor."""
+        """Expected number of clients that train in a round: public."""
         section = self.config.clients
         chosen = min(float(section.per_round), float(self.num_clients))
         if section.sampling == "all":
             chosen = float(self.num_clients)
         return chosen * section.availability * (1.0 - section.dropout)
+
+    @property
+    def divisor(self) -> float:
+        """What the mean of a round is divided by: the expected number of units; public."""
+        return self.cohort * self.num_units / max(self.num_clients, 1)
 
     @property
     def noise_multiplier(self) -> float:
@@ -179,8 +200,16 @@ class PrivacyPolicy:
 
         Returns:
             The updates; each has at most norm `at.clip`.
+
+        Raises:
+            ConfigError: if it is customers whose updates are bounded.
         """
         section = self.config.privacy
+        if self.by_customer:
+            raise ConfigError(
+                "privacy.unit = 'customer' bounds customers inside a merchant, and this bounds "
+                "whole clients: set privacy.unit = 'client'"
+            )
         if section.pseudo_items:
             seed = int.from_bytes(derive(at.key, "pseudo items")[:7], "big")
             update = add_pseudo_items(update, clients, section.pseudo_items, seed, at.round_number)
@@ -188,6 +217,21 @@ class PrivacyPolicy:
             update = clip_rows(update, section.row_clip)
         if not self.private:
             return update
+        update, _, within = clip_clients(update, at.clip)
+        return replace(update, metrics={**update.metrics, WITHIN: within.astype(np.float64)})
+
+    def on_customers(self, update: CohortUpdate, at: At) -> CohortUpdate:
+        """Bound the update of each customer, before its merchant adds them up.
+
+        Args:
+            update: of some customers, on the axis C.
+            at: the moment.
+
+        Returns:
+            The updates; each has at most norm `at.clip`.
+        """
+        if self.config.privacy.row_clip:
+            update = clip_rows(update, self.config.privacy.row_clip)
         update, _, within = clip_clients(update, at.clip)
         return replace(update, metrics={**update.metrics, WITHIN: within.astype(np.float64)})
 
@@ -221,11 +265,11 @@ class PrivacyPolicy:
         if self.config.privacy.mechanism != "local":
             return total
         state = self._bound([*shared.tables.values(), *shared.weights.values()])
-        noisy = _dense(total, shared)
+        noisy = dense(total, shared)
         scale = self.noise_multiplier * at.clip
         for client in clients if scale else ():
             own = derive(at.key, "local", at.round_number, int(client), state)
-            _add_noise(noisy, own, scale)
+            add_noise(noisy, own, scale)
         row = ROW_ID_BYTES + sum(4 * v[0].size for v in shared.tables.values() if len(v))
         size = row * max((len(v) for v in shared.tables.values()), default=0)
         size += sum(4 * v.size for v in shared.weights.values())
@@ -258,16 +302,18 @@ class PrivacyPolicy:
             weight; unchanged for other mechanisms.
         """
         if total is not None and self.config.privacy.mechanism != "central":
-            return total
-        full = _dense(total or _nothing(shared), shared)
+            if not self.by_customer:
+                return total
+            return replace(total, weight=total.weight * self.divisor / self.cohort)
+        full = dense(total or nothing(shared), shared)
         if self.config.privacy.mechanism != "central":
             return full
         scale = self.sum_noise * at.clip
         if scale:
-            _add_noise(full, self._key_of(full, at, "sum"), scale)
+            add_noise(full, self._key_of(full, at, "sum"), scale)
             shapes = {name: value.shape for name, value in shared.tables.items()}
             full = within(full, bases(self.config, shapes, at.round_number))
-        return replace(full, weight=self.cohort)
+        return replace(full, weight=self.divisor)
 
     def next_clip(self, total: PartialSum | None, shared: Shared, at: At) -> float:
         """Return the clip norm of the next round (Andrew et al., section 2).
@@ -277,7 +323,7 @@ class PrivacyPolicy:
         """
         if not self.adaptive:
             return at.clip
-        full = _dense(total or _nothing(shared), shared)
+        full = dense(total or nothing(shared), shared)
         count = full.metrics.get(WITHIN, 0.0) - full.num_clients / 2.0
         if self.count_noise:
             draw = gaussian(self._key_of(full, at, "count"), (1,))
@@ -289,12 +335,12 @@ class PrivacyPolicy:
 
     def digest_of(self, total: PartialSum | None, shared: Shared, at: At) -> str:
         """Return a digest of all that a round's release follows from, hexadecimal."""
-        full = _dense(total or _nothing(shared), shared)
-        return digest([*_values(full, at), np.array([at.round_number])]).hex()
+        full = dense(total or nothing(shared), shared)
+        return digest([*released(full, at.clip), np.array([at.round_number])]).hex()
 
     def _key_of(self, total: PartialSum, at: At, purpose: str) -> bytes:
         """Return the key for noise on this very sum."""
-        return derive(at.key, purpose, at.round_number, self._bound(_values(total, at)))
+        return derive(at.key, purpose, at.round_number, self._bound(released(total, at.clip)))
 
     def _bound(self, arrays: Sequence[NDArray]) -> bytes:
         """Return what binds noise to the values that it hides; nothing for seeded draws."""
@@ -307,21 +353,33 @@ class PrivacyPolicy:
 
         Simulated unreachable and failing clients lower the chance to take part; that
         is not credited.  Local noise gets no credit for sampling either, and every
-        round is counted for every client.
+        round is counted for every client.  A person at m merchants adds up to m clip norms.
 
         Args:
             present: clients that connected nodes host.
         """
         return self._event(self.noise_multiplier, present)
 
+    def at_merchants(self, number: int, ledger: Ledger) -> Ledger:
+        """Return what a ledger of customers would be for a person at so many merchants."""
+        factor = self.config.privacy.merchants_each / number
+        events = (
+            (replace(e, noise_multiplier=e.noise_multiplier * factor, steps=e.steps / factor), n)
+            for e, n in ledger.entries
+        )
+        return Ledger(tuple(events))
+
     def _event(self, noise: float, present: int) -> Event:
-        section = self.config.clients
+        section, times = self.config.clients, self.config.privacy.merchants_each
+        if self.by_customer and not self.distributed:  # all merchants train in every round
+            return Event("gaussian", noise / times, self.num_units, self.num_units)
         if self.config.privacy.mechanism == "local":
             return Event("replace", noise, 1, 1)
         if self.distributed:
             population = present if section.sampling == "fixed" else self.num_clients
             drawn = population if section.sampling == "all" else section.per_round
-            return Event("skellam", noise, population, min(drawn, population), self.steps)
+            steps = self.steps * times
+            return Event("skellam", noise / times, population, min(drawn, population), steps)
         kinds: dict[str, Kind] = {"all": "gaussian", "poisson": "poisson", "fixed": "fixed"}
         if section.sampling == "all":
             return Event("gaussian", noise, self.num_clients, self.num_clients)
@@ -339,39 +397,3 @@ def build_policy(config: Config, num_clients: int) -> PrivacyPolicy:
         num_clients: all clients of the data set.
     """
     return PrivacyPolicy(config, num_clients)
-
-
-def _values(total: PartialSum, at: At) -> list[NDArray]:
-    """Return what a release follows from: a dense sum, its counts, the clip norm."""
-    arrays = [*(t.rows for t in total.tables.values()), *total.weights.values()]
-    count = np.array([total.metrics.get(WITHIN, 0.0), total.num_clients, at.clip])
-    return [*arrays, count]
-
-
-def _nothing(shared: Shared) -> PartialSum:
-    """Return the sum over no clients."""
-    none = np.zeros(0, np.int64)
-    tables = {t: SparseRows(none, np.zeros((0, *v.shape[1:]))) for t, v in shared.tables.items()}
-    weights: dict[str, NDArray] = {n: np.zeros(v.shape) for n, v in shared.weights.items()}
-    return PartialSum(tables, {t: np.zeros(0) for t in tables}, weights, 0.0, 0)
-
-
-def _dense(total: PartialSum, shared: Shared) -> PartialSum:
-    """Return a copy of the sum that holds every row, float64."""
-    tables, row_weight = {}, {}
-    for name, table in shared.tables.items():
-        mine, every = total.tables[name], np.arange(len(table), dtype=np.int64)
-        tables[name] = SparseRows(every, mine.dense(len(table)).astype(np.float64))
-        row_weight[name] = np.full(len(table), total.weight)
-    weights: dict[str, NDArray] = {n: v.astype(np.float64) for n, v in total.weights.items()}
-    return replace(total, tables=tables, row_weight=row_weight, weights=weights)
-
-
-def _add_noise(total: PartialSum, key: bytes, scale: float) -> None:
-    """Add Gaussian noise in place to every entry of a dense sum."""
-    parts: Sequence[tuple[str, NDArray]] = [
-        *((f"table {name}", table.rows) for name, table in total.tables.items()),
-        *((f"weight {name}", value) for name, value in total.weights.items()),
-    ]
-    for name, array in parts:
-        array += scale * gaussian(derive(key, name), array.shape)

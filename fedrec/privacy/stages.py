@@ -6,14 +6,17 @@ all tables and weights together, and no number of one depends on another.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 
 from fedrec.rng import Purpose, draw, integers, keys, normal
 from fedrec.training.local import CohortUpdate
 from fedrec.training.rows import RowIndex
+from fedrec.training.statistics import SparseChanges
 
 _MARGIN = 1e-6
 """Clipped updates are this much shorter than the bound: float32 may round up."""
@@ -24,8 +27,8 @@ _TABLE_STRIDE = 1 << 40  # distance between the counters of two tables
 def client_norms(update: CohortUpdate) -> NDArray[np.float64]:
     """Return the L2 norm of each client's whole update, float64 [C]."""
     total = np.zeros(len(update.samples))
-    for table, rows in update.rows.items():
-        squares = np.square(rows, dtype=np.float64).reshape(len(rows), -1).sum(1)
+    for table in update.rows:
+        squares = _squares(update.rows, table)
         total += np.bincount(update.index[table].client, squares, len(total))
     for value in update.weights.values():
         total += np.square(value, dtype=np.float64).reshape(len(total), -1).sum(1)
@@ -59,9 +62,23 @@ def clip_clients(
 
 def scale_clients(update: CohortUpdate, factor: NDArray[np.float64]) -> CohortUpdate:
     """Multiply each client's update by its factor (float64 [C]); 0 also removes NaN."""
-    rows = {t: _times(value, factor[update.index[t].client]) for t, value in update.rows.items()}
     weights = {n: _times(value, factor) for n, value in update.weights.items()}
+    of_row = {t: factor[update.index[t].client] for t in update.rows}
+    if isinstance(update.rows, SparseChanges):  # sums of ones and their like, always finite
+        shorter = {t: m.multiply(of_row[t][:, None]) for t, m in update.rows.sparse.items()}
+        few = SparseChanges({t: csr_matrix(m, dtype=np.float32) for t, m in shorter.items()})
+        return replace(update, rows=few, weights=weights)
+    rows = {t: _times(value, of_row[t]) for t, value in update.rows.items()}
     return replace(update, rows=rows, weights=weights)
+
+
+def _squares(changes: Mapping[str, NDArray[np.float32]], table: str) -> NDArray[np.float64]:
+    """Return the squared norm of each row of a table, float64 [T]."""
+    if isinstance(changes, SparseChanges):
+        few = changes.sparse[table].astype(np.float64)
+        return np.asarray(few.multiply(few).sum(1), np.float64).ravel()
+    squares: NDArray[np.float64] = np.square(changes[table], dtype=np.float64)
+    return np.asarray(squares.sum(tuple(range(1, squares.ndim))), np.float64)
 
 
 def _times(value: NDArray[np.float32], factor: NDArray[np.float64]) -> NDArray[np.float32]:

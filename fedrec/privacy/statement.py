@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fedrec.config_protection import CUSTOMER
+from fedrec.privacy.customers import customer_statement
 from fedrec.privacy.ledger import Ledger
 from fedrec.privacy.policy import PrivacyPolicy
 
@@ -14,7 +16,7 @@ PSEUDO = (
     "clear, {count} random items hide which items it touched, without any guarantee"
 )
 UNBOUNDED = (
-    "not private: each client's update is clipped to norm {clip:g}, but no noise is added, so "
+    "not private: each {unit}'s update is clipped to norm {clip:g}, but no noise is added, so "
     "nothing is guaranteed"
 )
 CENTRAL = (
@@ -73,7 +75,13 @@ def statement(policy: PrivacyPolicy, ledger: Ledger, unit: str) -> str:
     if not policy.private:
         return PSEUDO.format(count=section.pseudo_items) if section.pseudo_items else CLEAR
     if policy.noise_multiplier == 0:
-        return UNBOUNDED.format(clip=section.clip)
+        return UNBOUNDED.format(
+            clip=section.clip, unit=CUSTOMER if policy.by_customer else "client"
+        )
+    exact = UNLOGGED if policy.distributed else LOGGED
+    end = SEEDED if section.draws == "seeded" else ""
+    if policy.by_customer:
+        return customer_statement(policy, ledger, exact) + end
     clip = f"norm {section.clip:g}"
     if policy.adaptive:
         clip = f"at a norm that follows the {section.clip_quantile:g} quantile"
@@ -92,5 +100,4 @@ def statement(policy: PrivacyPolicy, ledger: Ledger, unit: str) -> str:
         sampling=words,
         least=policy.config.server.min_clients,
     )
-    joint = JOINT.format(unit=unit, exact=UNLOGGED if policy.distributed else LOGGED)
-    return text + joint + (SEEDED if section.draws == "seeded" else "")
+    return text + JOINT.format(unit=unit, exact=exact) + end

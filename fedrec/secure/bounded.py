@@ -55,6 +55,32 @@ def room(schemes: Schemes, sizes: Mapping[str, int], norm: float) -> float:
     return float(np.sqrt(largest**2 / 4 + left) - largest / 2)
 
 
+def room_in_sum(schemes: Schemes, sizes: Mapping[str, int], norm: float) -> float:
+    """Return the norm of one part of a sum, so that it moves the rounded sum by `norm` at most.
+
+    A merchant rounds the sum of its customers by draws that know nothing of it.  With the same
+    draws each of d elements moves by less than a step more than the sum does, so that without
+    a customer the rounded sum is at most r + step sqrt(d) away, and this is the r.
+
+    Args:
+        schemes: vector name -> how its elements become integers.
+        sizes: vector name -> number of elements.
+        norm: the bound on all vectors together.
+
+    Raises:
+        ConfigError: if nothing is left.
+    """
+    error = float(np.sqrt(sum(schemes[name].step ** 2 * size for name, size in sizes.items())))
+    if error >= norm:
+        bits = min(scheme.bits for scheme in schemes.values())
+        raise ConfigError(
+            f"rounding a merchant's sum to secure.bits = {bits} may move it by {error:.3g} for a "
+            f"single customer, and privacy.clip = {norm:g} bounds all of that: raise secure.bits, "
+            "or lower secure.clip and secure.weight_clip"
+        )
+    return norm - error
+
+
 def shorten(real: Real, norm: float) -> None:
     """Scale vectors in place to at most an L2 norm, all of them together."""
     size = np.sqrt(sum(float(part @ part) for part in real.values()))

@@ -34,6 +34,7 @@ from fedrec.robust.exposed import with_robust
 from fedrec.training.aggregate import partial_sum
 from fedrec.training.closed_form import solve_cohort
 from fedrec.training.compress import as_received, top_rows
+from fedrec.training.customers import check_customers, train_customers
 from fedrec.training.device import block_bytes, ready_device, train_in_parts
 from fedrec.training.fairness import fairly_weighted
 from fedrec.training.local import CohortUpdate, train_cohort
@@ -93,6 +94,7 @@ def _prepare(config: Config) -> Setup:
     population = load_population(config)
     data = population.split.dataset
     model = bound(as_configured(config, build_model(config)), population.catalogue, data.users)
+    check_customers(config, model)
     method = build_method(config, pairwise=model.pairwise, pooled=config.clients.unit != "user")
     return Setup(config, population, model, method)
 
@@ -207,12 +209,17 @@ def client_updates(
     def train(block: NDArray[np.int64]) -> tuple[CohortUpdate, Personal]:
         mine = np.searchsorted(users, personal_users(setup, block))
         held = now.take(mine, np.searchsorted(clients, block))
+        if policy.by_customer:
+            bounded = partial(policy.on_customers, at=at)
+            return train_customers(setup, shared, held, block, ahead.take(block), bounded)
         return train_block(setup, shared, held, block, round_number, samples=ahead.take(block))
 
     def sent(block: NDArray[np.int64], update: CohortUpdate) -> CohortUpdate:
         start = partial(init_shared, setup)
         update = as_sent(setup.config, setup.population, shared, update, block, round_number, start)
         update = fairly_weighted(setup.config, setup.method, update)
+        if policy.by_customer:
+            return update
         update = policy.on_update(top_rows(update, setup.config.compress.rows), block, at)
         if setup.config.secure.mode == "off":
             update = as_received(setup.config, update, shared, block, round_number)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -21,6 +22,7 @@ from fedrec.training.secure_update import (
     Encoded,
     Layout,
     client_noise,
+    customer_room,
     encode_clients,
     encode_nothing,
     make_layout,
@@ -61,8 +63,10 @@ def secure_vectors(
     like = sums_like(setup.method.statistics, shared)
     noise = client_noise(config, like, setup.population.num_clients)
     layout = make_layout(config, like, kept_tables(setup, kept), noise, round_number)
-    updates, now = client_updates(setup, shared, personal, clients, round_number, at)
     norm = secure_norm(config, at)
+    if norm is None and config.privacy.mechanism != "off":
+        at = replace(at, clip=customer_room(layout, at.clip))
+    updates, now = client_updates(setup, shared, personal, clients, round_number, at)
 
     def each() -> Iterator[tuple[int, Encoded]]:
         trained = [np.zeros(0, np.int64)]

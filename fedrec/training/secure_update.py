@@ -14,7 +14,8 @@ nobody touches stays exactly where it is.
 Low-rank updates are projected before and expanded after (see `fedrec.training.subspace`);
 the bound then holds for the r elements of a row, and in norm for the row.
 
-A private update keeps within its clip norm after rounding too (see `fedrec.secure.bounded`).
+A private update keeps within its clip norm after rounding too (see `fedrec.secure.bounded`);
+where customers are protected inside a merchant, see `customer_room`.
 With distributed noise all vectors but the metrics share one grid, carry
 noise in a ring made wide enough for it, and "metrics" is the weight alone, 1 for every
 client: no loss or count leaves a client without noise.
@@ -35,11 +36,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedrec.config import Config
+from fedrec.config_protection import CUSTOMER
 from fedrec.params import PartialSum, Shared, SparseRows
 from fedrec.privacy.policy import WITHIN, At, build_policy
 from fedrec.privacy.ring import RingNoise, ring_noise
 from fedrec.secure import FixedPoint, Vector, encode
-from fedrec.secure.bounded import room, round_vectors, shorten
+from fedrec.secure.bounded import room, room_in_sum, round_vectors, shorten
 from fedrec.secure.shamir import Entropy
 from fedrec.training.aggregate import client_weights
 from fedrec.training.local import CohortUpdate
@@ -307,14 +309,21 @@ def check_secure_run(config: Config, shared: Shared, num_clients: int) -> None:
     layout = make_layout(config, shared, noise=client_noise(config, shared, num_clients))
     most = config.clients.per_round if config.clients.sampling == "fixed" else num_clients
     layout.vectors(min(most, num_clients))
-    norm = secure_norm(config, build_policy(config, num_clients).at(1))
+    at = build_policy(config, num_clients).at(1)
+    norm = secure_norm(config, at)
     if norm is not None:
         _room(layout, norm)
+    elif config.privacy.mechanism != "off":
+        customer_room(layout, at.clip)
 
 
 def secure_norm(config: Config, at: At) -> float | None:
-    """Return the norm that a quantised update may have: the clip norm of a private run."""
-    return at.clip if config.privacy.mechanism != "off" else None
+    """Return the norm that a quantised update may have: the clip norm of a private run.
+
+    None if any: also where customers are bounded, and their merchant rounds their sum.
+    """
+    bounds_clients = config.privacy.mechanism != "off" and config.privacy.unit != CUSTOMER
+    return at.clip if bounds_clients else None
 
 
 def _dense(
@@ -337,6 +346,16 @@ def _dense(
         flat = [update.weights[name][client].ravel() for name in layout.weights]
         real["weights"] = np.concatenate(flat).astype(np.float64)
     return real
+
+
+def customer_room(layout: Layout, norm: float) -> float:
+    """Return what a customer's update may have, as `fedrec.secure.bounded.room_in_sum`.
+
+    Raises:
+        ConfigError: if nothing is left.
+    """
+    sizes = {name: size for name, size in layout.sizes.items() if name != "metrics"}
+    return room_in_sum(layout.schemes, sizes, norm)
 
 
 def _room(layout: Layout, norm: float) -> float:

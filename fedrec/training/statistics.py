@@ -94,16 +94,16 @@ class SparseChanges(Mapping[str, NDArray]):
     """Rows of some tables that hold few elements, written out where someone asks for them.
 
     Args:
-        sparse: table name -> sparse float32 [T, d].
+        sparse: table name -> sparse [T, d]; float32, or float64 where clients were added up.
     """
 
     def __init__(self, sparse: Mapping[str, sp.csr_matrix]) -> None:
         self.sparse = sparse
-        self._dense: dict[str, NDArray[np.float32]] = {}
+        self._dense: dict[str, NDArray] = {}
 
-    def __getitem__(self, table: str) -> NDArray[np.float32]:
+    def __getitem__(self, table: str) -> NDArray:
         if table not in self._dense:
-            self._dense[table] = np.asarray(self.sparse[table].todense(), np.float32)
+            self._dense[table] = np.asarray(self.sparse[table].todense())
         return self._dense[table]
 
     def __iter__(self) -> Iterator[str]:

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from experiments import adapters, closed_form, multitask, private_ease, regularisers
+from experiments import adapters, closed_form, customer_ease, multitask, private_ease, regularisers
 from experiments.tables_methods import (
     adapters_table,
     closed_form_table,
+    customer_ease_table,
     multitask_table,
     private_ease_table,
     regularisers_table,
@@ -102,6 +103,14 @@ def written(root: Path, name: str, figures: dict[str, Any]) -> Path:
     return root
 
 
+def test_what_is_protected_by_noise_on_sums_of_merchants() -> None:
+    config = customer_ease.configuration("marketplace", "customer", 8.0, 15.0, 300.0, 2)
+    assert (config.privacy.unit, config.privacy.clip, config.run.seed) == ("customer", 15.0, 2)
+    assert config.privacy.customers > 4000  # some shop with several merchants
+    other = customer_ease.configuration("marketplace", "client", 8.0, 400.0, 300.0, 2)
+    assert (other.privacy.unit, other.privacy.delta) == ("client", config.privacy.delta)
+
+
 def test_the_table_of_tasks(tmp_path: Path) -> None:
     row = {"part": "users", "valid": [0.2, 0.1], "test": TEST, "ci95": ENDS, "trials": [{}, {}]}
     found = {"systems": {"first": row, "second": row},
@@ -122,6 +131,13 @@ def test_the_other_tables(tmp_path: Path) -> None:
     told = {"spent": 7.99, "delta": 5e-4, "chosen": chosen, "seeds": 3, "test": TEST, "ci95": ENDS}
     text = private_ease_table(written(tmp_path, "private_ease", {"rows": [told]}))
     assert "| 7.99 | 5.0e-04 | 21 | 100 | 0.200 [0.100, 0.300] |" in text
+    row = {"case": "shops", "unit": "customer", "noise_multiplier": 0.5, **told}
+    size = {"merchants": 3, "customers": 1234, "items": 9}
+    size |= {"popularity": {"test": TEST, "ci95": ENDS}}
+    found = {"cases": {"shops": size}, "rows": [row]}
+    text = customer_ease_table(written(tmp_path, "customer_ease", found))
+    assert "| shops | a customer | 7.99 | 10.5 | 21 | 100 | 0.200 [0.100, 0.300] |" in text
+    assert "shops: 3 merchants, 1,234 customers, 9 items. δ: 5.0e-04" in text
     way = {"way": "rank 2", "settings": {"server.table_lr": 0.01}, "bytes_up_per_client": 5388,
            "test": TEST, "ci95": ENDS,
            "against_frozen": {"full.ndcg@10": [0.01, 0.001, 0.02, 0.01]}}  # fmt: skip
@@ -135,6 +151,6 @@ def test_the_other_tables(tmp_path: Path) -> None:
 
 
 def test_what_has_no_results_says_so(tmp_path: Path) -> None:
-    for table in (multitask_table, closed_form_table, private_ease_table, adapters_table,
+    for table in (multitask_table, closed_form_table, private_ease_table, customer_ease_table, adapters_table,
                   regularisers_table):  # fmt: skip
         assert table(tmp_path) == "Not recorded."
