@@ -41,9 +41,9 @@ CASES: dict[str, dict[str, Any]] = {
         "split.days": 0.0,
     },
 }
-EPSILONS: tuple[float, ...] = (32.0, 16.0, 8.0)
-CLIPS = {"customer": (5.0, 15.0, 50.0), "client": (100.0, 400.0, 1600.0)}
-RIDGES = (300.0, 1000.0, 3000.0)
+EPSILONS: tuple[float, ...] = (16.0, 4.0, 1.0)
+CLIPS = {"customer": (2.0, 5.0, 15.0, 50.0), "client": (25.0, 100.0, 400.0)}
+RIDGES = (1000.0, 3000.0)
 SEEDS = (0, 1, 2)
 METRICS = ("full.ndcg@10", "full.hr@10")
 
