@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from fedrec.models.attributed import FEATURES, PROFILE, Attributed
 from fedrec.models.export_features import ReadFeatures
 from fedrec.models.recommender import WHOLE_HISTORY, Recommender, Tensor, constants
 from fedrec.params import Personal, Shared
+from fedrec.serving.frozen import Frozen, freeze
 from fedrec.serving.past import Past
 from fedrec.serving.reasons import LEFT_OUT, Shares
 from fedrec.training.local import train_cohort
@@ -53,6 +55,8 @@ class Trained:
         profile: float32 [A'], the user's own attributes; None: all missing.
         tuned: the run scored each client with tables that it had trained, which a session
             does not.
+        frozen: the model with its item side computed once, which is trained and scored
+            instead; None: it has no such form.
     """
 
     model: Recommender
@@ -63,6 +67,7 @@ class Trained:
     rules: ReadFeatures | None = None
     profile: NDArray[np.float32] | None = None
     tuned: bool = False
+    frozen: Frozen | None = None
 
     @property
     def attributes(self) -> tuple[str, ...]:
@@ -83,12 +88,22 @@ class Trained:
 
     def of_user(self, attributes: Mapping[str, Any]) -> Trained:
         """Return the same for a user of these attributes."""
-        return self if self.rules is None else replace(self, profile=self.rules.profile(attributes))
+        if self.rules is None:
+            return self
+        return replace(self, profile=self.rules.profile(attributes))
+
+    @cached_property
+    def _served(self) -> tuple[Recommender, Shared]:
+        """What is trained and scored, with tensors: the frozen form, where there is one."""
+        if self.frozen is None:
+            return self.model, self.shared
+        found = self.frozen.shared(self.profile)
+        return self.frozen.model, Shared({}, _tensors(found.weights), self.frozen.tensors)
 
     def _fresh(self, count: int) -> Personal:
         """Return what `count` clients begin with, all alike."""
-        values = self.model.init_personal(np.zeros(1, np.int64), self.seed).values
-        if self.rules is not None and self.rules.fields:
+        values = self._served[0].init_personal(np.zeros(1, np.int64), self.seed).values
+        if self.frozen is None and self.rules is not None and self.rules.fields:
             profile = self.rules.profile({}) if self.profile is None else self.profile
             values = {**values, PROFILE: profile[None]}
         return Personal({n: np.repeat(v, count, 0) for n, v in values.items()})
@@ -105,29 +120,17 @@ class Trained:
         return self.start(past)
 
     def _train(self, fresh: Personal, samples: Samples) -> Personal:
-        return train_cohort(self.model, self.shared, fresh, samples, self.method).personal
+        return train_cohort(*self._served, fresh, samples, self.method).personal
 
     def _samples(self, past: Past) -> Samples:
-        size = next(iter(self.shared.tables.values())).shape[0] if self.shared.tables else (
-            next(iter(self.shared.fixed.values())).shape[0]
-        )  # fmt: skip
+        every = {**self.shared.tables, **self.shared.fixed}
+        size = next(iter(every.values())).shape[0]
         alone = lone_population(past, int(size))
         return make_samples(alone, np.zeros(1, np.int64), self.seed, 0, self.method.sampling)
 
     def scores(self, state: Personal, past: Past) -> NDArray[np.float32]:
         """Return the scores of all items, float32 [I]."""
-        return self._run(self.shared, state, self._histories([past.items]))[0]
-
-    def _run(
-        self, shared: Shared, personal: Personal, history: NDArray[np.int32]
-    ) -> NDArray[np.float32]:
-        """Return the scores of b clients, float32 [b, I]."""
-        values = {name: tf.constant(v) for name, v in personal.values.items()}
-        groups = (shared.weights, values, shared.tables, shared.fixed)
-        found: NDArray[np.float32] = compile_score(self.model)(
-            *groups, tf.constant(history)
-        ).numpy()
-        return found
+        return _run(*self._served, state, self._histories([past.items]))[0]
 
     def _histories(self, lists: list[NDArray[np.int64]]) -> NDArray[np.int32]:
         """Return histories as models read them, int32 [b, H]."""
@@ -189,16 +192,10 @@ class Trained:
             width = len(samples.client) // len(past)
             personal = self._train(personal, _copies(samples, left_out, width))
         if int(getattr(self.model, "history_length", 0)):  # rows of the history are read, too
-            return self._run(self.shared, personal, self._histories(every))[:, items]
-        return self._run(self._of(items), self._own(personal, items), self._histories(every))
-
-    def _of(self, items: NDArray[np.int64]) -> Shared:
-        """Return the parameters with the rows of some items alone."""
-        tables, fixed = (
-            {n: tf.gather(v, items) for n, v in group.items()}
-            for group in (self.shared.tables, self.shared.fixed)
-        )
-        return Shared(tables, self.shared.weights, fixed)
+            return _run(*self._served, personal, self._histories(every))[:, items]
+        model, shared = self._served
+        own = self._own(personal, items)
+        return _run(model, _of(shared, items), own, self._histories(every))
 
     def _own(self, personal: Personal, items: NDArray[np.int64]) -> Personal:
         own = personal_tables(self.model)
@@ -210,24 +207,69 @@ class Trained:
         """Return what scores lose where the columns of an attribute are 0."""
         if not self.features and not self._profile_fields:
             return {}
-        some, history = self._of(items), self._histories([past.items])
-        whole = self._run(some, state, history)[0]
-        found: dict[tuple[str, str], NDArray] = {}
-        for name, columns in self.features.items():
-            kept = _zeroed(some.fixed[FEATURES], columns)
-            without = Shared(some.tables, some.weights, {**some.fixed, FEATURES: kept})
-            found["attribute", name] = whole - self._run(without, state, history)[0]
-        for name, (begin, end) in self._profile_fields.items():
-            profile = state.values[PROFILE].copy()
-            profile[:, begin:end] = 0.0
-            other = Personal({**state.values, PROFILE: profile})
-            found["user attribute", name] = whole - self._run(some, other, history)[0]
+        zeroed = list(self.features.values())
+        blocks = len(zeroed) + 1
+        some = _of(self.shared, np.tile(items, blocks))
+        if zeroed:
+            kept = _without_columns(np.asarray(some.fixed[FEATURES]), zeroed)
+            some = Shared(some.tables, some.weights, {**some.fixed, FEATURES: tf.constant(kept)})
+        people = self._without_attributes(state)
+        number = len(next(iter(people.values.values())))
+        history = np.repeat(self._histories([past.items]), number, 0)
+        scores = _run(self.model, some, people, history).reshape(number, blocks, len(items))
+        found = {
+            ("attribute", name): scores[0, 0] - scores[0, at]
+            for at, name in enumerate(self.features, 1)
+        }
+        found |= {
+            ("user attribute", name): scores[0, 0] - scores[at, 0]
+            for at, name in enumerate(self._profile_fields, 1)
+        }
         return found
 
+    def _without_attributes(self, state: Personal) -> Personal:
+        """Return the user, and the user without each of its attributes, [1 + m, ...]."""
+        number = 1 + len(self._profile_fields)
+        values = {n: np.repeat(v, number, 0) for n, v in state.values.items()}
+        if self.rules is not None and self.rules.fields:
+            known = self.rules.profile({}) if self.profile is None else self.profile
+            profile = np.repeat(known[None], number, 0)
+            for row, (begin, end) in enumerate(self._profile_fields.values(), 1):
+                profile[row, begin:end] = 0.0
+            values[PROFILE] = profile
+        return Personal(values)
 
-def _zeroed(values: Tensor, columns: tuple[int, int]) -> Tensor:
-    place = np.arange(values.shape[1])
-    return values * ((place < columns[0]) | (place >= columns[1])).astype(np.float32)
+
+def _tensors(values: Mapping[str, NDArray]) -> dict[str, Tensor]:
+    return {name: tf.constant(value) for name, value in values.items()}
+
+
+def _run(
+    model: Recommender, shared: Shared, personal: Personal, history: NDArray[np.int32]
+) -> NDArray[np.float32]:
+    """Return the scores of b clients, float32 [b, I]."""
+    groups = (shared.weights, _tensors(personal.values), shared.tables, shared.fixed)
+    found: NDArray[np.float32] = compile_score(model)(*groups, tf.constant(history)).numpy()
+    return found
+
+
+def _of(shared: Shared, items: NDArray[np.int64]) -> Shared:
+    """Return parameters with the rows of some items alone."""
+    tables, fixed = (
+        {n: tf.gather(v, items) for n, v in group.items()}
+        for group in (shared.tables, shared.fixed)
+    )
+    return Shared(tables, shared.weights, fixed)
+
+
+def _without_columns(
+    values: NDArray[np.float32], zeroed: list[tuple[int, int]]
+) -> NDArray[np.float32]:
+    """Return rows in equal blocks: the first whole, each other without some columns."""
+    blocks = values.reshape(len(zeroed) + 1, -1, values.shape[1]).copy()
+    for at, (begin, end) in enumerate(zeroed, 1):
+        blocks[at, :, begin:end] = 0.0
+    return blocks.reshape(values.shape)
 
 
 def _copies(samples: Samples, left_out: NDArray[np.int64], width: int) -> Samples:
@@ -336,7 +378,8 @@ def trained(config: Config, model: Recommender, shared: Shared, **more: Any) -> 
     tensors = Shared(tables, weights, still)
     tuned = config.evaluate.table == "personalised"
     own = (local_method(config, model), config.run.seed)
-    ready = Trained(model, tensors, *own, tuned=tuned, **more)
+    frozen = freeze(model, Shared(shared.tables, shared.weights, fixed))
+    ready = Trained(model, tensors, *own, tuned=tuned, frozen=frozen, **more)
     one = Past(np.zeros(1, np.int64), np.ones(1, np.float32), np.ones(1, np.int8))
     ready.scores(ready.start(one), one)  # traces what sessions run
     return ready
