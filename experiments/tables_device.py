@@ -16,16 +16,21 @@ def speed_on_device(root: Path = ROOT) -> str:
     head = "| model | items | file | observe | recommend 10 | and say why | loaded in |"
     lines = [head, "|---|---:|---:|---:|---:|---:|---:|"]
     for row in figures["cases"]:
-        times = [row[f"{name}_ms"]["median"] for name in ("observe", "recommend", "explain")]
-        told = " | ".join(f"{value:.1f} ms" for value in times)
+        told = " | ".join(_times(row[f"{n}_ms"]) for n in ("observe", "recommend", "explain"))
         size = f"{row['megabytes']:,.0f} MB"
         loaded = f"{row['load_s']:.1f} s"
         lines.append(f"| {row['case']} | {row['items']:,} | {size} | {told} | {loaded} |")
     told = (
-        f"Medians of {figures['events']} events after {figures['met']} that were met before. "
+        f"Medians of {figures['events']} events after {figures['met']} that were met before; in "
+        "brackets what the processor was busy with it. "
         f"Measured on {machine_of(figures['machine'])}, load {figures['load']:.1f} when it began."
     )
     return "\n".join([*lines, "", told])
+
+
+def _times(told: Figures) -> str:
+    busy = f" ({told['processor']:.1f})" if "processor" in told else ""
+    return f"{told['median']:.1f} ms{busy}"
 
 
 def sessions_table(root: Path = ROOT) -> str:
