@@ -19,6 +19,7 @@ from fedrec.params import Personal
 from fedrec.storage import RunDirectory
 from fedrec.training.control import with_own_controls
 from fedrec.training.node import Setup, init_personal, init_shared, personal_users, prepare
+from fedrec.training.pooled import by_client, by_user, first_user
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,10 +40,22 @@ class Host:
 
     def fresh(self) -> Personal:
         """Return initial personal parameters of all hosted clients."""
-        personal = init_personal(self.setup, self.clients)
+        personal = self.compact(init_personal(self.setup, self.clients), self.clients)
         if not self.setup.method.controls:
             return personal
         return with_own_controls(personal, init_shared(self.setup), len(self.clients))
+
+    def compact(self, personal: Personal, chosen: NDArray[np.int64]) -> Personal:
+        """Return what `chosen` (int64 [c]) have as it is kept: a merchant's layers once."""
+        if not self.setup.many_users:
+            return personal
+        first = first_user(self._owner(chosen), np.arange(len(chosen)))
+        return by_client(self.setup.model, personal, first)
+
+    def _owner(self, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the position among `chosen` of the client of each of their users, int64."""
+        users = personal_users(self.setup, chosen)
+        return np.searchsorted(chosen, self.setup.population.client_of_user[users])
 
     def held(self, personal: Personal, chosen: NDArray[np.int64]) -> Personal:
         """Return what `chosen` (int64 [c]) have of the node's personal parameters.
@@ -50,7 +63,8 @@ class Host:
         Raises:
             EngineError: as `positions`.
         """
-        return personal.take(self.positions(chosen), np.searchsorted(self.clients, chosen))
+        held = personal.take(self.positions(chosen), np.searchsorted(self.clients, chosen))
+        return by_user(held, self._owner(chosen)) if held.own else held
 
     def positions(self, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return where the users of `chosen` (int64 [c]) stand in the node's stack.

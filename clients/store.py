@@ -49,8 +49,9 @@ def keep(
         round_number: the round.
     """
     index, places = here.positions(chosen), np.searchsorted(here.clients, chosen)
-    after = PersonalState(round_number, scatter(start.personal, trained, index, places))
     disk = _disk(here, moment)
+    kept = trained if disk is not None else here.compact(trained, chosen)
+    after = PersonalState(round_number, scatter(start.personal, kept, index, places))
     if disk is not None:
         disk.keep(state, after)
     else:

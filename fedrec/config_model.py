@@ -45,6 +45,11 @@ class ModelSection(Section):
         description="shared-bottom, mmoe: heads of the tasks stay with the client; auto: where it "
         "is a merchant",
     )
+    local_layers: str = Field(
+        "",
+        description="layers that stay with each client of many users (FedPer): names of layers or "
+        "of dense weights, or patterns such as mlp_*; they move by train.personal_lr",
+    )
     history: int = Field(
         50, ge=2, description="sequence models: places of a window, and latest items that are read"
     )

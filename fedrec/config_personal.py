@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fedrec.config_attacks import NEEDS_SINGLE, OWN
+from fedrec.config_sums import SUMMED
 from fedrec.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -54,6 +55,12 @@ def check_personal(config: Config) -> None:
         raise ConfigError(
             f"train.method = 'fedrap' drives a client's own table from the shared one: it needs "
             f"model.name = 'additive', not {model!r}"
+        )
+    if config.model.local_layers and (unit == "user" or method in SUMMED):
+        raise ConfigError(
+            f"model.local_layers = {config.model.local_layers!r} stay with clients that host many "
+            f"users and train by gradients: it needs clients.unit = 'merchant' and a method such "
+            f"as 'fedavg', not {unit!r} and {method!r}"
         )
     if method in META and (unit != "user" or model not in STARTED):
         raise ConfigError(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from fedrec.params import Personal, Shared
 from fedrec.storage import RunDirectory, read_arrays
 from fedrec.training.node import Setup, init_personal, personal_users
+from fedrec.training.pooled import by_user
 from fedrec.training.scorer import Scorer
 
 _SLOTS = ("selected", "current")
@@ -42,10 +43,14 @@ def stored_personal(run: Path, setup: Setup, round_number: int) -> Personal | No
     for clients, folder in _nodes(RunDirectory(run).clients, everyone):
         found = _of_round(folder, round_number)
         users = personal_users(setup, clients)
-        if found is None or any(len(found[n]) != len(users) for n in values if n in found):
+        if found is None:
             return None
-        for name in found:
-            values[name][users] = found[name]
+        owner = np.searchsorted(clients, setup.population.client_of_user[users])
+        held = by_user(Personal.from_arrays(found), owner).values
+        if any(len(held[n]) != len(users) for n in values if n in held):
+            return None
+        for name, value in held.items():
+            values[name][users] = value
         left[users] = False
     return None if left.any() else Personal(values)
 

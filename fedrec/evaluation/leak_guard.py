@@ -182,6 +182,7 @@ def _probe(k: int) -> dict[str, str | int | float | bool]:
         "model.target": "purchase",  # what follows is for models of several tasks
         "model.task_weights": "1 1 1",
         "model.local_heads": "auto",
+        "model.local_layers": "",
         "model.funnel": False,
         "model.contrast": 0.0,
         "train.method": "fedavg",

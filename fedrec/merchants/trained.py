@@ -21,6 +21,7 @@ from fedrec.storage import RunDirectory, read_arrays
 from fedrec.training.central import central_epochs
 from fedrec.training.local_only import by_itself, own_passes
 from fedrec.training.node import Setup, init_personal
+from fedrec.training.pooled import by_user
 from fedrec.training.scorer import Scorer
 from fedrec.training.tuning import client_scorer
 
@@ -79,9 +80,10 @@ def load_run(setup: Setup, files: RunDirectory, system: SystemResult) -> tuple[S
         number, _, nodes = folder.name.partition("-of-")
         clients = np.arange(int(number), population.num_clients, int(nodes))
         users = population.users_of(clients)
-        for name, value in _newest(folder.rglob("round-*.ckpt"), chosen).items():
-            if name in values:  # not what clients keep of their own, which scores nothing
-                values[name][users] = value
+        owner = np.searchsorted(clients, population.client_of_user[users])
+        kept = Personal.from_arrays(_newest(folder.rglob("round-*.ckpt"), chosen))
+        for name, value in by_user(kept, owner).values.items():
+            values[name][users] = value
         covered += len(clients)
     if covered != population.num_clients:
         raise CheckpointError(

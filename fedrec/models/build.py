@@ -39,12 +39,20 @@ def build_model(config: Config) -> Recommender:
     if config.model.anchor:
         from fedrec.models.anchored import Anchored
 
-        return Anchored(_build(config), config.model.anchor)
+        return Anchored(_localised(config), config.model.anchor)
     if config.train.method in META:
         from fedrec.models.started import with_start
 
-        return with_start(_build(config), by_gradient=config.train.method == "fomaml")
-    return _build(config)
+        return with_start(_localised(config), by_gradient=config.train.method == "fomaml")
+    return _localised(config)
+
+
+def _localised(config: Config) -> Recommender:
+    """Return the model, with layers that stay with its clients if asked."""
+    from fedrec.models.localised import Localised
+
+    layers = tuple(config.model.local_layers.replace(",", " ").split())
+    return Localised(_build(config), layers) if layers else _build(config)
 
 
 def _build(config: Config) -> Recommender:

@@ -182,6 +182,12 @@ def _adaptation(model: ExportedModel, directory: Path, adapt: str) -> Adaptation
         raise ModelError(
             f"adapt = 'closed-form' is for model.name = 'mf', not {name!r}: leave it out"
         )
+    if config.model.local_layers:
+        raise ModelError(
+            f"model.local_layers = {config.model.local_layers!r} stayed with the clients that "
+            "trained them, so an exported model lacks them and cannot be served. Train with "
+            "model.local_layers = ''"
+        )
     if name in TASK_MODELS and has_local_heads(config):
         raise ModelError(
             f"model.local_heads = {config.model.local_heads!r}: the heads stayed with the clients "

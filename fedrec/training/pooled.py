@@ -23,6 +23,7 @@ from fedrec.models.recommender import (
     personal_fixed,
 )
 from fedrec.params import Personal, Shared
+from fedrec.training.control import CONTROL
 
 PREFIX = "personal/"
 
@@ -124,3 +125,28 @@ def first_user(owner: NDArray[np.int64], clients: NDArray[np.int64]) -> NDArray[
     """
     order = np.argsort(owner, kind="stable")
     return order[np.searchsorted(owner[order], clients)]
+
+
+def by_client(model: Recommender, personal: Personal, first: NDArray[np.int64]) -> Personal:
+    """Return personal parameters in which layers and heads stand once for each client.
+
+    Args:
+        model: written for one client.
+        personal: of clients with many users, with a copy for each user.
+        first: int64 [C], a user of each client.
+    """
+    vectors = {n: v for n, v in personal.values.items() if n in model.personal_vectors}
+    layers = {n: v[first] for n, v in personal.values.items() if n not in vectors}
+    return Personal(vectors, {**personal.own, **layers})
+
+
+def by_user(personal: Personal, owner: NDArray[np.int64]) -> Personal:
+    """Return what `by_client` was given: a copy of each client's layers for each user.
+
+    Args:
+        personal: of clients with many users.
+        owner: int64 [U], position of the client of each user.
+    """
+    layers = {n: v[owner] for n, v in personal.own.items() if not n.startswith(CONTROL)}
+    rest = {n: v for n, v in personal.own.items() if n not in layers}
+    return Personal({**personal.values, **layers}, rest)

@@ -1,0 +1,164 @@
+"""Layers that stay with each client: FedPer, for any model.
+
+Arivazhagan et al., "Federated learning with personalization layers" (2019): clients share the
+layers below and keep those on top.  Here any dense weights may be kept.  They become personal
+values like a local head, one of each client however many users it hosts: they move by
+`train.personal_lr`, and no update holds them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedrec.data.interactions import Catalogue
+from fedrec.errors import ModelError, nearest
+from fedrec.models.recommender import (
+    Gradients,
+    Recommender,
+    RowInput,
+    Tensor,
+    Tensors,
+    bound,
+    constants,
+    personal_fixed,
+)
+from fedrec.params import Personal, Shared
+
+
+@dataclass(frozen=True)
+class Localised:
+    """`model` some of whose dense weights stay with the client.
+
+    Attributes:
+        model: the model, written for one client.
+        layers: what stays: names of layers ("head": all its weights) or of weights, or
+            patterns of these ("mlp_*").
+    """
+
+    model: Recommender
+    layers: tuple[str, ...]
+
+    def __getattr__(self, name: str) -> Any:
+        """Anything else (the length of a history, say) is as the model has it."""
+        if name.startswith("__") or name == "model":
+            raise AttributeError(name)
+        return getattr(self.model, name)
+
+    @property
+    def constants(self) -> Mapping[str, NDArray[np.float32]]:
+        """As the model."""
+        return constants(self.model)
+
+    @property
+    def personal_fixed(self) -> tuple[str, ...]:
+        """As the model."""
+        return personal_fixed(self.model)
+
+    @property
+    def pairwise(self) -> bool:
+        """As the model."""
+        return self.model.pairwise
+
+    @property
+    def personal_vectors(self) -> Mapping[str, int]:
+        """As the model: layers are none."""
+        return self.model.personal_vectors
+
+    @property
+    def row_inputs(self) -> tuple[RowInput, ...]:
+        """As the model."""
+        return self.model.row_inputs
+
+    def bound(self, items: Catalogue, users: Catalogue) -> Localised:
+        """See `Recommender`."""
+        return replace(self, model=bound(self.model, items, users))
+
+    def init_shared(self, catalogue: Catalogue, seed: int) -> Shared:
+        """Return the model's parameters without what stays with clients.
+
+        Raises:
+            ModelError: if a layer is not one of the model's.
+        """
+        shared = self.model.init_shared(catalogue, seed)
+        own = self._own(shared.weights)
+        return replace(shared, weights={n: v for n, v in shared.weights.items() if n not in own})
+
+    def init_personal(self, clients: NDArray[np.int64], seed: int) -> Personal:
+        """Return the model's personal parameters, and the same layers for all clients."""
+        values = self.model.init_personal(clients, seed).values
+        first = self.model.init_shared(Catalogue(np.array(["0"], object)), seed).weights
+        own = {n: np.repeat(first[n][None], len(clients), 0) for n in self._own(first)}
+        return Personal({**values, **own})
+
+    def _own(self, weights: Iterable[str]) -> list[str]:
+        """Return the names of the weights that stay, in their order."""
+        names = list(weights)
+        for layer in self.layers:
+            if not any(_belongs(name, layer) for name in names):
+                raise ModelError(
+                    f"model.local_layers names {layer!r}, and {type(self.model).__name__} has "
+                    f"no such layer.{nearest(layer, names)} Its weights: {', '.join(names)}"
+                )
+        return [n for n in names if any(_belongs(n, layer) for layer in self.layers)]
+
+    def loss(self, weights: Tensors, personal: Tensors, rows: Tensors, batch: Tensors) -> Tensor:
+        """See `Recommender.loss`."""
+        own, rest = self._split(personal)
+        whole = {**weights, **{n: value[0] for n, value in own.items()}}
+        return self.model.loss(whole, rest, rows, batch)
+
+    def score(
+        self, weights: Tensors, personal: Tensors, item_vectors: Tensors, history: Tensor
+    ) -> Tensor:
+        """See `Recommender.score`."""
+        own, rest = self._split(personal)
+        whole = {**weights, **{n: value[0] for n, value in own.items()}}
+        return self.model.score(whole, rest, item_vectors, history)
+
+    @property
+    def scores(self) -> Callable[..., Tensor] | None:
+        """The model's scores of many clients, if it offers them."""
+        many = getattr(self.model, "scores", None)
+        if many is None:
+            return None
+
+        def localised(w: Tensors, personal: Tensors, vectors: Tensors, history: Tensor) -> Tensor:
+            own, rest = self._split(personal)
+            return many({**w, **own}, rest, vectors, history)
+
+        return localised
+
+    @property
+    def gradients(self) -> Callable[..., Gradients] | None:
+        """The model's gradients by hand, if it offers them; those of layers are personal."""
+        by_hand = getattr(self.model, "gradients", None)
+        if by_hand is None:
+            return None
+
+        def localised(w: Tensors, personal: Tensors, rows: Tensors, batch: Tensors) -> Gradients:
+            own, rest = self._split(personal)
+            whole = {**w, **{n: value[:, 0] for n, value in own.items()}}
+            found: Gradients = by_hand(whole, rest, rows, batch)
+            moved = {n: found.weights[n][:, None] for n in own}
+            shared = {n: value for n, value in found.weights.items() if n not in own}
+            return found._replace(weights=shared, personal={**found.personal, **moved})
+
+        return localised
+
+    def _split(self, personal: Tensors) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Return the layers that stay, and the model's own personal parameters."""
+        own = {n: v for n, v in personal.items() if any(_belongs(n, x) for x in self.layers)}
+        own = {n: v for n, v in own.items() if n not in self.model.personal_vectors}
+        return own, {n: v for n, v in personal.items() if n not in own}
+
+
+def _belongs(name: str, layer: str) -> bool:
+    """Whether a weight is one of a layer's: "head" has "head/kernel" and "head/bias"."""
+    bias = name.removesuffix("_bias")  # "deep_1" has "deep_1_bias"
+    return any(fnmatchcase(n, layer) for n in (name, name.split("/")[0], bias))
