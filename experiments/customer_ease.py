@@ -30,8 +30,9 @@ from fedrec.training.node import prepare
 
 FILE = Path(__file__).parent / "merchants_ease.toml"
 CASES: dict[str, dict[str, Any]] = {
-    "grocery stores": {},
+    "grocery stores": {"merchants.clusters": 0},
     "marketplace": {
+        "merchants.clusters": 0,
         "data.name": "marketplace",
         "data.users": 4000,
         "data.items": 400,

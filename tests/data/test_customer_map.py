@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.optimize import nnls
 from typer.testing import CliRunner
 
 from fedrec.cli.app import app
@@ -148,6 +149,17 @@ def test_a_users_vector_follows_from_sums_of_merchants() -> None:
     left = wide.T @ wide + ridge * np.eye(4) + alpha * sum(pairs for pairs, _ in parts)
     right = (1 + alpha) * sum(means for _, means in parts)
     assert whole[0] == pytest.approx(np.linalg.solve(left, right), abs=1e-5)
+
+
+def test_the_sums_tell_a_short_history() -> None:
+    """What the statement warns of: 44 numbers and the item table name five of sixty items."""
+    draw = np.random.default_rng(1)
+    table = draw.normal(size=(60, 8))
+    bought = np.sort(draw.choice(60, 5, replace=False))
+    first, second = np.triu_indices(8)
+    known = np.concatenate([(table[:, first] * table[:, second]).T, table.T])
+    found, _ = nnls(known, known[:, bought].sum(1))
+    assert np.flatnonzero(found > 0.5).tolist() == bought.tolist()
 
 
 def test_a_run_says_what_merchants_learn(small_run: Make) -> None:
