@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from fedrec.config_new_items import NewItemKeys
+from fedrec.config_newcomer import NewcomerKeys, check_newcomer
 from fedrec.config_sequence import SEQUENCE_MODELS
 from fedrec.errors import ConfigError, nearest
 
@@ -39,7 +40,7 @@ USER_STRATEGIES = (
 """Words of `coldstart.users`; `fedrec.coldstart.users` says what each does."""
 
 
-class ColdstartSection(NewItemKeys):
+class ColdstartSection(NewItemKeys, NewcomerKeys):
     """Users that are held out entirely, and what they are recommended."""
 
     users: str = Field(
@@ -129,6 +130,7 @@ def check_coldstart(config: Config) -> None:
         ConfigError: naming the key and what to change.
     """
     revealed(config)
+    check_newcomer(config)
     names = user_strategies(config)
     for name in names:
         if name not in USER_STRATEGIES:

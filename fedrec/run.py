@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fedrec import __version__
-from fedrec.coldstart.after import check_users, tell_users
+from fedrec.coldstart.after import check_users, tell_cold_start
 from fedrec.config import Config, load_config, to_toml
 from fedrec.data.item_graph import graph_notes
 from fedrec.data.load import load_dataset
@@ -94,7 +94,7 @@ def run(
     tell({"event": "system-start", "system": name, "seed": seed, "rounds": rounds})
     placed = config.with_({"run.out": str(directory)})
     execute(placed, engine=engine, app=app, link=link, on_event=on_event)
-    tell_users(placed, directory)
+    tell_cold_start(placed, directory)
     system = read_system(directory)
     tell(done_event(system, system.cost.get("total_s", 0.0)))
     if system.privacy.get("stopped"):

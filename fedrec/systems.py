@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from fedrec.coldstart.after import tell_users
+from fedrec.coldstart.after import tell_cold_start
 from fedrec.config import Config, Scalar
 from fedrec.config_collab import TARGET_ONLY, VERTICAL
 from fedrec.config_graph import SUMS_FIRST
@@ -142,7 +142,7 @@ def train_system(
         keys: dict[str, Scalar] = {"domain.train": "target"} if name == TARGET_ONLY else {}
         config = config.with_({**keys, "run.out": str(directory)})
         execute(config, engine=engine, on_event=on_event)
-        tell_users(config, directory)
+        tell_cold_start(config, directory)
         return
     setup = prepare(config)
     files = RunDirectory(directory)

@@ -13,6 +13,7 @@ from typing import Any
 from fedrec.coldstart.kmeans import enough_clients
 from fedrec.coldstart.measure import learn_users, measure_users
 from fedrec.coldstart.mixture import MIXTURE
+from fedrec.coldstart.newcomer import check_merchant, measure_merchant
 from fedrec.coldstart.popular import needs_times
 from fedrec.coldstart.segments import user_values
 from fedrec.coldstart.strangers import strangers
@@ -26,6 +27,9 @@ from fedrec.params import Shared
 from fedrec.storage import RunDirectory, replace_file
 from fedrec.training.node import Setup, prepare
 
+MERCHANT = "new_merchant"
+"""Where they hold what `measure_merchant` returns."""
+
 KEY = "cold_start"
 """Where system.json and result.json hold what `measure_users` returns."""
 
@@ -37,6 +41,7 @@ def check_users(setup: Setup) -> None:
         ConfigError: naming the strategy and what to change.
         DataError: if nobody is a stranger with a history, or there are no times.
     """
+    check_merchant(setup.config)
     names = set(user_strategies(setup.config))
     if not names:
         return
@@ -53,6 +58,26 @@ def check_users(setup: Setup) -> None:
     if "prototypes" in names:
         section = setup.config.coldstart
         enough_clients(len(warm.users), section.prototype_rounds, section.prototype_users)
+
+
+def tell_cold_start(config: Config, directory: Path) -> None:
+    """Tell what a finished run means for users and a merchant that it has not seen.
+
+    Args:
+        config: of the run.
+        directory: where its files lie.
+
+    Raises:
+        FedrecError: as `tell_users` and `measure_merchant`.
+    """
+    tell_users(config, directory)
+    if not config.coldstart.merchant:
+        return
+    files = RunDirectory(directory)
+    system: dict[str, Any] = json.loads(files.system.read_text(encoding="utf-8"))
+    if MERCHANT not in system:
+        system[MERCHANT] = measure_merchant(config, load_model(files.model).shared)
+        replace_file(files.system, (json.dumps(system, indent=1) + "\n").encode())
 
 
 def tell_users(config: Config, directory: Path) -> None:

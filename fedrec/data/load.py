@@ -21,7 +21,7 @@ from fedrec.data.frames import Columns, Table, from_frames
 from fedrec.data.interactions import Dataset
 from fedrec.data.journey import read_journey
 from fedrec.data.mapped_files import mapped_files
-from fedrec.data.merchants import keep_common, keep_largest
+from fedrec.data.merchants import keep_common, keep_largest, leave_out
 from fedrec.data.silos import silo_dataset
 from fedrec.data.synthetic import make_marketplace
 from fedrec.data.zipf import as_generated, make_zipf
@@ -52,6 +52,7 @@ def load_dataset(config: Config) -> Dataset:
             empty after cleaning.
         ConfigError: if data are asked for on the disk that only memory can hold.
     """
+    newcomer_in_memory(config)
     if file_store.on_disk(config):
         return file_store.stored_dataset(config)
     if config.silo.merchants:
@@ -62,7 +63,21 @@ def load_dataset(config: Config) -> Dataset:
         return _domain(config.data, config.domain, stamp)
     section = config.merchants
     parts = (section.largest, section.catalogue == "intersection")
-    return _load(config.data, per_merchant, parts, stamp)
+    return _load(config.data, per_merchant, parts, stamp, config.coldstart.merchant)
+
+
+def newcomer_in_memory(config: Config) -> None:
+    """Refuse to leave a merchant out of data that are not read as a whole.
+
+    Raises:
+        ConfigError: saying what to set.
+    """
+    if config.coldstart.merchant and (file_store.on_disk(config) or as_generated(config.data)):
+        raise ConfigError(
+            f"coldstart.merchant = {config.coldstart.merchant!r} is taken out of data in memory, "
+            f"and those of {config.data.name!r} lie on the disk or are generated as they are read: "
+            "set data.store = 'memory', or leave it empty"
+        )
 
 
 def stamp_of(section: DataSection, silo: SiloSection | None = None) -> Stamp:
@@ -77,9 +92,14 @@ def stamp_of(section: DataSection, silo: SiloSection | None = None) -> Stamp:
 
 @lru_cache(maxsize=4)
 def _load(
-    section: DataSection, per_merchant: bool, parts: tuple[int, bool], stamp: Stamp
+    section: DataSection,
+    per_merchant: bool,
+    parts: tuple[int, bool],
+    stamp: Stamp,
+    newcomer: str = "",
 ) -> Dataset:
     raw = load_raw(section)
+    raw = leave_out(raw, newcomer) if newcomer else raw
     largest, common = parts
     raw = keep_largest(raw, largest) if largest else raw
     data = raw if as_generated(section) else clean(raw, rules_of(section, per_merchant))

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fedrec.data.clean import compact
 from fedrec.data.interactions import Dataset, Interactions
-from fedrec.errors import ConfigError, DataError
+from fedrec.errors import ConfigError, DataError, nearest
 
 
 def keep_largest(raw: Dataset, number: int) -> Dataset:
@@ -41,6 +41,49 @@ def keep_largest(raw: Dataset, number: int) -> Dataset:
         f"{len(rows):,} rows"
     )
     return replace(raw, interactions=rows.take(chosen), account=(*raw.account, line))
+
+
+def place_of(raw: Dataset, name: str) -> int:
+    """Return the number of a merchant that is named, or numbered from 0.
+
+    Raises:
+        DataError: if the data have no merchants, or no such one.
+    """
+    if raw.interactions.merchant is None or raw.merchants is None:
+        raise DataError(
+            f"coldstart.merchant = {name!r} needs data with merchants, which {raw.name!r} does not "
+            "have: name data.merchant_column, or leave it empty"
+        )
+    ids = [str(one) for one in raw.merchants.ids]
+    if name in ids:
+        return ids.index(name)
+    if name.isdigit() and int(name) < len(ids):
+        return int(name)
+    raise DataError(
+        f"coldstart.merchant = {name!r}: {raw.name!r} has {len(ids)} merchants, none of that name "
+        f"or number.{nearest(name, ids)}"
+    )
+
+
+def leave_out(raw: Dataset, name: str) -> Dataset:
+    """Return a data set without the rows of one merchant, as if it did not exist.
+
+    Args:
+        raw: before cleaning, so that nothing is counted, repeated or cut because of its rows.
+        name: of the merchant, or its number.
+
+    Raises:
+        DataError: as `place_of`, or if no other merchant is left.
+    """
+    place, rows = place_of(raw, name), raw.interactions
+    kept = np.asarray(rows.merchant) != place
+    if not kept.any():
+        raise DataError(f"coldstart.merchant = {name!r} is the only merchant of {raw.name!r}")
+    line = (
+        f"newcomer: all {int((~kept).sum()):,} rows of merchant {name!r} left out, before anything "
+        "else"
+    )
+    return replace(raw, interactions=rows.take(kept), account=(*raw.account, line))
 
 
 def customers_of(rows: Interactions, number: int) -> NDArray[np.int64]:

@@ -9,7 +9,7 @@ from fedrec.config_merchants import only_merchants
 from fedrec.config_tasks import held_out_event
 from fedrec.data import file_store
 from fedrec.data.funnel import ANY, without_events
-from fedrec.data.load import Stamp, load_dataset, stamp_of
+from fedrec.data.load import Stamp, load_dataset, newcomer_in_memory, stamp_of
 from fedrec.data.partition import partition
 from fedrec.data.population import Population, build_population
 from fedrec.data.silos import silo_population
@@ -27,6 +27,7 @@ def load_population(config: Config) -> Population:
         ConfigError: if data are asked for on the disk that only memory can hold, or merchants
             that are not there.
     """
+    newcomer_in_memory(config)
     sections = ("data", "silo", "split", "clients", "merchants", "domain")
     keys = {k: v for k, v in config.flat().items() if k.split(".")[0] in sections}
     neutral: dict[str, Scalar] = {
@@ -39,6 +40,7 @@ def load_population(config: Config) -> Population:
         **{k: v for k, v in Config().flat().items() if k.startswith("merchants.")},
         "merchants.largest": config.merchants.largest,
         "merchants.catalogue": config.merchants.catalogue,
+        "coldstart.merchant": config.coldstart.merchant,
         "split.event": held_out_event(config),  # which may follow from the model
     }
     stamp = stamp_of(config.data, config.silo)

@@ -87,6 +87,11 @@ def as_deployed(config: Config, folder: Path) -> Config:
             f"coldstart.users = {config.coldstart.users!r} is measured where all data lie, and the "
             "data of a deployment lie with its nodes: set coldstart.users = 'off'"
         )
+    if config.coldstart.merchant:
+        raise ConfigError(
+            f"coldstart.merchant = {config.coldstart.merchant!r} is taken out of data that lie "
+            "together, and those of a deployment lie with its nodes: leave it empty"
+        )
     values: dict[str, Scalar] = {}
     for key in ("silo.items", "secure.registry"):
         given = str(config.flat()[key])

@@ -47,6 +47,58 @@ def cold_start_sections(result: Result) -> list[dict[str, Any]]:
     return found
 
 
+def new_merchant_sections(result: Result) -> list[dict[str, Any]]:
+    """Return what the report tells of a merchant that joins, as `new_merchant_tables`, with "svg"
+    and "strategies" (what each is, and what is known of whom)."""
+    found = []
+    for one in new_merchant_tables(result):
+        curves = one["curves"]
+        figure = curves_figure(
+            {"": curves}, metrics_of(curves), one["system"], "weeks of its own", "a new merchant"
+        )
+        rows = tuple((n, s["what"], s["privacy"]) for n, s in one["told"][0]["strategies"].items())
+        grid = Grid(("strategy", "what it is", "what is known of whom"), rows)
+        found.append({**one, "svg": figure, "strategies": grid})
+    return found
+
+
+def new_merchant_tables(result: Result) -> list[dict[str, Any]]:
+    """Return what is told without figures of a merchant that joins each system.
+
+    Returns:
+        "system", "about", "grid" (the first metric by weeks), "curves" (means over seeds) and
+        "told" (what each seed has left).
+    """
+    found = []
+    for name in system_names(result):
+        told = [s.new_merchant for s in result.systems if s.name == name and s.new_merchant]
+        if told:
+            curves = mean_curves([one["curves"] for one in told])
+            grid = curve_grid(curves, metrics_of(curves)[0], "weeks")
+            own = {"system": name, "about": about_merchant(told), "grid": grid}
+            found.append({**own, "curves": curves, "told": told})
+    return found
+
+
+def about_merchant(told: Sequence[Mapping[str, Any]]) -> str:
+    """Return who joins, with what, and what was to be found."""
+    one = told[0]
+    seeds = f", {len(told)} seeds" if len(told) > 1 else ""
+    unknown = (
+        f" {one['unknown_rows']:,} of its rows are of items that nobody else sells and are left "
+        "aside." if one["unknown_rows"] else ""
+    )  # fmt: skip
+    return " ".join(
+        [
+            f"Merchant {one['merchant']} has taken no part in training{seeds}. It joins with some "
+            f"weeks of its own; what {one['customers']:,} of its customers buy for the first time "
+            f"in its last {one['test_weeks']} weeks is to be found. The others' model is that of "
+            f"the run, whose training rows may be of these weeks too.{unknown}",
+            *one["notes"],
+        ]
+    )
+
+
 def about(told: Sequence[Mapping[str, Any]]) -> str:
     """Return what was revealed by whom, and what was to be found."""
     one = told[0]
@@ -88,11 +140,13 @@ def k_title(k: str) -> str:
     return _WHOLE if k == "whole" else k
 
 
-def curve_grid(curves: Mapping[str, Curve], metric: str) -> Grid:
+def curve_grid(curves: Mapping[str, Curve], metric: str, what: str = "k") -> Grid:
     """Return the means of a metric: strategies by k, with half the width of the intervals."""
     ks = list(next(iter(curves.values())))
     rows = tuple((name, *(_cell(own[k][metric]) for k in ks)) for name, own in curves.items())
-    return Grid((metric_title(metric), *(f"k = {k}" if k != "whole" else _WHOLE for k in ks)), rows)
+    return Grid(
+        (metric_title(metric), *(f"{what} = {k}" if k != "whole" else _WHOLE for k in ks)), rows
+    )
 
 
 def _cell(value: Sequence[float]) -> str:
@@ -123,7 +177,11 @@ def mixture_grid(every: Sequence[Mapping[str, Mapping[str, float]]]) -> Grid:
 
 
 def curves_figure(
-    panels: Mapping[str, Mapping[str, Curve]], metrics: Sequence[str], title: str
+    panels: Mapping[str, Mapping[str, Curve]],
+    metrics: Sequence[str],
+    title: str,
+    along: str = "revealed interactions",
+    who: str = "strangers",
 ) -> str:
     """Return curves over k as SVG: a row of panels for each title, a column for each metric.
 
@@ -134,6 +192,8 @@ def curves_figure(
         panels: title -> strategy -> curve.
         metrics: names as in the curves.
         title: of the whole figure, for those who cannot see it.
+        along: what grows from left to right.
+        who: is served.
     """
     with figure_of(9.2, 0.9 + 3.1 * len(panels)) as (figure, save):
         grid = figure.subplots(len(panels), len(metrics), squeeze=False)
@@ -144,7 +204,7 @@ def curves_figure(
                 _draw(axes, curves, metric, colors)
                 axes.set_title(f"{what}: {metric_title(metric)}" if what else metric_title(metric))
         for axes in grid[-1]:
-            axes.set_xlabel("revealed interactions")
+            axes.set_xlabel(along)
         unique: dict[str, Any] = {}
         for axes in grid[:, 0]:
             handles, labels = axes.get_legend_handles_labels()
@@ -152,7 +212,7 @@ def curves_figure(
         figure.legend(
             unique.values(), unique.keys(), loc="outside lower center", ncols=5, fontsize=9
         )
-        return save(f"Accuracy for strangers by revealed interactions, {title}")
+        return save(f"Accuracy for {who} by {along}, {title}")
 
 
 def _colors(
@@ -190,10 +250,11 @@ def _draw(axes: Axes, curves: Mapping[str, Curve], metric: str, colors: Mapping[
 
 
 def print_cold_start(result: Result, to: Console) -> None:
-    """Print the first metric of every strategy at every k, for each system that met strangers."""
+    """Print the first metric of every strategy, for strangers at every k and for a merchant that
+    joins at every number of weeks."""
     from rich.table import Table
 
-    for told in cold_start_tables(result):
+    for told in (*cold_start_tables(result), *new_merchant_tables(result)):
         grid = told["grid"]
         table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
         for at, title in enumerate(grid.head):

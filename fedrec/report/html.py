@@ -10,7 +10,7 @@ from typing import Any
 from fedrec.output import write_atomically
 from fedrec.report import plots, sections
 from fedrec.report.audit import audit_section, load_audit
-from fedrec.report.cold_start import cold_start_sections
+from fedrec.report.cold_start import cold_start_sections, new_merchant_sections
 from fedrec.report.contribution import contribution_section, load_contributions
 from fedrec.report.headline import headline
 from fedrec.report.history import Round, histories
@@ -92,6 +92,7 @@ def _context(result: Result, rounds: dict[tuple[str, int], tuple[Round, ...]]) -
         "privacy": sections.privacy(result),
         "robustness": sections.robustness(result),
         "cold_start": cold_start_sections(result),
+        "new_merchants": new_merchant_sections(result),
         "guard": result.leak_guard,
         "guard_facts": sections.guard_facts(result.leak_guard),
         "config": result.config,
