@@ -153,6 +153,9 @@ class ServerSection(Section):
     weighting: Literal["samples", "equal"] = Field(
         "equal", description="weight of a client: its training samples, or 1"
     )
+    weight_power: float = Field(
+        1.0, ge=0, le=1, description="weighting = samples: to this power; low evens their sizes"
+    )
     table_optimizer: OptimizerName = Field("adam", description="Keras optimiser of the tables")
     table_lr: float = Field(0.05, gt=0, description="its learning rate")
     weight_optimizer: OptimizerName = Field("adam", description="Keras optimiser of the weights")

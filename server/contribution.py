@@ -23,7 +23,7 @@ from fedrec.evaluation.selection import selection_metric, selection_value
 from fedrec.evaluation.sums import means
 from fedrec.params import PartialSum, Shared
 from fedrec.secure.graph import choose
-from fedrec.training.aggregate import partial_sum
+from fedrec.training.aggregate import partial_sum, weight_exponent
 from fedrec.training.node import Setup
 from fedrec.training.statistics import sums_like
 from fedrec.wire import EvaluateRequest, Moment, TrainRequest, pack_shared
@@ -139,7 +139,7 @@ class GroupRounds:
             return shared
         if not chosen:  # of no sum a model is solved too
             like = sums_like(statistics, shared)
-            chosen = [partial_sum(iter(()), like, self._config.server.weighting)]
+            chosen = [partial_sum(iter(()), like, weight_exponent(self._config))]
         optimizer = optimizer_of(self._setup, shared)
         optimizer.restore(state)
         total = reduce(lambda a, b: a + b, chosen)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from fedrec.data.population import expand
 from fedrec.params import PartialSum, Personal, Shared
 from fedrec.robust.updates import Updates, gather
+from fedrec.training.aggregate import weight_exponent
 from fedrec.training.node import (
     Setup,
     init_personal,
@@ -108,7 +109,7 @@ def train_updates(
         update, new = train_block(setup, state.shared, personal.take(users), block, round_number)
         personal = put_back(personal, users, new)
         parts.append((block, update))
-    return gather(parts, state.shared, setup.config.server.weighting), personal
+    return gather(parts, state.shared, weight_exponent(setup.config)), personal
 
 
 def interactions(setup: Setup, clients: NDArray[np.int64]) -> NDArray[np.bool_]:

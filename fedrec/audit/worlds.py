@@ -20,7 +20,7 @@ from fedrec.data.batches import Samples, draw_samples
 from fedrec.data.population import Population
 from fedrec.params import PartialSum, Personal, Shared, SparseRows
 from fedrec.privacy.policy import build_policy
-from fedrec.training.aggregate import client_weights, partial_sum
+from fedrec.training.aggregate import client_weights, partial_sum, weight_exponent
 from fedrec.training.local import CohortUpdate, train_cohort
 from fedrec.training.methods import Method, Phase
 from fedrec.training.node import Setup, init_shared, train_block, training_blocks
@@ -146,7 +146,7 @@ def _round(
     """Train the members of all worlds for one round; a sum for each world."""
     setup, count = worlds.packed, worlds.num_users
     policy = build_policy(setup.config, count)
-    weighting, num_worlds = setup.config.server.weighting, len(worlds.setups)
+    exponent, num_worlds = weight_exponent(setup.config), len(worlds.setups)
     weight, values = np.zeros(num_worlds), personal
 
     def updates() -> Iterator[CohortUpdate]:
@@ -157,10 +157,10 @@ def _round(
                 setup, shared, values.take(block), block, number, copies=copies
             )
             values = put_back(values, block, new)
-            weight = weight + np.bincount(copies, client_weights(update, weighting), num_worlds)
+            weight = weight + np.bincount(copies, client_weights(update, exponent), num_worlds)
             yield policy.on_update(update, block, policy.at(number))
 
-    total = partial_sum(updates(), shared, weighting)
+    total = partial_sum(updates(), shared, exponent)
     trained = np.bincount(clients // count, minlength=num_worlds)
     num_items = setup.population.num_items
     cut = [_cut(total, w, num_items, float(weight[w]), int(trained[w])) for w in range(num_worlds)]

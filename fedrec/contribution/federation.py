@@ -19,7 +19,7 @@ from fedrec.contribution.game import Coalition
 from fedrec.evaluation.selection import selection_metric
 from fedrec.params import PartialSum, Personal, Shared
 from fedrec.robust.updates import Updates, as_partial_sum
-from fedrec.training.aggregate import partial_sum
+from fedrec.training.aggregate import partial_sum, weight_exponent
 from fedrec.training.node import Setup, measure, personal_users, train_node
 from fedrec.training.single_node import train_singles
 from fedrec.training.statistics import sums_like
@@ -135,7 +135,7 @@ def retrain(setup: Setup, open_server: OpenServer, coalition: Coalition) -> Stat
             state = replace(state, round_number=number)
             if setup.method.statistics is not None:  # of no sum a model is solved too
                 like = sums_like(setup.method.statistics, state.shared)
-                nothing = partial_sum(iter(()), like, setup.config.server.weighting)
+                nothing = partial_sum(iter(()), like, weight_exponent(setup.config))
                 state = replace(state, shared=server.apply(state.shared, nothing, number))
             continue
         users = personal_users(setup, clients)

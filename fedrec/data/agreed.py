@@ -31,6 +31,7 @@ _KEYS = (
     "server.min_clients",
     "server.rows",
     "server.weighting",
+    "server.weight_power",
 )
 _BUDGET = ("train.rounds", "clients.sampling", "clients.per_round", "clients.availability")
 """What decides over epsilon, beside the noise."""

@@ -20,6 +20,7 @@ from fedrec.params import Shared
 from fedrec.robust.attacks import FREE_RIDING, make_plot, poison
 from fedrec.robust.rules import bound
 from fedrec.robust.updates import stack, unstack
+from fedrec.training.aggregate import weight_exponent
 from fedrec.training.local import CohortUpdate
 
 
@@ -50,7 +51,7 @@ def as_sent(
     section = config.robust
     if section.attack == "off" and section.defence not in OWN:
         return update
-    updates = stack(clients, update, shared, config.server.weighting)
+    updates = stack(clients, update, shared, weight_exponent(config))
     if section.attack != "off":
         plot = make_plot(config, population, section.attack)
         begun = start() if start and section.attack in FREE_RIDING else None

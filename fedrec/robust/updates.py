@@ -104,16 +104,16 @@ class Updates:
 
 
 def gather(
-    parts: Sequence[tuple[NDArray[np.int64], CohortUpdate]], shared: Shared, weighting: str
+    parts: Sequence[tuple[NDArray[np.int64], CohortUpdate]], shared: Shared, exponent: float
 ) -> Updates:
     """Put the updates of some blocks of clients into one.
 
     Args:
         parts: clients of a block, and their updates.
         shared: for names and shapes.
-        weighting: "samples" or "equal".
+        exponent: of their samples, in the weights of clients.
     """
-    blocks = [stack(block, update, shared, weighting) for block, update in parts]
+    blocks = [stack(block, update, shared, exponent) for block, update in parts]
     return merge([nothing(shared), *blocks])
 
 
@@ -126,7 +126,7 @@ def nothing(shared: Shared) -> Updates:
 
 
 def stack(
-    clients: NDArray[np.int64], update: CohortUpdate, shared: Shared, weighting: str
+    clients: NDArray[np.int64], update: CohortUpdate, shared: Shared, exponent: float
 ) -> Updates:
     """Put the tables of a block of clients side by side.
 
@@ -134,7 +134,7 @@ def stack(
         clients: int64 [C], ascending.
         update: of these clients.
         shared: for names and shapes.
-        weighting: "samples" or "equal".
+        exponent: of their samples, in the weights of clients.
     """
     widths = _widths(shared)
     index = update.index[next(iter(widths))]
@@ -144,7 +144,7 @@ def stack(
         index.ids,
         np.concatenate([update.rows[n].reshape(len(index.ids), w) for n, w in widths.items()], 1),
         {name: update.weights[name] for name in shared.weights},
-        client_weights(update, weighting),
+        client_weights(update, exponent),
         _num_items(shared),
         widths,
     )

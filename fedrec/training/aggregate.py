@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csc_matrix, csr_matrix
 
+from fedrec.config import Config
 from fedrec.params import PartialSum, Shared, SparseRows
 from fedrec.training.local import CohortUpdate
 from fedrec.training.rows import FactoredRows, Factors, RowIndex
@@ -19,9 +20,20 @@ _PER_SAMPLE = 8  # elements of vectors that count as much as a sample
 _NO_METRICS = {"loss": 0.0, "samples": 0.0, "bytes_up": 0.0}
 
 
-def client_weights(update: CohortUpdate, weighting: str) -> NDArray[np.float64]:
-    """Return each client's weight in the mean, float64 [C]: its samples, or 1."""
-    return update.samples if weighting == "samples" else np.ones_like(update.samples)
+def weight_exponent(config: Config) -> float:
+    """Return the power of a client's samples that is its weight: 0 where all count alike."""
+    return config.server.weight_power if config.server.weighting == "samples" else 0.0
+
+
+def client_weights(update: CohortUpdate, exponent: float) -> NDArray[np.float64]:
+    """Return each client's weight in the mean, float64 [C]: its samples to a power.
+
+    Args:
+        update: of C clients.
+        exponent: 1: their samples; 0: all alike; between, large clients count more than small
+            ones, and less than their samples would have it.
+    """
+    return np.power(update.samples, exponent)
 
 
 def bytes_up(update: CohortUpdate) -> float:
@@ -113,7 +125,7 @@ class _TableSum:
         return product
 
 
-def partial_sum(updates: Iterable[CohortUpdate], shared: Shared, weighting: str) -> PartialSum:
+def partial_sum(updates: Iterable[CohortUpdate], shared: Shared, exponent: float) -> PartialSum:
     """Sum the weighted updates of all clients of some cohorts.
 
     Sums are kept in float64, so that they do not depend on how clients are spread.
@@ -121,7 +133,7 @@ def partial_sum(updates: Iterable[CohortUpdate], shared: Shared, weighting: str)
     Args:
         updates: cohort updates, consumed one at a time.
         shared: the shared parameters, for their shapes.
-        weighting: "samples" or "equal".
+        exponent: of their samples, in the weights of clients.
 
     Returns:
         The partial sum; an empty one if there is no update.
@@ -131,7 +143,7 @@ def partial_sum(updates: Iterable[CohortUpdate], shared: Shared, weighting: str)
     metrics: dict[str, float] = {}
     total, clients = 0.0, 0
     for update in updates:
-        weight = client_weights(update, weighting)
+        weight = client_weights(update, exponent)
         for name, table in tables.items():
             table.add(update, name, weight)
         for name in weights:

@@ -41,7 +41,7 @@ def graph_epochs(setup: Setup) -> Iterator[tuple[int, float, Shared]]:
                 population, clients, setup.config.run.seed, number, method.sampling
             )
             update = train_cohort(setup.model, shared, Personal({}), samples, method)
-            total = partial_sum([update], shared, "equal").tables[TABLE]
+            total = partial_sum([update], shared, 0.0).tables[TABLE]
             gradient = np.zeros_like(base)
             gradient[total.ids] = -total.rows
             decay = central.l2 * len(clients) / population.num_clients * variable.numpy()

@@ -31,7 +31,7 @@ from fedrec.params import PartialSum, Personal, Shared
 from fedrec.privacy.policy import At, build_policy
 from fedrec.robust.client import as_sent
 from fedrec.robust.exposed import with_robust
-from fedrec.training.aggregate import partial_sum
+from fedrec.training.aggregate import partial_sum, weight_exponent
 from fedrec.training.closed_form import solve_cohort
 from fedrec.training.compress import as_received, top_rows
 from fedrec.training.customers import check_customers, train_customers
@@ -182,7 +182,7 @@ def train_node(
     at = at or policy.at(round_number)
     updates, now = client_updates(setup, shared, personal, clients, round_number, at)
     like = sums_like(setup.method.statistics, shared)
-    total = partial_sum((u for _, u in updates), like, setup.config.server.weighting)
+    total = partial_sum((u for _, u in updates), like, weight_exponent(setup.config))
     return policy.on_cohort(total, like, clients, at), now
 
 

@@ -14,6 +14,7 @@ from fedrec.params import Personal, Shared
 from fedrec.privacy.policy import At, build_policy
 from fedrec.privacy.ring import noise_key, rounding
 from fedrec.secure.shamir import Entropy
+from fedrec.training.aggregate import weight_exponent
 from fedrec.training.graph import GRAPH_CLIP, GraphSums
 from fedrec.training.node import Setup, client_updates, in_round
 from fedrec.training.rows import entities
@@ -73,7 +74,7 @@ def secure_vectors(
         for block, update in updates:
             trained.append(block)
             keys = partial(_rounding, config, at, block)
-            encoded = encode_clients(update, layout, config.server.weighting, norm, keys)
+            encoded = encode_clients(update, layout, weight_exponent(config), norm, keys)
             for client, vectors in zip(block.tolist(), encoded, strict=True):
                 yield client, _with_noise(vectors, layout, config, at, client)
         for client in np.setdiff1d(clients, np.concatenate(trained)).tolist():

@@ -202,7 +202,7 @@ def client_noise(config: Config, shared: Shared, num_clients: int) -> RingNoise 
 def encode_clients(
     update: CohortUpdate,
     layout: Layout,
-    weighting: str,
+    exponent: float,
     norm: float | None = None,
     entropy: Callable[[int], Entropy] | None = None,
 ) -> Iterator[Encoded]:
@@ -211,7 +211,7 @@ def encode_clients(
     Args:
         update: of C clients.
         layout: of the vectors.
-        weighting: "samples" or "equal".
+        exponent: of their samples, in the weights of clients.
         norm: largest L2 norm of what is encoded, rounding included; None for any.
         entropy: position of a client -> source of the keys of its roundings; None for the
             operating system.
@@ -224,7 +224,7 @@ def encode_clients(
         ConfigError: if rounding alone exceeds `norm`.
     """
     update = project(update, layout.bases)
-    weights = np.rint(client_weights(update, weighting)).astype(np.int64)
+    weights = np.rint(client_weights(update, exponent)).astype(np.int64)
     weights = np.clip(weights, 1, layout.max_weight)
     bounds = {
         t: np.searchsorted(update.index[t].client, np.arange(len(weights) + 1)) for t in layout.rows

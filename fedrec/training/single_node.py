@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fedrec.params import Personal, Shared
 from fedrec.privacy.policy import At, build_policy
 from fedrec.robust.updates import Updates, merge, nothing, stack
-from fedrec.training.aggregate import add_metrics
+from fedrec.training.aggregate import add_metrics, weight_exponent
 from fedrec.training.node import Setup, client_updates, in_round
 from fedrec.training.statistics import sums_like
 
@@ -54,7 +54,7 @@ def train_singles(
     like = sums_like(in_round(setup, round_number).method.statistics, shared)
     parts, metrics = [nothing(like)], dict[str, float]()
     for block, update in updates:
-        own = stack(block, update, like, setup.config.server.weighting)
+        own = stack(block, update, like, weight_exponent(setup.config))
         parts.append(own)
         add_metrics(metrics, update, own.weight)
     return Singles(merge(parts), metrics), now

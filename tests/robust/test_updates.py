@@ -21,7 +21,7 @@ def block_of(**keys):
 @pytest.mark.parametrize("keys", [{}, {"model__name": "ncf"}])
 def test_stacked_and_unstacked_is_the_same(keys):
     _, shared, clients, update = block_of(**keys)
-    back = unstack(stack(clients, update, shared, "equal"), update)
+    back = unstack(stack(clients, update, shared, 0.0), update)
     assert list(back.rows) == list(shared.tables)
     for name, rows in back.rows.items():
         assert np.array_equal(rows, update.rows[name])
@@ -49,7 +49,7 @@ def test_parts_merge_by_client_whatever_their_order():
 def test_updates_of_nobody():
     setup = small_setup(model__name="ncf")
     shared = begin(setup).shared
-    none = gather([], shared, "equal")
+    none = gather([], shared, 0.0)
     assert none.rows.shape == (0, sum(v.shape[1] for v in shared.tables.values()))
     assert none.norms.shape == (0,)
     assert merge([nothing(shared), none]).clients.tolist() == []

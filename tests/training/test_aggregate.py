@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from fedrec.config import Config
 from fedrec.params import Personal, Shared
-from fedrec.training.aggregate import bytes_up, client_weights, partial_sum
+from fedrec.training.aggregate import bytes_up, client_weights, partial_sum, weight_exponent
 from fedrec.training.local import CohortUpdate
 from fedrec.training.rows import RowIndex
 
@@ -35,16 +39,16 @@ def random_update(touched: list[list[int]], seed: int = 0) -> CohortUpdate:
     )
 
 
-@pytest.mark.parametrize("weighting", ["samples", "equal"])
-def test_equals_a_plain_sum(weighting: str) -> None:
+@pytest.mark.parametrize("exponent", [1.0, 0.0, 0.5])
+def test_equals_a_plain_sum(exponent: float) -> None:
     updates = [random_update([[0, 3], [1, 3], [3]]), random_update([[0], [2, 3]], 1)]
-    total = partial_sum(iter(updates), SHARED, weighting)
+    total = partial_sum(iter(updates), SHARED, exponent)
     tables = {name: np.zeros(v.shape) for name, v in SHARED.tables.items()}
     row_weight, weight = np.zeros(5), 0.0
     dense = {name: np.zeros(v.shape) for name, v in SHARED.weights.items()}
     for update in updates:
-        weights = update.samples if weighting == "samples" else np.ones(len(update.samples))
-        assert (client_weights(update, weighting) == weights).all()
+        weights = update.samples**exponent
+        assert (client_weights(update, exponent) == weights).all()
         for c, w in enumerate(weights):
             weight += w
             for n in np.flatnonzero(update.index["item"].client == c):
@@ -66,11 +70,11 @@ def test_equals_a_plain_sum(weighting: str) -> None:
 
 def test_metrics_are_sums_over_clients() -> None:
     update = random_update([[0, 3], [1]])
-    metrics = partial_sum([update], SHARED, "samples").metrics
+    metrics = partial_sum([update], SHARED, 1.0).metrics
     assert metrics["samples"] == 2 + 3
     assert metrics["bytes_up"] == bytes_up(update)
     assert metrics["loss"] == 2 * 1 + 3 * 2  # weighted as the updates are
-    assert partial_sum([update], SHARED, "equal").metrics["loss"] == 1 + 2
+    assert partial_sum([update], SHARED, 0.0).metrics["loss"] == 1 + 2
 
 
 def test_bytes_by_hand() -> None:
@@ -79,21 +83,29 @@ def test_bytes_by_hand() -> None:
 
 
 def test_no_update_gives_an_empty_sum() -> None:
-    total = partial_sum([], SHARED, "samples")
+    total = partial_sum([], SHARED, 1.0)
     assert (total.weight, total.num_clients) == (0.0, 0)
     assert len(total.tables["item"].ids) == 0
     assert total.weights["kernel"].shape == (2, 3)
-    whole = partial_sum([random_update([[1]])], SHARED, "samples")
+    whole = partial_sum([random_update([[1]])], SHARED, 1.0)
     both = total + whole
     assert both.tables["item"].rows == pytest.approx(whole.tables["item"].rows)
 
 
 def test_adding_cohorts_equals_one_cohort() -> None:
     first, second = random_update([[0, 3], [1]]), random_update([[2], [0, 1]], 1)
-    apart = partial_sum([first], SHARED, "samples") + partial_sum([second], SHARED, "samples")
-    whole = partial_sum([first, second], SHARED, "samples")
+    apart = partial_sum([first], SHARED, 1.0) + partial_sum([second], SHARED, 1.0)
+    whole = partial_sum([first, second], SHARED, 1.0)
     for name in SHARED.tables:
         assert apart.tables[name].ids.tolist() == whole.tables[name].ids.tolist()
         assert apart.tables[name].rows == pytest.approx(whole.tables[name].rows, rel=1e-12)
         assert apart.row_weight[name] == pytest.approx(whole.row_weight[name])
     assert apart.metrics == whole.metrics
+
+
+def test_weights_by_hand(small_run: Callable[..., Config]) -> None:
+    update = replace(random_update([[0], [1]]), samples=np.array([4.0, 9.0]))
+    asked = (("equal", 0.5), ("samples", 1.0), ("samples", 0.5), ("samples", 0.0))
+    configs = [small_run(server__weighting=w, server__weight_power=p) for w, p in asked]
+    found = [client_weights(update, weight_exponent(c)).tolist() for c in configs]
+    assert found == [[1.0, 1.0], [4.0, 9.0], [2.0, 3.0], [1.0, 1.0]]

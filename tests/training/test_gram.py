@@ -162,7 +162,7 @@ def test_sparse_and_written_out_rows_sum_alike() -> None:
         index = {"item": told.index}
         ones = np.ones(9)
         update = CohortUpdate(rows, index, {}, NOBODY, ones, none, (0, {}))  # type: ignore[arg-type]
-        return partial_sum([update, update], like, "equal").tables["item"].dense(8)
+        return partial_sum([update, update], like, 0.0).tables["item"].dense(8)
 
     np.testing.assert_array_equal(total(told.rows), total({"item": told.rows["item"]}))
 

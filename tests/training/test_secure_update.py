@@ -43,8 +43,8 @@ def update(rows: list[list[float]], bias: list[list[float]], samples: list[int])
 UPDATE = update([[0.25, -1], [2, 3], [0.5, 0]], [[10, 0, -7], [1, 2, 3]], [4, 9])
 
 
-def summed(layout: Layout, weighting: str = "equal", what: CohortUpdate = UPDATE, **keys: float):
-    encoded = list(encode_clients(what, layout, weighting, **keys))
+def summed(layout: Layout, exponent: float = 0.0, what: CohortUpdate = UPDATE, **keys: float):
+    encoded = list(encode_clients(what, layout, exponent, **keys))
     totals = {name: sum(one[name] for one in encoded) for name in encoded[0]}
     return decode_sum(totals, layout, len(encoded), 99.0)
 
@@ -67,10 +67,17 @@ def test_the_sum_comes_back_within_the_bound(small_run: Make) -> None:
 def test_weights_are_inside_and_bounded(small_run: Make) -> None:
     keys = {"server__weighting": "samples", "secure__max_weight": 5}
     layout = make_layout(small_run(**BASE, **keys), SHARED)
-    total = summed(layout, "samples")
+    total = summed(layout, 1.0)
     assert total.weight == 9.0  # 4 samples, and 9 of which 5 count
     assert total.tables["item"].dense(6)[4, 0] == pytest.approx(4 * 2 + 5 * 0.5, abs=1e-3)
     assert total.metrics["loss"] == pytest.approx(4 * 0.5 + 5 * 2.0, abs=1e-3)
+
+
+def test_a_power_of_samples_is_a_weight_too(small_run: Make) -> None:
+    layout = make_layout(small_run(**BASE, server__weighting="samples"), SHARED)
+    total = summed(layout, 0.5)
+    assert total.weight == 5.0  # 2 of 4 samples, 3 of 9
+    assert total.tables["item"].dense(6)[4, 0] == pytest.approx(2 * 2 + 3 * 0.5, abs=0.02)
 
 
 def test_rounding_has_no_bias(small_run: Make) -> None:
@@ -111,7 +118,7 @@ def test_a_private_update_keeps_its_norm_after_rounding(small_run: Make) -> None
     within = {"within_clip": np.ones(2)}
     what = update([[0.6, 0], [0, 0.8], [1, 0]], [[0] * 3, [0] * 3], [1, 1])
     what.metrics.update(within)
-    for encoded in encode_clients(what, layout, "equal", 1.0):
+    for encoded in encode_clients(what, layout, 0.0, 1.0):
         one = decode_sum(encoded, layout, 1, 0.0)
         assert 0.9 < np.linalg.norm(one.tables["item"].rows) <= 1.0
 
@@ -126,7 +133,7 @@ def test_a_diverged_update_is_refused(small_run: Make) -> None:
     layout = make_layout(small_run(**BASE), SHARED)
     broken = update([[np.nan, 0], [0, 0], [0, 0]], [[0] * 3, [0] * 3], [1, 1])
     with pytest.raises(ModelError, match="lower the learning rate"):
-        list(encode_clients(broken, layout, "equal"))
+        list(encode_clients(broken, layout, 0.0))
 
 
 def test_a_sum_that_could_overflow_is_refused(small_run: Make) -> None:

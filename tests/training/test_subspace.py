@@ -72,7 +72,7 @@ def test_the_secure_sum_is_the_projected_sum(small_run: Make) -> None:
     layout = make_layout(config, SHARED, round_number=4)
     assert layout.sizes["tables"] == 6 * 3 + 6
     what = update()
-    encoded = list(encode_clients(what, layout, "equal"))
+    encoded = list(encode_clients(what, layout, 0.0))
     totals = {name: sum(one[name] for one in encoded) for name in encoded[0]}
     total = decode_sum(totals, layout, 2, 0.0)
     dense = np.zeros((6, 8))
