@@ -22,6 +22,7 @@ No figure in these files is typed by hand.  Each comes from experiments/results/
 * `device/*.json`, from `transfer.py`, `sessions.py` and `recommend_speed.py`, likewise;
 * `secure/round.json`, from ``python experiments/secure_round.py --json`` with its name;
 * `secure/merchants.json`, from ``python experiments/merchants_secure.py --json`` with its name;
+* `tuning/merchant_weights.json`, from `merchant_weights.py`, likewise;
 * `secure/rows.json`, from ``python experiments/secure_rows.py --json`` with its name;
 * `bench/peers.json`, from ``python experiments/peers/compare.py --json`` with its name;
 * `bench/gpu.json`, from ``python experiments/gpu.py --json`` with its name;
@@ -59,7 +60,7 @@ from experiments.tables_contribution import contribution_table, saboteurs_table
 from experiments.tables_device import sessions_table, speed_on_device, transfer_table
 from experiments.tables_efficient import efficient_table, fair_table
 from experiments.tables_gpu import gpu_table
-from experiments.tables_merchants_secure import merchants_secure_table
+from experiments.tables_merchants_secure import merchant_weights_table, merchants_secure_table
 from experiments.tables_methods import (
     adapters_table,
     closed_form_table,
@@ -307,6 +308,7 @@ PARTS: dict[Path, dict[str, Callable[[Path], str]]] = {
         "secure-speed": secure_speed_table,
         "secure-round": secure_round_table,
         "merchants-secure": merchants_secure_table,
+        "merchant-weights": merchant_weights_table,
         "secure-rows": secure_rows_table,
         "efficient": efficient_table,
         "transfer": transfer_table,

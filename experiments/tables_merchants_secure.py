@@ -1,11 +1,11 @@
-"""The table of what merchants_secure.py has measured."""
+"""Tables of what merchants_secure.py and merchant_weights.py have measured."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from statistics import median
 
-from experiments.tables_bench import ROOT, machine_of, measurement
+from experiments.tables_bench import ROOT, Figures, machine_of, measurement
 
 
 def merchants_secure_table(root: Path = ROOT) -> str:
@@ -32,3 +32,33 @@ def merchants_secure_table(root: Path = ROOT) -> str:
         f"merchant. Measured on one core of {machine_of(figures['machine']).partition(' of ')[2]}"
     )
     return "\n".join([*lines, "", f"{told}."])
+
+
+def merchant_weights_table(root: Path = ROOT) -> str:
+    """Return the table of powers of samples as weights of merchants."""
+    figures = measurement("tuning/merchant_weights", root)
+    if figures is None:
+        return ""
+    groups = figures["customers"]
+    head = [f"{group} ({count:,} customers)" for group, count in groups.items()]
+    lines = ["| power | validation | " + " | ".join(head) + " |", "|---" * (2 + len(head)) + "|"]
+    for power, row in figures["powers"].items():
+        cells = [_over_equal(row["test"][g], row["over_equal"].get(g)) for g in groups]
+        lines.append(f"| {power} | {row['valid']:.3f} | {' | '.join(cells)} |")
+    gains = [one for row in figures["powers"].values() for one in row["over_equal"].values()]
+    sure = sum(one["p_adjusted"] < 0.05 for one in gains)
+    sizes = figures["sizes"]
+    told = (
+        f"NDCG@10; in brackets the difference from power 0 with its 95% interval over people: "
+        f"{sure} of {len(gains)} are beyond chance (Holm). {len(sizes)} merchants with "
+        f"{sizes[0]:,} to {sizes[-1]:,} training rows; mean of {len(figures['seeds'])} seeds; "
+        f"measured on {machine_of(figures['machine'])}."
+    )
+    return "\n".join([*lines, "", told])
+
+
+def _over_equal(value: float, gain: Figures | None) -> str:
+    if gain is None:
+        return f"{value:.3f}"
+    ends = f"{gain['difference']:+.3f}, {gain['low']:+.3f} to {gain['high']:+.3f}"
+    return f"{value:.3f} ({ends})".replace("-", "−")

@@ -118,11 +118,20 @@ def rounds_told(config: Config, tell: Tell) -> list[str]:
     Raises:
         ConfigError: as `check`.
     """
-    setup = check(config.with_({"robust.attacks": "", "audit.shadows": 0}))
+    setup = check_rounds(config)
     measurements, masks, _ = _watch(setup, tell)
     none: list[Figures] = []
     figures = {"measurements": measurements, "masks": masks}
     return findings({**figures, "robustness": none, "membership": none}, setup.config)
+
+
+def check_rounds(config: Config) -> Setup:
+    """Prepare a configuration whose rounds alone are attacked, as `rounds_told` does.
+
+    Raises:
+        ConfigError: as `check`.
+    """
+    return check(config.with_({"robust.attacks": "", "audit.shadows": 0}))
 
 
 def check(config: Config) -> Setup:

@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fedrec.auditing import check as check_audit
-from fedrec.auditing import rounds_told
+from fedrec.auditing import check_rounds, rounds_told
 from fedrec.compare import Comparison
 from fedrec.config import Config, integers
 from fedrec.config_merchants import check_comparison, personalised_by
@@ -168,7 +167,7 @@ def check_merchants_run(config: Config, engine: str) -> None:
     if config.contribution.compare:
         check_contributions(config)
     if config.audit.compare:
-        check_audit(config)
+        check_rounds(config)
     if config.train.method not in SUMMED:
         check_systems([FEDERATED, "centralised", "local-only"], config)
     if engine == "deployed":

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedrec.config import Config, Scalar, to_toml
-from fedrec.config_silo import ALL, NONE
+from fedrec.config_silo import ALL, LEAST_MERCHANTS, NONE
 from fedrec.data.agreed import AGREED, agreed_toml
 from fedrec.data.item_list import list_hash, read_item_list
 from fedrec.deploy import texts
@@ -34,6 +34,7 @@ from fedrec.deploy.certificates import (
 from fedrec.deploy.keys import new_node_key
 from fedrec.engine.apps import copy_app
 from fedrec.errors import ConfigError, OutputError
+from fedrec.secure.graph import LEAST_PARTIES
 from fedrec.secure.registry import REGISTRY, write_identities
 
 if TYPE_CHECKING:
@@ -145,10 +146,34 @@ def run_config(plan: Federation) -> Config:
         "silo.absent_s": plan.config.silo.absent_s or ABSENT_S,
         "engine.nodes": 1,
         "server.min_nodes": max(plan.config.server.min_nodes, count),
+        "server.min_clients": _fewest(plan.config),
         "secure.registry": REGISTRY if _bound(plan.config) else "",
         "run.out": "",
     }
     return plan.config.with_(values)
+
+
+def _fewest(config: Config) -> int:
+    """Return of how many merchants a sum must be, or the round is skipped.
+
+    A sum of one is its own update, also in the change of the model that all receive; of two,
+    each finds the other's by taking its own off, so masked sums are of three or more.  Where
+    central noise hides who has taken part, no round may be skipped for it.
+
+    Raises:
+        ConfigError: if no round has so many.
+    """
+    asked, clients = config.server.min_clients, config.clients
+    by_chance = clients.sampling == "poisson" or clients.availability < 1
+    if config.privacy.mechanism == "central" and by_chance:
+        return asked
+    least = max(asked, LEAST_MERCHANTS if config.secure.mode == "off" else LEAST_PARTIES)
+    if clients.sampling == "fixed" and clients.per_round < least:
+        raise ConfigError(
+            f"clients.per_round = {clients.per_round}: a round of fewer than {least} merchants "
+            "would show a single one's update, so it is skipped, as all would be. Raise it"
+        )
+    return least
 
 
 def renew(directory: Path, hosts: tuple[str, ...], now: datetime | None = None) -> None:

@@ -10,13 +10,14 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from fedrec.config import from_flat
-from fedrec.deploy.folders import Federation, init_federation
+from fedrec.config import Scalar, from_flat
+from fedrec.data.agreed import agreed_keys
+from fedrec.deploy.folders import Federation, init_federation, run_config
 from fedrec.errors import ConfigError, FedrecError
 from tests.silo_files import NAMES, silo_values, write_merchants
 
 
-def planned(folder: Path, **more: str) -> Federation:
+def planned(folder: Path, **more: Scalar) -> Federation:
     write_merchants(folder)
     given = silo_values(folder, folder / "joined")
     kept = {k: v for k, v in given.items() if not k.startswith("silo.")}
@@ -74,3 +75,24 @@ def test_two_merchants_cannot_hide_in_a_sum(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="3 merchants or more, not 2"):
         init_federation(tmp_path / "federation", two)
     assert not (tmp_path / "federation").exists()
+
+
+@pytest.mark.parametrize(
+    ("keys", "least"),
+    [
+        ({}, 2),
+        ({"secure__mode": "semi-honest"}, 3),
+        ({"secure__mode": "malicious-server", "server__min_clients": 5}, 5),
+        ({"privacy__mechanism": "central", "privacy__clip": 1.0, "privacy__noise_multiplier": 1.0,
+          "clients__sampling": "poisson"}, 1),
+    ],
+)  # fmt: skip
+def test_no_sum_is_of_a_single_merchant(tmp_path: Path, keys: dict, least: int) -> None:
+    config = run_config(planned(tmp_path, **keys))
+    assert config.server.min_clients == least
+    assert agreed_keys(config)["server.min_clients"] == least
+
+
+def test_rounds_of_single_merchants_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="would show a single one's update"):
+        run_config(planned(tmp_path, clients__sampling="fixed", clients__per_round=1))
