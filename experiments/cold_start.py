@@ -204,7 +204,8 @@ def measure(data: str, seed: int, runs: Path) -> Cell:
         about["settings"] |= chosen
         about["trainings"][name] = cost
         about["served_by"] |= dict.fromkeys(serves, name)
-    assert first is not None  # noqa: S101  (there are trainings)
+    if first is None:
+        raise SystemExit("TRAININGS names no training: there are no users to measure")
     setup = first.setup
     sums: dict[str, dict[str, Curves]] = {"valid": {}, "test": {}}
     about["mixture"] = {}

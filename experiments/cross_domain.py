@@ -19,7 +19,6 @@ import argparse
 import json
 import tempfile
 import time
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +26,11 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 import fedrec
+from experiments.figures import write_figures
 from fedrec.config import Config
 from fedrec.evaluation.bootstrap import holm, paired
 from fedrec.evaluation.summary import nest
 from fedrec.evaluation.sums import EvaluationSums, means
-from fedrec.machine import describe_machine
 from fedrec.systems import read_sums
 from fedrec.training.baselines import fit_baseline
 from fedrec.training.node import evaluate_scorer, prepare
@@ -138,16 +137,7 @@ def main() -> None:
         for gain, p in zip(gains, holm([gain["p"] for gain in gains]), strict=True):
             gain["p_adjusted"] = p
         if options.json:
-            figures = {
-                "cases": rows,
-                "seed": SEED,
-                "ridges": RIDGES,
-                "machine": describe_machine(),
-                "fedrec": fedrec.__version__,
-                "date": date.today().isoformat(),
-            }
-            options.json.parent.mkdir(parents=True, exist_ok=True)
-            options.json.write_text(json.dumps(figures, indent=1) + "\n")
+            write_figures(options.json, {"cases": rows, "seed": SEED, "ridges": RIDGES})
 
 
 if __name__ == "__main__":

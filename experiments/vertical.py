@@ -19,7 +19,6 @@ import argparse
 import json
 import time
 from dataclasses import dataclass, replace
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fedrec
+from experiments.figures import write_figures
 from fedrec.collab.vertical import (
     AttributeParty,
     attribute_party,
@@ -39,7 +39,6 @@ from fedrec.evaluation.bootstrap import paired
 from fedrec.evaluation.leak_guard import one_user_each
 from fedrec.evaluation.selection import selection_metric
 from fedrec.evaluation.sums import EvaluationSums, means, merge
-from fedrec.machine import describe_machine
 from fedrec.models.offset import Offset
 from fedrec.training.central import central_epochs
 from fedrec.training.node import Setup, evaluate_scorer, prepare
@@ -206,15 +205,7 @@ def main() -> None:
         rows.append(measure(name, tuple(options.seed)))
         print(json.dumps(rows[-1]), flush=True)
         if options.json:
-            figures = {
-                "cases": rows,
-                "left": LEFT,
-                "machine": describe_machine(),
-                "fedrec": fedrec.__version__,
-                "date": date.today().isoformat(),
-            }
-            options.json.parent.mkdir(parents=True, exist_ok=True)
-            options.json.write_text(json.dumps(figures, indent=1) + "\n")
+            write_figures(options.json, {"cases": rows, "left": LEFT})
 
 
 if __name__ == "__main__":

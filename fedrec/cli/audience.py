@@ -44,14 +44,16 @@ def audience(
     Each scores it for itself; what leaves them is masked, and only counts come out.
     """
     from fedrec.cli.quiet import import_tensorflow
-
-    import_tensorflow()
-    from fedrec.coldstart.audience_run import audience_of
+    from fedrec.serving.load import model_directory
 
     words = ranks.replace(",", " ").split()
     if not words or not all(word.isdigit() for word in words):
         raise ConfigError(f"--ranks {ranks!r}: expected whole numbers separated by spaces")
     levels = sorted({int(word) for word in words})
+    model_directory(run)  # a wrong path is told at once
+    import_tensorflow()
+    from fedrec.coldstart.audience_run import audience_of
+
     found = audience_of(run, item, ranks=levels, by=by or (), fewest=fewest, sample=sample)
     if as_json:
         typer.echo(json.dumps(_as_json(found, users), indent=1))

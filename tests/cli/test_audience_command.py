@@ -1,6 +1,8 @@
 """``fedrec audience``: a run's own devices are asked, and errors are one line."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -82,3 +84,19 @@ def test_devices_that_are_elsewhere(done: Path) -> None:
             audience_of(done, "item-01")
     finally:
         (done / "elsewhere").rename(done / "clients")
+
+
+def test_a_run_that_is_not_there_is_told_before_tensorflow_is_loaded(tmp_path: Path) -> None:
+    """In a process of its own: here TensorFlow is loaded long since."""
+    code = (
+        "import sys\n"
+        "from fedrec.cli import main\n"
+        "try:\n"
+        f"    main(['audience', {str(tmp_path / 'nowhere')!r}, '--item', 'tea'])\n"
+        "finally:\n"
+        "    print('tensorflow' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "there is no model in" in done.stderr
+    assert done.stdout.strip() == "False"

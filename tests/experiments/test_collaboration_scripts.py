@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from experiments import cross_domain, tables_collab, vertical
+from experiments.figures import write_figures
 
 SMALL = {"data.users": 160, "data.items": 60, "evaluate.bootstrap": 20}
 
@@ -70,3 +71,12 @@ def test_cold_users_keep_their_latest_interactions(monkeypatch) -> None:
 @pytest.mark.parametrize("table", [tables_collab.domains_table, tables_collab.vertical_table])
 def test_nothing_is_shown_without_figures(table, tmp_path: Path) -> None:
     assert table(tmp_path) == ""
+
+
+def test_figures_say_where_and_when_they_were_measured(tmp_path: Path) -> None:
+    file = tmp_path / "new" / "figures.json"
+    write_figures(file, {"cases": [1], "left": 3})
+    content = json.loads(file.read_text(encoding="utf-8"))
+    assert list(content) == ["cases", "left", "machine", "fedrec", "date"]
+    assert (content["cases"], content["left"]) == ([1], 3)
+    assert content["machine"]["cores"] >= 1
