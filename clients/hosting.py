@@ -9,10 +9,8 @@ import numpy as np
 from flwr.app import Context
 from numpy.typing import NDArray
 
+from clients.merchants import check_promised, own_shop
 from fedrec.config import Config, from_flat
-from fedrec.config_silo import merchants_of
-from fedrec.data.agreed import check_agreed, read_agreed
-from fedrec.data.merchant_file import MerchantFile, local_config, read_merchant_file
 from fedrec.errors import EngineError, ProtocolError
 from fedrec.output import output_directory
 from fedrec.params import Personal
@@ -115,10 +113,10 @@ def host(context: Context) -> Host:
             agreed and the run is another, or to a merchant that has no part in the run.
     """
     config = from_flat(context.run_config)
-    _check_protection(context, config)
-    merchant = str(context.node_config.get("merchant-file", ""))
-    if merchant:
-        return _host_merchant(context, config, read_merchant_file(Path(merchant)))
+    check_promised(context, config)
+    shop = own_shop(context, config)
+    if shop is not None:
+        return _hosting(context, shop.setup, shop.clients, shop.name)
     try:
         partition = int(context.node_config["partition-id"])
         num_partitions = int(context.node_config["num-partitions"])
@@ -132,40 +130,10 @@ def host(context: Context) -> Host:
     return _hosting(context, setup, clients, f"{partition}-of-{num_partitions}")
 
 
-def _host_merchant(context: Context, config: Config, file: MerchantFile) -> Host:
-    """Return the host of one merchant, which reads its own file alone."""
-    config = local_config(config, file)
-    names = merchants_of(config)
-    number = names.index(file.merchant)
-    clients = np.array([number], np.int64)
-    return _hosting(context, prepare(config), clients, f"{number}-of-{len(names)}")
-
-
 def _hosting(context: Context, setup: Setup, clients: NDArray[np.int64], name: str) -> Host:
     own = str(context.node_config.get("state-dir", ""))
     run = RunDirectory(output_directory(from_flat(context.run_config)))
     return Host(setup, clients, Path(own) / name if own else run.clients / name, name)
-
-
-def _check_protection(context: Context, config: Config) -> None:
-    """Refuse a run that asks a node for more than its operator allows.
-
-    The configuration comes from the server; what stands in the node-config does not.
-
-    Raises:
-        ProtocolError: if the node-config names a registry, and the run is not secure against
-            a malicious server; or a file of what was agreed, and the run is another.
-        ConfigError: if that file cannot be read.
-    """
-    agreed = str(context.node_config.get("agreed", ""))
-    if agreed:
-        check_agreed(config, read_agreed(Path(agreed)))
-    mode = config.secure.mode
-    if context.node_config.get("registry") and mode != "malicious-server":
-        raise ProtocolError(
-            f"this node was started with a registry of identities and takes part only in runs "
-            f"with secure.mode = 'malicious-server', not {mode!r}"
-        )
 
 
 def check_plain(config: Config, what: str) -> None:

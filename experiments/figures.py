@@ -1,4 +1,4 @@
-"""Where measured figures go: a JSON file that also says on what machine, when, and by which fedrec."""
+"""Where measured figures go: a JSON file that also says on what machine, when and by what."""
 
 from __future__ import annotations
 

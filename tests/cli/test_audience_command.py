@@ -97,6 +97,6 @@ def test_a_run_that_is_not_there_is_told_before_tensorflow_is_loaded(tmp_path: P
         "    print('tensorflow' in sys.modules)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "there is no model in" in done.stderr
     assert done.stdout.strip() == "False"
