@@ -45,6 +45,8 @@ class SystemResult:
             (`fedrec.coldstart.measure.measure_users`); empty without.
         new_merchant: strategies of a merchant that joins after training, by weeks of its own
             (`fedrec.coldstart.newcomer.measure_merchant`); empty without.
+        exploration: what the boost of new items would show, and what it costs
+            (`fedrec.coldstart.boost_run.measure_boost`); empty without.
         cost: "round_s_median", "clients_per_s", "bytes_up_per_client" and
             "bytes_down_per_client" (of a round), "peak_rss_mib"; optionally "total_s".
         history: `rounds.jsonl` of the system, relative to the output directory.
@@ -62,6 +64,7 @@ class SystemResult:
     robust: Json = field(default_factory=dict)
     cold_start: Json = field(default_factory=dict)
     new_merchant: Json = field(default_factory=dict)
+    exploration: Json = field(default_factory=dict)
     cost: Json = field(default_factory=dict)
     history: str | None = None
     bootstrap: str | None = None

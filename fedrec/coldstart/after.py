@@ -7,9 +7,11 @@ what strategies are worth is measured where users are held out, and kept in syst
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from fedrec.coldstart.boost_run import asks_for_boost, measure_boost
 from fedrec.coldstart.kmeans import enough_clients
 from fedrec.coldstart.measure import learn_users, measure_users
 from fedrec.coldstart.mixture import MIXTURE
@@ -29,6 +31,9 @@ from fedrec.training.node import Setup, prepare
 
 MERCHANT = "new_merchant"
 """Where they hold what `measure_merchant` returns."""
+
+BOOST = "exploration"
+"""Where they hold what `measure_boost` returns."""
 
 KEY = "cold_start"
 """Where system.json and result.json hold what `measure_users` returns."""
@@ -61,22 +66,29 @@ def check_users(setup: Setup) -> None:
 
 
 def tell_cold_start(config: Config, directory: Path) -> None:
-    """Tell what a finished run means for users and a merchant that it has not seen.
+    """Tell what a finished run means for users, a merchant and items that it has not seen.
 
     Args:
         config: of the run.
         directory: where its files lie.
 
     Raises:
-        FedrecError: as `tell_users` and `measure_merchant`.
+        FedrecError: as `tell_users`, `measure_merchant` and `measure_boost`.
     """
     tell_users(config, directory)
-    if not config.coldstart.merchant:
-        return
     files = RunDirectory(directory)
+    if config.coldstart.merchant:
+        _add(files, MERCHANT, lambda shared, _: measure_merchant(config, shared))
+    if asks_for_boost(config):
+        _add(files, BOOST, lambda shared, at: measure_boost(config, directory, shared, at))
+
+
+def _add(files: RunDirectory, key: str, measure: Callable[[Shared, int], dict[str, Any]]) -> None:
+    """Add what is measured with the model of a run to its system.json, once."""
     system: dict[str, Any] = json.loads(files.system.read_text(encoding="utf-8"))
-    if MERCHANT not in system:
-        system[MERCHANT] = measure_merchant(config, load_model(files.model).shared)
+    if key not in system:
+        shared = load_model(files.model).shared
+        system[key] = measure(shared, int(system["selected_round"]))
         replace_file(files.system, (json.dumps(system, indent=1) + "\n").encode())
 
 

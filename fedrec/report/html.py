@@ -12,6 +12,7 @@ from fedrec.report import plots, sections
 from fedrec.report.audit import audit_section, load_audit
 from fedrec.report.cold_start import cold_start_sections, new_merchant_sections
 from fedrec.report.contribution import contribution_section, load_contributions
+from fedrec.report.exploration import exploration_sections
 from fedrec.report.headline import headline
 from fedrec.report.history import Round, histories
 from fedrec.report.join import load_runs
@@ -93,6 +94,7 @@ def _context(result: Result, rounds: dict[tuple[str, int], tuple[Round, ...]]) -
         "robustness": sections.robustness(result),
         "cold_start": cold_start_sections(result),
         "new_merchants": new_merchant_sections(result),
+        "explorations": exploration_sections(result),
         "guard": result.leak_guard,
         "guard_facts": sections.guard_facts(result.leak_guard),
         "config": result.config,

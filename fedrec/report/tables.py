@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fedrec.report.cold_start import print_cold_start
+from fedrec.report.exploration import print_exploration
 from fedrec.report.headline import headline
 from fedrec.report.view import Cell, SystemsTable, number, systems_table
 
@@ -38,6 +39,7 @@ def print_result(result: Result, to: Console | None = None) -> None:
     to.print(rich_table(table))
     to.print(legend(table), style="dim", highlight=False, markup=False)
     print_cold_start(result, to)
+    print_exploration(result, to)
     guard = result.leak_guard
     if guard:
         passed = guard.get("passed")
