@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
+from fedrec.auditing import check as check_audit
 from fedrec.config import Config, from_flat
 from fedrec.data.batches import Samples
 from fedrec.engine.run_engine import execute
@@ -30,7 +31,9 @@ from fedrec.training.customers import by_owner, by_user, check_customers
 from fedrec.training.gram import GramSums
 from fedrec.training.local import CohortUpdate, train_cohort
 from fedrec.training.methods import Method, build_method
+from fedrec.training.node import init_personal, init_shared, prepare, train_node
 from tests.privacy.updates import update_of, vectors
+from tests.silo_files import NAMES, silo_values, write_merchants
 
 Make = Callable[..., Config]
 
@@ -325,6 +328,42 @@ def test_layers_of_a_merchant_are_refused() -> None:
     with pytest.raises(ConfigError, match="top would be of a merchant"):
         check_customers(policy().config, model)
     check_customers(from_flat({}), model)
+
+
+def test_a_node_with_its_own_file_sends_its_part_of_the_sum(tmp_path: Path) -> None:
+    """Nothing that a merchant does to its customers depends on the rows of the others."""
+    write_merchants(tmp_path)
+    noise = {"privacy__clip": 0.2, "privacy__noise_multiplier": 0.5, "server__rows": "mean"}
+    keys = {k.replace("__", "."): v for k, v in {**RUN, **noise}.items() if "data__" not in k}
+    joined = from_flat({**silo_values(tmp_path, tmp_path / "out"), **keys})
+    whole = node_sum(joined, np.arange(3))
+    parts = [
+        node_sum(
+            joined.with_(
+                {
+                    "silo.holds": name,
+                    "data.path": str(tmp_path / f"{name}.csv"),
+                    "data.merchant_column": "",
+                }
+            ),
+            np.array([number]),
+        )
+        for number, name in enumerate(NAMES)
+    ]
+    assert np.abs(whole).max() > 0.01
+    assert sum(parts) == pytest.approx(whole, abs=1e-5)
+
+
+def node_sum(config: Config, clients: np.ndarray) -> np.ndarray:
+    """The sum of the item table's changes that a node sends."""
+    setup = prepare(config)
+    total, _ = train_node(setup, init_shared(setup), init_personal(setup, clients), clients, 1)
+    return total.tables["item"].dense(setup.population.num_items)
+
+
+def test_audits_of_whole_clients_are_refused(small_run: Make) -> None:
+    with pytest.raises(ConfigError, match="fedrec audit attacks what a client sends"):
+        check_audit(small_run(**RUN))
 
 
 def test_the_report_shows_the_unit_and_the_statement(small_run: Make) -> None:
