@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedrec.config import Config
+from fedrec.config_merchants import only_merchants
 from fedrec.data.interactions import Catalogue
 from fedrec.models.anchored import TABLE
 from fedrec.params import Shared
@@ -102,7 +103,8 @@ def optimizer_of(
     if setup.method.controls:
         inner = ServerOptimizer(setup.config.server, without_controls(shared)[0], penalty)
         equal = setup.config.server.weighting == "equal"
-        return ControlledOptimizer(inner, setup.population.num_clients, equal=equal)
+        everyone = len(only_merchants(setup.config)) or setup.population.num_clients
+        return ControlledOptimizer(inner, everyone, equal=equal)
     if setup.config.model.anchor:
         return AnchoredOptimizer(setup.config, shared, setup.population.catalogue, penalty)
     return build_optimizer(setup.config.server, setup.method.statistics, shared, penalty)

@@ -51,7 +51,7 @@ class ControlledOptimizer:
 
     Args:
         inner: optimiser of the model's own parameters.
-        num_clients: N, all clients of the data set.
+        num_clients: N, all clients that train together.
         equal: whether clients count alike.
     """
 

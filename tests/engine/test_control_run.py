@@ -71,6 +71,16 @@ def test_c_stays_the_mean_of_all_merchants(small_run: Make, keys: dict[str, Any]
     assert np.allclose(own.mean(0), server[TABLE + "item"], atol=1e-6)
 
 
+def test_c_is_the_mean_of_the_merchants_that_train_together(small_run: Make) -> None:
+    some = {"merchants__only": "0 2", "train__rounds": 2, "engine__nodes": 4}
+    config = small_run("run", **{**KEYS, **some})
+    execute(config)
+    server, nodes = controls(config)
+    own = np.concatenate([node[TABLE + "item"] for node in nodes])
+    assert np.abs(own).max(axis=(1, 2)).astype(bool).tolist() == [True, False, True, False]
+    assert np.allclose(own[[0, 2]].mean(0), server[TABLE + "item"], atol=1e-6)
+
+
 @pytest.mark.parametrize("rounds", [1, 3])
 def test_a_secure_run_is_the_plain_one(small_run: Make, rounds: int) -> None:
     keys = {"model__name": "ncf", "model__mlp": "4", "train__rounds": rounds}
