@@ -173,6 +173,30 @@ def regularisers_table(root: Path = ROOT) -> str:
     return "\n".join([*lines, "", told])
 
 
+def silo_methods_table(root: Path = ROOT) -> str:
+    """Return the table of methods for unlike merchants."""
+    figures = measurement("silo_methods", root)
+    if figures is None:
+        return NOT_RECORDED
+    first, *_ = figures["systems"]
+    head = f"| system | keys | up | validation | NDCG@10 | HR@10 | NDCG@10 against {first} |"
+    lines = [head, "|---|---|---:|---:|---:|---:|---:|"]
+    for name, row in figures["systems"].items():
+        keys = ", ".join(f"`{k.removeprefix('train.')}={v}`" for k, v in row["keys"].items())
+        against = row.get("against_first", {}).get(TESTED[0][0])
+        up = f"{row['bytes_up_per_client'] / 1000:,.0f} kB"
+        valid = f"{statistics.fmean(row['valid']):.3f}"
+        told = _difference(against) if against else ""
+        lines.append(f"| {' | '.join([name, keys, up, valid, *_tested(row), told])} |")
+    tried = max(len(row["tried"]) for row in figures["systems"].values())
+    told = (
+        f"{tried} rates of each tried on validation, then {figures['seeds']} seeds. In brackets: "
+        "95% intervals over customers; ▲ ▼ significantly better or worse, at the 5% level after "
+        f"Holm's correction. Measured on {machine_of(figures['machine'])}."
+    )
+    return "\n".join([*lines, "", told])
+
+
 def _tested(row: Figures) -> list[str]:
     """Return the test metrics with their intervals."""
     out = []

@@ -8,7 +8,15 @@ from typing import Any
 
 import pytest
 
-from experiments import adapters, closed_form, customer_ease, multitask, private_ease, regularisers
+from experiments import (
+    adapters,
+    closed_form,
+    customer_ease,
+    multitask,
+    private_ease,
+    regularisers,
+    silo_methods,
+)
 from experiments.tables_methods import (
     adapters_table,
     closed_form_table,
@@ -16,6 +24,7 @@ from experiments.tables_methods import (
     multitask_table,
     private_ease_table,
     regularisers_table,
+    silo_methods_table,
 )
 from fedrec.config import load_config
 
@@ -94,6 +103,38 @@ def test_adapters_and_regularisers_vary_keys_of_their_files() -> None:
         for strength in chosen.strengths:
             load_config(path, {**chosen.keys, chosen.key: strength})
         assert chosen.strengths[0] == regularisers.NONE
+
+
+def test_methods_for_unlike_merchants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for settings in silo_methods.SYSTEMS.values():
+        for keys in settings:
+            assert load_config(silo_methods.FILE, keys).clients.unit == "merchant"
+    seen: list[dict[str, Any]] = []
+
+    def train(keys: dict[str, Any]) -> Any:
+        seen.append(keys)
+        valid = {"full": {"ndcg@10": 1.0 - abs(keys["train.lr"] - 0.3)}}
+        left = {
+            "metrics": {"valid": valid},
+            "selected_round": 4,
+            "cost": {"bytes_up_per_client": 1},
+        }
+        return left, keys["run.seed"]
+
+    monkeypatch.setattr(silo_methods, "train", train)
+    monkeypatch.setattr(silo_methods, "merge", lambda sums: sums)
+    monkeypatch.setattr(silo_methods, "intervals", lambda sums: ENDS)
+    monkeypatch.setattr(silo_methods, "means", lambda sums: TEST)
+    row, sums = silo_methods.measure("SCAFFOLD")
+    assert sums == list(silo_methods.SEEDS)
+    assert row["keys"] == {"train.method": "scaffold", "train.lr": 0.3}
+    assert len(seen) == len(silo_methods.RATES) + 2
+    row["against_first"] = {"full.ndcg@10": [0.05, 0.01, 0.09, 0.02]}
+    found = {"systems": {"FedAvg": {**row, "against_first": {}}, "SCAFFOLD": row}, "seeds": 3}
+    text = silo_methods_table(written(tmp_path, "silo_methods", found))
+    assert "| NDCG@10 against FedAvg |" in text
+    assert "| SCAFFOLD | `method=scaffold`, `lr=0.3` | 0 kB | 1.000 | 0.200 [" in text
+    assert "▲ +0.050 [+0.010, +0.090] |" in text
 
 
 def written(root: Path, name: str, figures: dict[str, Any]) -> Path:
