@@ -53,6 +53,10 @@ def system_name(config: Config, system: str = "federated") -> str:
         name += "-anchored"
     if system == "federated" and config.server.graph_l2:
         name += "-graph"
+    if system == "federated" and config.train.method == "scaffold":
+        name += "-scaffold"
+    if system == "federated" and config.model.local_layers:
+        name += "-fedper"
     if system == "federated" and config.evaluate.table == "personalised":
         name += "-personalised"
     if system == "federated" and config.coldstart.items not in ("off", "content-tower", "ifedrec"):

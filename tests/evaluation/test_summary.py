@@ -7,7 +7,7 @@ import pytest
 
 from fedrec.config import Config
 from fedrec.evaluation.evaluator import evaluate_users
-from fedrec.evaluation.summary import nest, summarise
+from fedrec.evaluation.summary import nest, summarise, system_name
 from fedrec.evaluation.sums import EvaluationSums
 from tests.evaluation.evaluation_cases import population
 
@@ -46,3 +46,10 @@ def test_ratings_have_no_lists() -> None:
     metrics, ci95 = summarise(Config(), SimpleNamespace(), sums, "valid")  # type: ignore[arg-type]
     assert metrics == {"rating": {"mae": 0.75}}
     assert ci95 == {}
+
+
+def test_methods_for_merchants_show_in_the_name() -> None:
+    keys = {"clients.unit": "merchant", "train.optimizer": "sgd", "model.name": "ncf"}
+    config = Config().with_({**keys, "train.method": "scaffold", "model.local_layers": "head"})
+    assert system_name(config) == "federated-ncf-scaffold-fedper"
+    assert system_name(config, "centralised") == "centralised-ncf"
