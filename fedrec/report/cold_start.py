@@ -221,7 +221,7 @@ def _colors(
     def standing(name: str) -> float:
         values = [
             statistics.fmean(point[metric][0] for point in curves[name].values())
-            / max(point[metric][0] for own in curves.values() for point in own.values())
+            / (max(p[metric][0] for own in curves.values() for p in own.values()) or 1.0)
             for curves in panels.values()
             if name in curves
         ]

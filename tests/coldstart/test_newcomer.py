@@ -21,6 +21,7 @@ from fedrec.data.interactions import Dataset
 from fedrec.engine.deployed import as_deployed
 from fedrec.errors import ConfigError, DataError
 from fedrec.models.export import load_model
+from fedrec.report.cold_start import curves_figure
 from fedrec.report.html import write_report
 from fedrec.report.tables import print_result
 from fedrec.results import load_result
@@ -126,6 +127,11 @@ def test_the_reader_sees_it(directory: Path) -> None:
     print_result(load_result(directory), Console(file=text, width=150))
     assert "Merchant 1 has taken no part in training" in text.getvalue()
     assert "weeks = 8" in text.getvalue()
+
+
+def test_curves_of_nothing_found_are_drawn() -> None:
+    nothing = {"own": {"0": {"ndcg@10": [0.0, 0.0, 0.0]}, "1": {"ndcg@10": [0.0, 0.0, 0.0]}}}
+    assert "<svg" in curves_figure({"": nothing}, ["ndcg@10"], "x")
 
 
 @pytest.mark.parametrize(
