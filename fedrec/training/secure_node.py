@@ -10,12 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedrec.config import Config
+from fedrec.errors import ConfigError
 from fedrec.params import Personal, Shared
 from fedrec.privacy.policy import At, build_policy
 from fedrec.privacy.ring import noise_key, rounding
 from fedrec.secure.shamir import Entropy
 from fedrec.training.aggregate import weight_exponent
 from fedrec.training.graph import GRAPH_CLIP, GraphSums
+from fedrec.training.local import CohortUpdate
 from fedrec.training.node import Setup, client_updates, in_round
 from fedrec.training.rows import entities
 from fedrec.training.secure_update import (
@@ -73,6 +75,8 @@ def secure_vectors(
         trained = [np.zeros(0, np.int64)]
         for block, update in updates:
             trained.append(block)
+            if setup.method.statistics is not None:
+                refuse_cut(update, config)
             keys = partial(_rounding, config, at, block)
             encoded = encode_clients(update, layout, weight_exponent(config), norm, keys)
             for client, vectors in zip(block.tolist(), encoded, strict=True):
@@ -81,6 +85,24 @@ def secure_vectors(
             yield client, _with_noise(encode_nothing(layout), layout, config, at, client)
 
     return each(), now
+
+
+def refuse_cut(update: CohortUpdate, config: Config) -> None:
+    """Refuse statistics of which masking would cut an element, as their sum would be wrong.
+
+    An update of gradients that is cut is only a shorter step; a count that is cut is a false
+    one.  The server is told that there is one, and not which or how large.
+
+    Raises:
+        ConfigError: naming the key.
+    """
+    largest = max((float(np.abs(v).max(initial=0.0)) for v in update.rows.values()), default=0.0)
+    if largest > config.secure.clip:
+        raise ConfigError(
+            f"secure.clip = {config.secure.clip:g} is below an element of a client's sum, and "
+            f"train.method = {config.train.method!r} solves from whole sums: raise it. With "
+            "counts the largest number of users of a client is always enough"
+        )
 
 
 def _rounding(config: Config, at: At, block: NDArray[np.int64], position: int) -> Entropy:

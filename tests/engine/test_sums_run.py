@@ -213,3 +213,16 @@ def test_ray(small_run: Make) -> None:
 def test_superlink(small_run: Make) -> None:
     config = small_run(**{**EASE, **EXACT, "engine__nodes": 2})
     np.testing.assert_array_equal(run(config, "superlink"), centralised(config))
+
+
+def test_a_masked_sum_that_would_be_cut_stops_the_run(small_run: Make) -> None:
+    keys = {
+        **EASE,
+        "secure__mode": "semi-honest",
+        "clients__unit": "merchant",
+        "data__merchants": 3,
+        "data__users": 90,
+    }
+    with pytest.raises(EngineError, match=r"secure.clip = 4 is below an element"):
+        execute(small_run(**keys))
+    execute(small_run("whole", **keys, secure__clip=90.0))
