@@ -22,7 +22,7 @@ READING = ("nearest", "ridge", "attribute-net")
 """Strategies for new items that read attributes whatever the model; `coldstart.items`."""
 
 _ANCHORING = (*METHODS, "pfedrec")
-_OWN = ("user_attributes", "id_rows", "spread")
+_OWN = ("user_attributes", "id_rows", "spread", "scales")
 _READ = (*_OWN, "tower", "item_attributes", "text", "text_width", "most_values")
 
 
@@ -61,6 +61,11 @@ def check_features(config: Config) -> None:
         raise ConfigError(
             "model.id_rows = false leaves an item its attributes, and model.item_attributes = "
             "'' names none: set model.item_attributes = 'all'"
+        )
+    if model.scales.strip() and (model.name != "two-tower" or model.contrast):
+        raise ConfigError(
+            f"model.scales = {model.scales!r} is for model.name = 'two-tower' without "
+            "model.contrast, whose views it would not enter: remove one of them"
         )
     if model.contrast:
         _check_contrast(config)

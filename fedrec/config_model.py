@@ -50,6 +50,11 @@ class ModelSection(Section):
         description="layers that stay with each client of many users (FedPer): names of layers or "
         "of dense weights, or patterns such as mlp_*; they move by train.personal_lr",
     )
+    scales: str = Field(
+        "",
+        description="two-tower: number attributes of items, such as price, each multiplied by a "
+        "learnt scale; each merchant's own with model.local_layers = 'scale_*'",
+    )
     history: int = Field(
         50, ge=2, description="sequence models: places of a window, and latest items that are read"
     )

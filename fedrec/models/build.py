@@ -155,7 +155,8 @@ def _with_attributes(config: Config) -> Recommender:
         return DeepFM(*common)
     views: Any = {"contrast": model.contrast, "temperature": model.contrast_temperature}
     views |= {"mask": model.contrast_mask, "seed": config.run.seed}
-    return TwoTower(*common, id_rows=model.id_rows, spread=model.spread, **views)
+    scales = tuple(model.scales.replace(",", " ").split())
+    return TwoTower(*common, id_rows=model.id_rows, spread=model.spread, scales=scales, **views)
 
 
 @contextmanager

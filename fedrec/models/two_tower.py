@@ -26,7 +26,7 @@ from typing import Any, Self
 
 from fedrec.data.interactions import Catalogue
 from fedrec.data.views import MASKS, group_size, kept_numbers
-from fedrec.errors import ModelError
+from fedrec.errors import ModelError, nearest
 from fedrec.models.attributed import (
     FEATURES,
     PROFILE,
@@ -50,6 +50,9 @@ class TwoTower(Attributed):
         temperature: of the contrast.
         mask: chance that a view masks a number of the attributes.
         seed: of the masks.
+        scales: number attributes of items (price, say) that are multiplied by one and a
+            learnt weight "scale_<name>", which starts at 0; as a layer that stays with the
+            client (`model.local_layers`) it is each merchant's own scale.
     """
 
     id_rows: bool = True
@@ -58,6 +61,7 @@ class TwoTower(Attributed):
     temperature: float = 0.5
     mask: float = 0.3
     seed: int = 0
+    scales: tuple[str, ...] = ()
 
     @property
     def spreading(self) -> float:
@@ -76,9 +80,18 @@ class TwoTower(Attributed):
         """See `Attributed.bound`.
 
         Raises:
-            ModelError: also where a contrast is asked for, and there are no item attributes.
+            ModelError: also where a contrast is asked for, and there are no item attributes,
+                or what is to be scaled is no number.
         """
         found = super().bound(items, users)
+        for name in self.scales:
+            fields = found.items.fields if found.items is not None else {}
+            if name not in fields or name == "vectors" or items.attributes[name].kind != "number":
+                numbers = [n for n, a in items.attributes.items() if a.kind == "number"]
+                raise ModelError(
+                    f"model.scales names {name!r}, and number attributes of items that the model "
+                    f"reads are: {', '.join(numbers) or 'none'}.{nearest(name, numbers)}"
+                )
         if self.contrast and FEATURES not in found.constants:
             raise ModelError(
                 f"model.contrast = {self.contrast:g} compares views of an item's attributes, and "
@@ -131,13 +144,29 @@ class TwoTower(Attributed):
         for name, features in (("item_tower", self.items), ("user_tower", self.users)):
             if features is not None and features.width:
                 found |= layer_shapes(name, (features.width, *self.hidden, self.dim))
+        for name in self.scales:
+            begin, end = self.items.fields[name] if self.items is not None else (0, 0)
+            found[f"scale_{name}"] = (end - begin,)
         return found
+
+    def _scaled(self, features: Tensor, weights: Tensors) -> Tensor:
+        """Return features [N, K, A] of which some numbers are scaled."""
+        import tensorflow as tf
+
+        if not self.scales or self.items is None:
+            return features
+        parts = []
+        for name, (begin, end) in self.items.fields.items():
+            part = features[..., begin:end]
+            scale = 1.0 + weights[f"scale_{name}"][:, None] if name in self.scales else 1.0
+            parts.append(part * scale)
+        return tf.concat(parts, -1)
 
     def logits(self, weights: Tensors, personal: Tensors, rows: Tensors) -> Tensor:
         """See `Attributed.logits`."""
         parts = [rows["item"]] if self.id_rows else []
         if FEATURES in rows:
-            parts.append(run_layers("item_tower", rows[FEATURES], weights))
+            parts.append(run_layers("item_tower", self._scaled(rows[FEATURES], weights), weights))
         user = personal["user"]
         if PROFILE in personal:
             user += run_layers("user_tower", personal[PROFILE], weights)

@@ -129,7 +129,7 @@ def freeze(model: Any, shared: Shared) -> Frozen | None:
         model: as trained, bound to its items.
         shared: its parameters.
     """
-    if type(model) is TwoTower and not model.contrast:
+    if type(model) is TwoTower and not (model.contrast or model.scales):
         return _two_tower(model, shared)
     if type(model) is DeepFM:
         return _deepfm(model, shared)
