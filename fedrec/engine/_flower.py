@@ -114,16 +114,14 @@ def answer_tasks(address: str, parent: int, app: ClientApp) -> None:
         app: answers.
     """
     from flwr.proto.runtime_pb2 import AcquireTaskRequest
-    from flwr.supercore.app_utils import start_parent_process_monitor
     from flwr.supercore.constant import TaskType
 
     tasks = _runtime(address, "SuperExec")
     wanted = AcquireTaskRequest(supported_task_types=[TaskType.CLIENT_APP])
-    _keep_interruptible()
     _pull_soon()
-    start_parent_process_monitor(parent)  # last: what it interrupts must be in the loop by then
+    _keep_interruptible(parent)  # last: what it interrupts must be in the loop by then
     while True:
-        # The monitor interrupts this process when the SuperNode has ended, and a heartbeat does
+        # This process is interrupted when the SuperNode has ended, and by a heartbeat
         # when its task has: the run is over, or the SuperLink has died.  Then others will come.
         try:
             found = tasks.AcquireTask(wanted)
@@ -138,17 +136,22 @@ def answer_tasks(address: str, parent: int, app: ClientApp) -> None:
                 return
 
 
-def _keep_interruptible() -> None:
+def _keep_interruptible(parent: int | None = None) -> None:
     """Wake the main thread again and again while it waits for a lock.
 
     Flower's threads interrupt it by a signal that they raise in themselves: without a wake-up
-    it is noticed only when the wait ends, which may be never.
+    it is noticed only when the wait ends, which may be never.  And Flower tells once that a
+    parent has ended; an interrupt that falls into a destructor is lost.
+
+    Args:
+        parent: interrupt it again and again once this process has ended; None: of none.
     """
 
     def nudge() -> None:
         while True:
             time.sleep(NUDGE_S)
-            signal.pthread_kill(main, signal.SIGUSR1)
+            gone = parent is not None and not _alive(parent)
+            signal.pthread_kill(main, signal.SIGINT if gone else signal.SIGUSR1)
 
     main = threading.get_ident()
     signal.signal(signal.SIGUSR1, lambda *_: None)
