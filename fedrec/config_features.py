@@ -79,11 +79,11 @@ def _check_contrast(config: Config) -> None:
             f"{asked} compares views of an item's attributes, and model.item_attributes = '' names "
             "none: set model.item_attributes = 'all'"
         )
-    if config.train.method not in METHODS[:3]:
+    if config.train.method not in METHODS[:4]:
         raise ConfigError(
             f"{asked} compares the items of a client's sample, which train.method = "
             f"{config.train.method!r} cuts in two: set train.method = "
-            f"{' or '.join(map(repr, METHODS[:3]))}"
+            f"{' or '.join(map(repr, METHODS[:4]))}"
         )
 
 

@@ -155,6 +155,8 @@ def _keep_interruptible(parent: int | None = None) -> None:
 
     main = threading.get_ident()
     signal.signal(signal.SIGUSR1, lambda *_: None)
+    # A shell lets what it starts in the background ignore this signal.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Thread(target=nudge, daemon=True).start()
 
 

@@ -78,7 +78,9 @@ def test_a_secure_run_in_groups_tells_what_open_updates_would(tmp_path):
 
 
 def test_sums_of_ease_are_opened_in_one_grouping(tmp_path):
-    config = from_flat({**SIX, **EASE, "secure.bits": 2, "secure.clip": 1.5, "evaluate.every": 1})
+    config = from_flat(
+        {**SIX, **EASE, "secure.bits": 16, "secure.clip": 500.0, "evaluate.every": 1}
+    )
     found = contributions(config, out=tmp_path / "out").content
     assert len(found["alike"]) == 2
     assert sorted(len(some) for some in found["alike"]) == [3, 3]
