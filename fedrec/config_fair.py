@@ -54,23 +54,32 @@ def _check_propensity(config: Config) -> None:
     Raises:
         ConfigError: naming the keys and what to change.
     """
-    method, asked = config.train.method, f"train.propensity = {config.train.propensity:g}"
     if not config.train.propensity:
         return
-    if method in (*SUMMED, "fcf"):
-        raise ConfigError(
-            f"{asked} weights samples, and train.method = {method!r} solves without: use "
-            "train.method = 'alternating'"
-        )
-    if config.model.name in SEQUENCE_MODELS:
-        raise ConfigError(
-            f"{asked} is not for model.name = {config.model.name!r}, which learns from places of "
-            "sequences: set train.propensity = 0"
-        )
+    key, asked = "train.propensity", f"train.propensity = {config.train.propensity:g}"
+    _check_weights(config, key, asked)
     if config.privacy.mechanism != "off":
         raise ConfigError(
             f"{asked} publishes the training counts of items, and privacy.mechanism = "
             f"{config.privacy.mechanism!r} promises that nothing exact is published: set it to 0"
+        )
+
+
+def _check_weights(config: Config, key: str, asked: str) -> None:
+    """Refuse weights of samples where none are used, or where samples are counted.
+
+    Raises:
+        ConfigError: naming the keys and what to change.
+    """
+    if config.train.method in (*SUMMED, "fcf"):
+        raise ConfigError(
+            f"{asked} weights samples, and train.method = {config.train.method!r} solves without: "
+            "use train.method = 'alternating'"
+        )
+    if config.model.name in SEQUENCE_MODELS:
+        raise ConfigError(
+            f"{asked} is not for model.name = {config.model.name!r}, which learns from places of "
+            f"sequences: set {key} = 0"
         )
     if config.server.weighting == "samples":
         raise ConfigError(
@@ -93,16 +102,7 @@ def _check_exposure(config: Config) -> None:
             f"{asked} is a floor for groups of items, and evaluate.item_group names none: set it "
             'to an attribute of items, or to "popularity"'
         )
-    if config.train.method in (*SUMMED, "fcf"):
-        raise ConfigError(
-            f"{asked} weights samples, and train.method = {config.train.method!r} solves without: "
-            "use train.method = 'alternating'"
-        )
-    if config.model.name in SEQUENCE_MODELS:
-        raise ConfigError(
-            f"{asked} is not for model.name = {config.model.name!r}, which learns from places of "
-            "sequences: set server.exposure = 0"
-        )
+    _check_weights(config, "server.exposure", asked)
     if config.privacy.mechanism != "off":
         raise ConfigError(
             f"{asked} follows the exact exposure that clients measure, and privacy.mechanism = "
@@ -112,9 +112,4 @@ def _check_exposure(config: Config) -> None:
         raise ConfigError(
             f"{asked} compares exposure with how many clients have each item, which nobody may "
             f"count in secure.mode = {config.secure.mode!r}: set server.exposure_by = 'items'"
-        )
-    if config.server.weighting == "samples":
-        raise ConfigError(
-            f"{asked} makes weights of samples, and server.weighting = 'samples' counts them: set "
-            "server.weighting = 'equal'"
         )

@@ -13,6 +13,8 @@ import typer
 from fedrec.errors import DataError
 
 if TYPE_CHECKING:
+    from fedrec.config import Config
+    from fedrec.serving.load import LoadedRecommender
     from fedrec.serving.past import Observation
     from fedrec.serving.reasons import Reason, Recommendation
     from fedrec.serving.session import Session
@@ -59,19 +61,15 @@ def recommend(
     Everything happens on this device: the history goes nowhere. An identifier with a
     space in it stands in quotes: --history "12 'green tea' 7".
     """
-    from fedrec.cli.quiet import import_tensorflow
     from fedrec.config import load_config
     from fedrec.serving.explore import explored
-    from fedrec.serving.load import load_recommender, model_directory, needs_tensorflow
+    from fedrec.serving.load import model_directory
 
     events = _events(_words(history), rating)
     config = load_config(model_directory(run) / "config.toml")
-    if needs_tensorflow(config, adapt):
-        import_tensorflow()
-    session = load_recommender(run, adapt=adapt).session(
-        history=events,
-        attributes=dict(_attribute(word) for word in user_attributes or []),
-        start=start,
+    attributes = dict(_attribute(word) for word in user_attributes or [])
+    session = _recommender(run, config, adapt).session(
+        history=events, attributes=attributes, start=start
     )
     explore = explored(config, [_shown(word) for word in new]) if new else None
     found = session.recommend(k, explain=explain, explore=explore)
@@ -80,6 +78,16 @@ def recommend(
         return
     for line in _lines(session, found):
         typer.echo(line)
+
+
+def _recommender(run: Path, config: Config, adapt: str) -> LoadedRecommender:
+    """Load a run's model, with TensorFlow only where it needs it."""
+    from fedrec.cli.quiet import import_tensorflow
+    from fedrec.serving.load import load_recommender, needs_tensorflow
+
+    if needs_tensorflow(config, adapt):
+        import_tensorflow()
+    return load_recommender(run, adapt=adapt)
 
 
 def _events(items: list[str], rating: list[float] | None) -> list[Observation]:

@@ -11,8 +11,8 @@ Its dense weights and personal parameters are trained as always.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,11 +28,9 @@ from fedrec.models.recommender import (
     RowInput,
     Tensor,
     Tensors,
-    bound,
-    constants,
     initial_rows,
-    personal_fixed,
 )
+from fedrec.models.wrapped import Wrapped
 from fedrec.params import Personal, Shared
 
 FROZEN = "frozen/"
@@ -40,7 +38,7 @@ _FIRST_BASIS = 1000  # numbers of bases, beyond those of a model's own tables
 
 
 @dataclass(frozen=True)
-class Adapted:
+class Adapted(Wrapped):
     """`model` whose wide item tables are frozen.
 
     Attributes:
@@ -49,40 +47,13 @@ class Adapted:
         rank: r, elements of an adapter's row; 0: frozen without adapters.
     """
 
-    model: Recommender
     tables: tuple[str, ...]
     rank: int
-
-    def __getattr__(self, name: str) -> Any:
-        """Anything else (the length of a history, say) is as the model has it."""
-        if name.startswith("__") or name == "model":
-            raise AttributeError(name)
-        return getattr(self.model, name)
 
     @property
     def rank_one(self) -> bool:
         """As the model: u times a vector times the basis is u times a vector."""
         return bool(getattr(self.model, "rank_one", False))
-
-    @property
-    def constants(self) -> Mapping[str, NDArray[np.float32]]:
-        """As the model."""
-        return constants(self.model)
-
-    @property
-    def personal_fixed(self) -> tuple[str, ...]:
-        """As the model."""
-        return personal_fixed(self.model)
-
-    @property
-    def pairwise(self) -> bool:
-        """As the model."""
-        return self.model.pairwise
-
-    @property
-    def personal_vectors(self) -> Mapping[str, int]:
-        """As the model."""
-        return self.model.personal_vectors
 
     @property
     def row_inputs(self) -> tuple[RowInput, ...]:
@@ -96,10 +67,6 @@ class Adapted:
             if self.rank:
                 out.append(RowInput(one.name, adapter_of(one.table), one.field))
         return tuple(out)
-
-    def bound(self, items: Catalogue, users: Catalogue) -> Adapted:
-        """See `Recommender`."""
-        return replace(self, model=bound(self.model, items, users))
 
     def init_shared(self, catalogue: Catalogue, seed: int) -> Shared:
         """Return the model's parameters: frozen tables among the fixed, adapters of zeros."""

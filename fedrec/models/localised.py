@@ -8,10 +8,9 @@ values like a local head, one of each client however many users it hosts: they m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,19 +19,15 @@ from fedrec.data.interactions import Catalogue
 from fedrec.errors import ModelError, nearest
 from fedrec.models.recommender import (
     Gradients,
-    Recommender,
-    RowInput,
     Tensor,
     Tensors,
-    bound,
-    constants,
-    personal_fixed,
 )
+from fedrec.models.wrapped import Wrapped
 from fedrec.params import Personal, Shared
 
 
 @dataclass(frozen=True)
-class Localised:
+class Localised(Wrapped):
     """`model` some of whose dense weights stay with the client.
 
     Attributes:
@@ -41,43 +36,7 @@ class Localised:
             patterns of these ("mlp_*").
     """
 
-    model: Recommender
     layers: tuple[str, ...]
-
-    def __getattr__(self, name: str) -> Any:
-        """Anything else (the length of a history, say) is as the model has it."""
-        if name.startswith("__") or name == "model":
-            raise AttributeError(name)
-        return getattr(self.model, name)
-
-    @property
-    def constants(self) -> Mapping[str, NDArray[np.float32]]:
-        """As the model."""
-        return constants(self.model)
-
-    @property
-    def personal_fixed(self) -> tuple[str, ...]:
-        """As the model."""
-        return personal_fixed(self.model)
-
-    @property
-    def pairwise(self) -> bool:
-        """As the model."""
-        return self.model.pairwise
-
-    @property
-    def personal_vectors(self) -> Mapping[str, int]:
-        """As the model: layers are none."""
-        return self.model.personal_vectors
-
-    @property
-    def row_inputs(self) -> tuple[RowInput, ...]:
-        """As the model."""
-        return self.model.row_inputs
-
-    def bound(self, items: Catalogue, users: Catalogue) -> Localised:
-        """See `Recommender`."""
-        return replace(self, model=bound(self.model, items, users))
 
     def init_shared(self, catalogue: Catalogue, seed: int) -> Shared:
         """Return the model's parameters without what stays with clients.

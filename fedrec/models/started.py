@@ -15,9 +15,8 @@ no gradient reaches the start: clients send their change of theta, which
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,20 +26,18 @@ from fedrec.errors import ModelError
 from fedrec.models.recommender import (
     Gradients,
     Recommender,
-    RowInput,
     Tensor,
     Tensors,
-    bound,
-    constants,
     personal_fixed,
 )
+from fedrec.models.wrapped import Wrapped
 from fedrec.params import Personal, Shared
 
 START = "start/"
 
 
 @dataclass(frozen=True)
-class Started:
+class Started(Wrapped):
     """`model` whose personal parameters begin at a shared start.
 
     Attributes:
@@ -49,49 +46,13 @@ class Started:
         by_gradient: whether the start gets the gradient of the parameter; False: none.
     """
 
-    model: Recommender
     names: tuple[str, ...]
     by_gradient: bool = True
-
-    def __getattr__(self, name: str) -> Any:
-        """Anything else (the length of a history, say) is as the model has it."""
-        if name.startswith("__") or name == "model":
-            raise AttributeError(name)
-        return getattr(self.model, name)
 
     @property
     def rank_one(self) -> bool:
         """As the model: a sum of two vectors is a vector."""
         return bool(getattr(self.model, "rank_one", False))
-
-    @property
-    def constants(self) -> Mapping[str, NDArray[np.float32]]:
-        """As the model."""
-        return constants(self.model)
-
-    @property
-    def personal_fixed(self) -> tuple[str, ...]:
-        """As the model."""
-        return personal_fixed(self.model)
-
-    @property
-    def pairwise(self) -> bool:
-        """As the model."""
-        return self.model.pairwise
-
-    @property
-    def personal_vectors(self) -> Mapping[str, int]:
-        """As the model."""
-        return self.model.personal_vectors
-
-    @property
-    def row_inputs(self) -> tuple[RowInput, ...]:
-        """As the model."""
-        return self.model.row_inputs
-
-    def bound(self, items: Catalogue, users: Catalogue) -> Started:
-        """See `Recommender`."""
-        return replace(self, model=bound(self.model, items, users))
 
     def init_shared(self, catalogue: Catalogue, seed: int) -> Shared:
         """Return the model's parameters, and as starts what it would give its first client."""

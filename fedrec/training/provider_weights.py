@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from fedrec.data.batches import Samples
 from fedrec.data.population import Population
+from fedrec.evaluation.providers import LEAST
 from fedrec.params import Shared
 
 TABLE = "exposure"
@@ -34,9 +35,6 @@ TABLE = "exposure"
 
 MOST = 5.0
 """Largest multiplier: an interaction weighs at most exp(5), 148 times another."""
-
-LEAST = 0.01
-"""Groups that merit less of the exposure are left alone: what they get is noise."""
 
 
 def merits(
@@ -70,6 +68,8 @@ def stepped(
     rate: float,
 ) -> NDArray[np.float32]:
     """Return the weights of items after a step of dual ascent.
+
+    Groups that merit less than `LEAST` of the exposure are left alone: what they get is noise.
 
     Args:
         log_weights: float32 [I, 1], before.

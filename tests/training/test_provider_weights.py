@@ -16,9 +16,10 @@ from fedrec.config import Config
 from fedrec.data.batches import Samples
 from fedrec.engine.run_engine import execute
 from fedrec.errors import ConfigError
+from fedrec.evaluation.providers import LEAST
 from fedrec.params import Shared
 from fedrec.training.node import block_samples, init_personal, init_shared, prepare, train_block
-from fedrec.training.provider_weights import LEAST, MOST, TABLE, begun, merits, stepped, weighted
+from fedrec.training.provider_weights import MOST, TABLE, begun, merits, stepped, weighted
 from tests.engine.test_in_process import lines
 
 Make = Callable[..., Config]
