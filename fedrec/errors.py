@@ -81,6 +81,10 @@ class MissingExtraError(FedrecError):
         )
 
 
+MOST_WORDS = 30
+"""Known words that a hint lists; a data set may have hundreds of merchants."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return a hint naming the known word closest to `name`.
 
@@ -89,7 +93,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
         known: the words that would have been accepted.
 
     Returns:
-        ``" Did you mean 'x'?"`` or, without a close match, ``" Known: a, b."``.
+        ``" Did you mean 'x'?"`` or, without a close match, ``" Known: a, b."``, the first
+        `MOST_WORDS` of many.
     """
     words = sorted(set(known))
     close = difflib.get_close_matches(name, words, n=1, cutoff=0.5)
@@ -99,4 +104,5 @@ def nearest(name: str, known: Iterable[str]) -> str:
         close = [tails[t] for t in tail]
     if close:
         return f" Did you mean {close[0]!r}?"
-    return f" Known: {', '.join(words)}."
+    more = len(words) - MOST_WORDS
+    return f" Known: {', '.join(words[:MOST_WORDS])}{f' and {more} more' if more > 0 else ''}."

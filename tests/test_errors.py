@@ -32,3 +32,9 @@ def test_a_missing_extra_says_what_to_install():
         "the iALS baseline needs the package 'implicit', which is not installed. "
         'Install it with: pip install "fedrec[baselines]"'
     )
+
+
+def test_of_many_known_words_the_first_are_listed():
+    hint = nearest("zzzzzz", [f"{n:03}" for n in range(457)])
+    assert hint.startswith(" Known: 000, 001, ")
+    assert hint.endswith(", 029 and 427 more.")

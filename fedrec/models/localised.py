@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,8 @@ from fedrec.models.recommender import (
 from fedrec.models.wrapped import Wrapped
 from fedrec.params import Personal, Shared
 
+_ONE_ITEM = Catalogue(np.array(["0"], object))
+
 
 @dataclass(frozen=True)
 class Localised(Wrapped):
@@ -37,6 +40,16 @@ class Localised(Wrapped):
     """
 
     layers: tuple[str, ...]
+
+    def bound(self, items: Catalogue, users: Catalogue) -> Self:
+        """See `Recommender`.
+
+        Raises:
+            ModelError: if a layer is not one of the model's, before anything is trained.
+        """
+        found = super().bound(items, users)
+        found._own(found.model.init_shared(_ONE_ITEM, 0).weights)
+        return found
 
     def init_shared(self, catalogue: Catalogue, seed: int) -> Shared:
         """Return the model's parameters without what stays with clients.
@@ -51,13 +64,19 @@ class Localised(Wrapped):
     def init_personal(self, clients: NDArray[np.int64], seed: int) -> Personal:
         """Return the model's personal parameters, and the same layers for all clients."""
         values = self.model.init_personal(clients, seed).values
-        first = self.model.init_shared(Catalogue(np.array(["0"], object)), seed).weights
+        first = self.model.init_shared(_ONE_ITEM, seed).weights
         own = {n: np.repeat(first[n][None], len(clients), 0) for n in self._own(first)}
         return Personal({**values, **own})
 
     def _own(self, weights: Iterable[str]) -> list[str]:
         """Return the names of the weights that stay, in their order."""
         names = list(weights)
+        if not names:
+            raise ModelError(
+                f"model.local_layers = {' '.join(self.layers)!r} keeps dense weights at home, and "
+                f"{type(self.model).__name__} has none: leave it out, or use a model with layers "
+                "(ncf, two-tower, deepfm, sequence models)"
+            )
         for layer in self.layers:
             if not any(_belongs(name, layer) for name in names):
                 raise ModelError(

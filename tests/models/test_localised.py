@@ -113,6 +113,8 @@ def test_scores_are_those_of_the_model(name: str) -> None:
 
 def test_unknown_layers_and_users_are_refused() -> None:
     with pytest.raises(ModelError, match="names 'hed', and KerasRecommender .* Did you mean"):
-        localised("hed").init_shared(ITEMS, 0)
+        localised("hed").bound(ITEMS, ITEMS)
+    with pytest.raises(ModelError, match="MatrixFactorisation has none: leave it out"):
+        localised("head", "mf").bound(ITEMS, ITEMS)
     with pytest.raises(ConfigError, match="clients that host many users"):
         from_flat({"model.name": "ncf", "model.local_layers": "head", "train.method": "fedavg"})
