@@ -286,7 +286,9 @@ def _run_phase(
             touched,
             again=repeats > 1,
             moving=phase.personal if entity == "user" else phase.shared,
-            changed=slots is not None or bool(before.state["rows"]) or kind.drifts,
+            changed=slots is not None
+            or bool(before.state["rows"])
+            or _unvisited_rows_move(cohort, kind),
             sparing=kind.factored,
         )
         for entity, touched in cohort.touched.items()
@@ -314,6 +316,11 @@ def _run_phase(
         factors = factors_of(model, cohort.touched, tiles, out, rank_one=kind.rank_one)
     steps = np.bincount(tiles.client, minlength=count) * repeats
     return _Result({**state, "rows": kept}, after, samples, loss, factors, steps)
+
+
+def _unvisited_rows_move(cohort: Cohort, kind: Kind) -> bool:
+    """Return whether a row may move in a step that does not visit it: by drift, or to a guide."""
+    return kind.drifts or (kind.proximal and bool(cohort.start["aims"]))
 
 
 def _kind(cohort: Cohort, phase: Phase, before: _Result, *, last: bool) -> Kind:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from fedrec.data.batches import Samples, draw_samples
+from fedrec.data.tiles import lay_out
 from fedrec.models.recommender import bound
 from fedrec.params import Guides, Personal, Shared
 from fedrec.training.local import CohortUpdate, train_cohort
@@ -109,25 +110,38 @@ def guided(shared: Shared, seed: int) -> Shared:
     return replace(shared, guides=Guides(EVERYONE[1:], owner, np.concatenate(ids), {"item": rows}))
 
 
-def test_clients_are_pulled_to_the_rows_that_were_made_for_them() -> None:
-    setup, shared, personal, samples = prepared(GRAPH)
+def batches_of(samples: Samples, batch: int, epochs: int, c: int) -> list[np.ndarray]:
+    """The samples of each step of a client, in the order in which they are taken."""
+    tiles = lay_out(samples, batch, epochs if batch else 1, 1 << 30)
+    found = [
+        source[weight > 0]
+        for source, weight, place in zip(tiles.source, tiles.weight, tiles.batch, strict=True)
+        if tiles.client[place] == c
+    ]
+    return found if batch else found * epochs
+
+
+@pytest.mark.parametrize("keys", [{}, {"train__batch": 8, "train__epochs": 2}])
+def test_clients_are_pulled_to_the_rows_that_were_made_for_them(keys: dict[str, Any]) -> None:
+    setup, shared, personal, samples = prepared({**GRAPH, **keys})
     shared = guided(shared, 3)
     update, _ = train_block(setup, shared, personal, EVERYONE, 1, samples=samples)
     train = setup.config.train
     for c in range(len(SIZES)):
-        mine = samples.client == c
-        items, labels = samples.fields["item"][mine], samples.label[mine].astype(np.float64)
+        items, labels = samples.fields["item"], samples.label.astype(np.float64)
         item = shared.tables["item"].astype(np.float64)
         w, b = (personal.values[n][c].astype(np.float64) for n in ("head", "bias"))
-        target, touched = item.copy(), np.unique(items)
+        target, touched = item.copy(), np.unique(items[samples.client == c])
         own = shared.guides.take(np.array([c]))
         target[own.ids] = own.rows["item"]
-        for _ in range(train.epochs):
-            g = (1 / (1 + np.exp(-(item[items] @ w + b))) - labels) / len(items)
-            w, b = w - train.personal_lr * (g @ item[items]), b - train.personal_lr * g.sum()
-            g = (1 / (1 + np.exp(-(item[items] @ w + b))) - labels) / len(items)
+        for batch in batches_of(samples, train.batch, train.epochs, c):
+            some, wanted = items[batch], labels[batch]
+            g = (1 / (1 + np.exp(-(item[some] @ w + b))) - wanted) / len(some)
+            w, b = w - train.personal_lr * (g @ item[some]), b - train.personal_lr * g.sum()
+            g = (1 / (1 + np.exp(-(item[some] @ w + b))) - wanted) / len(some)
             grad = np.zeros_like(item)
-            np.add.at(grad, items, g[:, None] * w)
+            np.add.at(grad, some, g[:, None] * w)
+            # All its rows are pulled in every step, also those that the step does not visit.
             grad[touched] += train.prox_mu * (item - target)[touched]
             item = item - train.row_lr * grad
         found, ids = rows_of(update, c)
