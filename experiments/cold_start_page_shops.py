@@ -14,6 +14,17 @@ Found = Mapping[str, Any]
 _COLORS = ("var(--s0)", "var(--s1)", "var(--s2)", "var(--s3)", "var(--s4)", "var(--s5)")
 _HEX = ("#1f5fd1", "#d9730d", "#7a8390", "#2b8a5b", "#8e44ad", "#c0392b")
 
+_OWN_MERCHANT = (
+    "The same curves for a merchant of your own data: coldstart.merchant (its name or number) and "
+    "coldstart.weeks in any run of EASE, or of merchants that train a model in rounds. They stand "
+    "in the report of the run, with what the newcomer has set for itself."
+)
+_OWN_BOOST = (
+    "For new items of your own data: coldstart.items and coldstart.boost in a run with "
+    "split.protocol = cold-items. The report of the run has a table of what is shown, and the most "
+    "that it costs, under several budgets."
+)
+
 
 def items_section(results: Found) -> Section:
     """Return the section of experiments/results/cold_start/items.json."""
@@ -70,6 +81,7 @@ def merchants_section(results: Found) -> Section:
         (
             "Each of ten merchants is held out entirely in turn and joins with its last 0 to 16 "
             "weeks. " + " ".join(f"{m['market']}: {tables.merchants_about(m)}" for m in markets),
+            _OWN_MERCHANT,
         ),
         tuple(figures),
         tuple(shown),
@@ -87,6 +99,7 @@ def boost_section(results: Found) -> Section:
         (
             "A marketplace whose users' true preferences are known, a fifth of its items new; "
             f"lists of ten, and purchases by true preference. {tables.boost_about(dict(results))}",
+            _OWN_BOOST,
         ),
         (
             Figure(title, dots(title, points), "boost.svg",

@@ -44,7 +44,7 @@ class SystemResult:
         cold_start: strategies for users whom no training has seen, against what these reveal
             (`fedrec.coldstart.measure.measure_users`); empty without.
         new_merchant: strategies of a merchant that joins after training, by weeks of its own
-            (`fedrec.coldstart.newcomer.measure_merchant`); empty without.
+            (`fedrec.coldstart.newcomer_run.measure_merchant`); empty without.
         exploration: what the boost of new items would show, and what it costs
             (`fedrec.coldstart.boost_run.measure_boost`); empty without.
         cost: "round_s_median", "clients_per_s", "bytes_up_per_client" and

@@ -15,7 +15,7 @@ from fedrec.coldstart.boost_run import asks_for_boost, measure_boost
 from fedrec.coldstart.kmeans import enough_clients
 from fedrec.coldstart.measure import learn_users, measure_users
 from fedrec.coldstart.mixture import MIXTURE
-from fedrec.coldstart.newcomer import check_merchant, measure_merchant
+from fedrec.coldstart.newcomer_run import check_merchant, measure_merchant
 from fedrec.coldstart.popular import needs_times
 from fedrec.coldstart.segments import user_values
 from fedrec.coldstart.strangers import strangers
@@ -78,7 +78,7 @@ def tell_cold_start(config: Config, directory: Path) -> None:
     tell_users(config, directory)
     files = RunDirectory(directory)
     if config.coldstart.merchant:
-        _add(files, MERCHANT, lambda shared, _: measure_merchant(config, shared))
+        _add(files, MERCHANT, lambda shared, at: measure_merchant(config, shared, at))
     if asks_for_boost(config):
         _add(files, BOOST, lambda shared, at: measure_boost(config, directory, shared, at))
 

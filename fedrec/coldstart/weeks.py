@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from fedrec.data.interactions import Dataset
 from fedrec.data.partition import by_merchant
-from fedrec.data.population import HeldOut
+from fedrec.data.population import HeldOut, csr
 from fedrec.errors import DataError
 
 if TYPE_CHECKING:
@@ -85,7 +85,26 @@ class Trade:
         found.data[:] = 1.0
         return found
 
-    def asked(self, merchant: int, begin: float, end: float) -> HeldOut:
+    def history(
+        self, merchant: int, begin: float, end: float
+    ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        """Return what `rows` has, in the order of time: each pair where it came last.
+
+        Returns:
+            int64 [customers of the merchant + 1] row pointers, and int32 items.
+        """
+        mine = self.customers(merchant)
+        rows = self._between(merchant, begin, end)
+        rows = rows[np.argsort(self.time[rows], kind="stable")]
+        item = self.dataset.interactions.item[rows].astype(np.int64)
+        place = np.searchsorted(mine, self.customer[rows])
+        pair = place * self.num_items + item
+        _, last = np.unique(pair[::-1], return_index=True)
+        kept = np.sort(len(pair) - 1 - last)
+        indptr, (items,) = csr(place[kept], len(mine), item[kept])
+        return indptr, items.astype(np.int32)
+
+    def asked(self, merchant: int, begin: float, end: float, since: float = -np.inf) -> HeldOut:
         """Return what a merchant's customers buy for the first time in a stretch.
 
         Candidates are all items but those that the customer has bought here before, whatever
@@ -95,12 +114,13 @@ class Trade:
             merchant: whose customers are ranked.
             begin: the first moment, in seconds.
             end: the one after the last.
+            since: what was bought before this moment is not known of.
 
         Raises:
             DataError: if nobody buys anything new then.
         """
         mine = self.customers(merchant)
-        before = self.rows(merchant, -np.inf, begin)
+        before = self.rows(merchant, since, begin)
         new = self.rows(merchant, begin, end)
         new = (new - new.multiply(before)).tocsr()
         new.eliminate_zeros()

@@ -19,7 +19,7 @@ from fedrec.results import SystemResult
 from fedrec.run import OnEvent
 from fedrec.storage import RunDirectory, read_arrays
 from fedrec.training.central import central_epochs
-from fedrec.training.local_only import by_itself, own_passes
+from fedrec.training.local_only import by_itself, own_passes, trained_on
 from fedrec.training.node import Setup, init_personal
 from fedrec.training.pooled import by_user
 from fedrec.training.scorer import Scorer
@@ -125,8 +125,7 @@ def tuned_candidates(
 ) -> list[Candidate]:
     """Return the federated model, and that trained on at each merchant for more and more passes.
 
-    Local fine-tuning (Wang et al. 2019, "Federated evaluation of on-device personalization"):
-    rates and passes are those of the section `local`.
+    Rates and passes are those of the section `local`.
 
     Args:
         field: merchants and customers.
@@ -135,9 +134,7 @@ def tuned_candidates(
         personal: what the merchants have, stacked by local user.
     """
     setup = by_itself(field.setup)
-    users = field.setup.population.num_users
-    copies = {n: np.repeat(v[None], users, 0) for n, v in shared.weights.items()}
-    start = (replace(shared, weights={}), Personal({**personal.values, **copies}))
+    start = trained_on(shared, personal, field.setup.population.num_users)
     clients = np.arange(field.setup.population.num_clients)
     trained = own_passes(setup, clients, start, lasting=True)
     return [

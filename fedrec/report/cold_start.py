@@ -48,8 +48,9 @@ def cold_start_sections(result: Result) -> list[dict[str, Any]]:
 
 
 def new_merchant_sections(result: Result) -> list[dict[str, Any]]:
-    """Return what the report tells of a merchant that joins, as `new_merchant_tables`, with "svg"
-    and "strategies" (what each is, and what is known of whom)."""
+    """Return what the report tells of a merchant that joins, as `new_merchant_tables`, with "svg",
+    "strategies" (what each is, and what is known of whom) and "settings" (what each has set, by
+    weeks; no rows where nothing is)."""
     found = []
     for one in new_merchant_tables(result):
         curves = one["curves"]
@@ -58,8 +59,18 @@ def new_merchant_sections(result: Result) -> list[dict[str, Any]]:
         )
         rows = tuple((n, s["what"], s["privacy"]) for n, s in one["told"][0]["strategies"].items())
         grid = Grid(("strategy", "what it is", "what is known of whom"), rows)
-        found.append({**one, "svg": figure, "strategies": grid})
+        settings = settings_grid(one["told"][0].get("settings", {}))
+        found.append({**one, "svg": figure, "strategies": grid, "settings": settings})
     return found
+
+
+def settings_grid(settings: Mapping[str, Mapping[str, str]]) -> Grid:
+    """Return what a merchant that joins has set for each strategy: strategies by weeks."""
+    if not settings:
+        return Grid((), ())
+    names = list(next(iter(settings.values())))
+    rows = tuple((name, *(own[name] for own in settings.values())) for name in names)
+    return Grid(("set by the newcomer", *(f"weeks = {weeks}" for weeks in settings)), rows)
 
 
 def new_merchant_tables(result: Result) -> list[dict[str, Any]]:

@@ -35,6 +35,7 @@ from fedrec.training.methods import Method, Phase
 from fedrec.training.node import (
     Setup,
     evaluate_scorer,
+    init_personal,
     init_shared,
     personal_users,
     train_block,
@@ -254,6 +255,20 @@ def by_itself(setup: Setup) -> Setup:
     return replace(setup, model=Alone(setup.model), method=local_method(setup))
 
 
+def trained_on(shared: Shared, personal: Personal, users: int) -> tuple[Shared, Personal]:
+    """Return what clients begin with who train on at home: a start of `own_passes`.
+
+    Local fine-tuning (Wang et al. 2019, "Federated evaluation of on-device personalization").
+
+    Args:
+        shared: of the federated model; every client gets a copy of its own.
+        personal: what the clients have, stacked by local user.
+        users: local users of all of them.
+    """
+    copies = {n: np.repeat(v[None], users, 0) for n, v in shared.weights.items()}
+    return replace(shared, weights={}), Personal({**personal.values, **copies})
+
+
 def own_passes(
     setup: Setup,
     clients: NDArray[np.int64],
@@ -274,10 +289,7 @@ def own_passes(
         the number of passes, the sum of the clients' losses, and the scorer of their users.
     """
     users = personal_users(setup, clients)
-    one, personal = start or (
-        init_shared(setup),
-        setup.model.init_personal(users, setup.config.run.seed),
-    )
+    one, personal = start or (init_shared(setup), init_personal(setup, clients))
     tables = {t: np.tile(v, (len(clients), 1)) for t, v in one.tables.items()}
     still = {**constants(setup.model), **one.fixed}
     fixed = {t: np.tile(v, (len(clients), 1)) for t, v in still.items()}

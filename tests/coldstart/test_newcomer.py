@@ -14,7 +14,9 @@ from rich.console import Console
 
 import fedrec
 from fedrec.coldstart.after import check_users
+from fedrec.coldstart.merchants import SharedWeights
 from fedrec.coldstart.newcomer import newcomer
+from fedrec.coldstart.newcomer_ease import item_rates, strategy_scores
 from fedrec.config import Config, from_flat
 from fedrec.data import load, populations
 from fedrec.data.interactions import Dataset
@@ -109,11 +111,11 @@ def test_a_run_tells_what_it_could_recommend(directory: Path) -> None:
 
 def test_the_federated_model_is_that_of_the_run(directory: Path) -> None:
     shared = load_model(directory / "model").shared.tables["item"]
-    new = newcomer(config(), shared, load_population(config()))
+    new, model = newcomer(config()), SharedWeights(shared, item_rates(load_population(config())))
     rows = new.own(8)[new.asked.users].toarray()
-    scores = new.scores("federated", 8, None)
-    assert scores == pytest.approx(rows @ shared + 1e-6 * new.shared.rates, abs=1e-5)
-    alone, both = new.scores("own", 8, None), new.scores("mixture", 8, None)
+    scores = strategy_scores(new, model, "federated", 8, None)
+    assert scores == pytest.approx(rows @ shared + 1e-6 * model.rates, abs=1e-5)
+    alone, both = (strategy_scores(new, model, name, 8, None) for name in ("own", "mixture"))
     customers = int((np.diff(new.own(8).indptr) > 0).sum())
     share = customers / (customers + 300.0)
     assert both == pytest.approx(share * alone + (1 - share) * scores, abs=1e-5)
@@ -137,7 +139,9 @@ def test_curves_of_nothing_found_are_drawn() -> None:
 @pytest.mark.parametrize(
     ("keys", "told"),
     [
-        ({"model__name": "mf", "train__method": "alternating"}, "set train.method = 'ease'"),
+        ({"train__method": "item-knn"}, "set train.method = 'ease'"),
+        ({"model__name": "mf", "train__method": "alternating"}, "set clients.unit = 'merchant'"),
+        ({"split__event": "cart"}, "counts all events of the newcomer alike"),
         ({"baseline__ease_decay": 5.0}, "no window or decay"),
         ({"coldstart__weeks": "a"}, "expected whole numbers of at least 0"),
         ({"merchants__largest": 3, "clients__unit": "merchant"}, "named among all merchants"),
