@@ -91,6 +91,13 @@ class DataSection(Section):
         le=1,
         description="marketplace: chance at least that a merchant sells an item; 0: by its size",
     )
+    price_spread: float = Field(
+        0.0,
+        ge=0,
+        le=2,
+        description="marketplace: standard deviation of merchants' log price levels and log price "
+        "ranges; customers react to prices as wide apart as their shop's; 0: all at list prices",
+    )
     events_per_user: float = Field(
         40.0, gt=0, description="marketplace, zipf: mean events of a user"
     )

@@ -184,6 +184,7 @@ def load_raw(section: DataSection) -> Dataset:
             section.events_per_user,
             section.data_seed,
             section.assortment,
+            section.price_spread,
         )
     if entry.name == "zipf":
         return stored_dataset(section) if on_disk(section) else make_zipf(section)

@@ -8,7 +8,9 @@ ranking exists, and what a customer does is a sample of it:
   biases follow Zipf's law in the popularity rank; the first factor is the price;
 * a user looks at distinct items among those his merchants sell, drawn in
   proportion to exp(utility) (Plackett-Luce, by the Gumbel-max trick);
-* a view may become a cart and then a purchase, the likelier the better the taste fits.
+* a view may become a cart and then a purchase, the likelier the better the taste fits;
+* where merchants have price ranges of their own (`fedrec.data.own_prices`), the price counts
+  times the range of the shop at which the user would buy the item.
 
 Every draw is addressed by (seed, entity), so a user's behaviour does not depend
 on how users are grouped for computing.
@@ -16,7 +18,7 @@ on how users are grouped for computing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +26,7 @@ from numpy.typing import NDArray
 from fedrec import rng
 from fedrec.data.attributes import to_category, to_number, to_text
 from fedrec.data.interactions import Catalogue, Dataset, Interactions, Truth
+from fedrec.data.own_prices import OwnPrices, own_prices, reaction, with_log_price, with_prices
 
 _TREE = {
     "grocery": ("pantry", "dairy", "snacks", "drinks"),
@@ -80,6 +83,7 @@ class _Market:
     carries: NDArray[np.bool_]  # [M, I]
     shops: NDArray[np.int64]  # [U, S], best first, -1 where a user has fewer
     catalogue: Catalogue
+    prices: OwnPrices | None = None  # None: everybody sells at the list price
 
 
 def make_marketplace(
@@ -89,6 +93,7 @@ def make_marketplace(
     events_per_user: float = 40.0,
     seed: int = 0,
     assortment: float = 0.0,
+    price_spread: float = 0.0,
 ) -> Dataset:
     """Generate a marketplace.
 
@@ -101,17 +106,25 @@ def make_marketplace(
         seed: of every draw.
         assortment: chance at least that a merchant sells an item; 0: by its size, from 0.25
             to 0.65 with ten merchants, and 0.85 within its speciality.
+        price_spread: standard deviation of merchants' log price levels and log price ranges
+            (see `fedrec.data.own_prices`); 0: all sell at the list price.
 
     Returns:
         an uncleaned data set (several rows for a user and item), rows by time,
-        with merchants, events, attributes and `truth`.
+        with merchants, events, attributes and `truth` (at list prices).
     """
     goods = _make_items(items, seed)
     people = _make_users(users, seed)
     market = _make_market(goods, people, merchants, seed, assortment)
+    if price_spread > 0:
+        market = _with_own_prices(market, price_spread, seed)
+        goods = replace(goods, catalogue=with_log_price(goods.catalogue))
     user, item = _choose(goods, people, market, events_per_user, seed)
     merchant = _where(user, item, market, seed)
     taste = np.einsum("nf,nf->n", people.vectors[user], goods.vectors[item])
+    if market.prices is not None:
+        priced = people.vectors[user, 0] * goods.vectors[item, 0]
+        taste = taste + reaction(priced, market.prices, merchant)
     rows = _funnel(user, item, merchant, taste, seed)
     truth = Truth(people.vectors, goods.vectors, goods.bias)
     account = (f"generated: {len(user):,} user-item pairs (seed {seed})",)
@@ -194,6 +207,11 @@ def _make_market(
     return _Market(carries, shops, catalogue)
 
 
+def _with_own_prices(market: _Market, spread: float, seed: int) -> _Market:
+    prices = own_prices(_keys(seed, _MERCHANT, len(market.catalogue)), spread)
+    return replace(market, prices=prices, catalogue=with_prices(market.catalogue, prices))
+
+
 def _shops(
     people: _Users, attraction: NDArray[np.float64], region: NDArray[np.int64], seed: int
 ) -> NDArray[np.int64]:
@@ -217,11 +235,15 @@ def _choose(
     wanted = np.maximum(np.round(events_per_user / _ROWS_PER_VIEW * activity), 1)
     sold = np.vstack([market.carries, np.zeros(items, dtype=bool)])  # row -1: no shop
     pairs = []
-    step = max(1, _BLOCK_CELLS // items)
+    step = max(1, _BLOCK_CELLS // (items if market.prices is None else items * _SHOPS))
     for first in range(0, users, step):
         block = slice(first, min(first + step, users))
         reach = sold[market.shops[block]].any(axis=1)
         score = people.vectors[block] @ goods.vectors.T + goods.bias
+        if market.prices is not None:
+            at = _where(*(n.ravel() for n in np.mgrid[block, :items]), market, seed)
+            priced = people.vectors[block, :1] * goods.vectors[:, 0]
+            score = score + reaction(priced, market.prices, at.reshape(score.shape))
         score = score + _gumbel(rng.draw(key[block, None], 1_000 + np.arange(items)))
         score[~reach] = -np.inf
         best = np.argsort(-score, axis=1)

@@ -113,3 +113,31 @@ def test_merchants_can_be_made_to_sell_most_of_the_catalogue():
     full = make_marketplace(400, 60, 4, 40.0, assortment=1.0)
     assert min(sold(full)) > 50
     assert min(sold(usual)) < 40
+
+
+def test_own_prices_of_merchants(monkeypatch):
+    """A price counts times the range of the shop; without a spread nothing changes."""
+    usual = make_marketplace(400, 100, 4, 40.0)
+    none = make_marketplace(400, 100, 4, 40.0, price_spread=0.0)
+    assert (none.interactions.item == usual.interactions.item).all()
+    assert "log_price" not in none.items.attributes
+    own = make_marketplace(400, 100, 4, 40.0, price_spread=1.0)
+    assert not np.array_equal(own.interactions.item, usual.interactions.item)
+    assert np.allclose(
+        own.items.attributes["log_price"].values, np.log(own.items.attributes["price"].values)
+    )
+    told = own.merchants.attributes
+    assert set(told) == {"speciality", "region", "price_level", "price_range"}
+    monkeypatch.setattr("fedrec.data.synthetic._BLOCK_CELLS", 400 * 7)
+    again = make_marketplace(400, 100, 4, 40.0, price_spread=1.0)
+    for name, column in own.interactions.columns().items():
+        assert (again.interactions.columns()[name] == column).all()
+
+
+def test_customers_react_more_where_prices_lie_further_apart():
+    market = make_marketplace(4000, 200, 4, 60.0, price_spread=1.0, assortment=1.0)
+    rows, truth = market.interactions, market.truth
+    fit = truth.user_vectors[rows.user, 0] * truth.item_vectors[rows.item, 0]
+    own = [float(fit[rows.merchant == m].mean()) for m in range(4)]
+    ranges = market.merchants.attributes["price_range"].values
+    assert np.array_equal(np.argsort(own), np.argsort(ranges))
