@@ -15,7 +15,7 @@ from fedrec.errors import EngineError, ProtocolError
 from fedrec.output import output_directory
 from fedrec.params import Personal
 from fedrec.storage import RunDirectory
-from fedrec.training.control import with_own_controls
+from fedrec.training.control import settled, unsettled, with_own_controls
 from fedrec.training.node import Setup, init_personal, init_shared, personal_users, prepare
 from fedrec.training.pooled import by_client, by_user, first_user
 
@@ -41,7 +41,8 @@ class Host:
         personal = self.compact(init_personal(self.setup, self.clients), self.clients)
         if not self.setup.method.controls:
             return personal
-        return with_own_controls(personal, init_shared(self.setup), len(self.clients))
+        begun = with_own_controls(personal, init_shared(self.setup), len(self.clients))
+        return unsettled(begun, begun.own, 0)
 
     def compact(self, personal: Personal, chosen: NDArray[np.int64]) -> Personal:
         """Return what `chosen` (int64 [c]) have as it is kept: a merchant's layers once."""
@@ -55,14 +56,38 @@ class Host:
         users = personal_users(self.setup, chosen)
         return np.searchsorted(chosen, self.setup.population.client_of_user[users])
 
-    def held(self, personal: Personal, chosen: NDArray[np.int64]) -> Personal:
+    def held(
+        self,
+        personal: Personal,
+        chosen: NDArray[np.int64],
+        counted: NDArray[np.int64] | None = None,
+    ) -> Personal:
         """Return what `chosen` (int64 [c]) have of the node's personal parameters.
+
+        Args:
+            personal: of the node.
+            chosen: its clients.
+            counted: int64, by client, as in `fedrec.wire.TrainRequest`: control variates that
+                were not counted are forgotten.
 
         Raises:
             EngineError: as `positions`.
         """
         held = personal.take(self.positions(chosen), np.searchsorted(self.clients, chosen))
+        if self.setup.method.controls:
+            held = settled(held, None if counted is None else counted[chosen])
         return by_user(held, self._owner(chosen)) if held.own else held
+
+    def trained(self, before: Personal, after: Personal, round_number: int) -> Personal:
+        """Return what a round has trained as it is kept: not yet known to be counted.
+
+        Args:
+            before: of the clients that have trained, as `held` returned it.
+            after: of the same, as it came out.
+            round_number: the round.
+        """
+        controls = self.setup.method.controls
+        return unsettled(after, before.own, round_number) if controls else after
 
     def positions(self, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return where the users of `chosen` (int64 [c]) stand in the node's stack.

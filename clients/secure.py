@@ -160,16 +160,18 @@ class _Stage:
         try:
             policy = build_policy(here.setup.config, here.setup.population.num_clients)
             key = node_key(here.setup.config, here.directory / train.moment.session)
+            held = here.held(start.personal, clients, train.counted)
             vectors, trained = secure_vectors(
                 here.setup,
                 train.shared,
-                here.held(start.personal, clients),
+                held,
                 clients,
                 train.round_number,
                 policy.at(train.round_number, train.clip, key),
                 self._request.kept,
             )
             answers = self._masked(vectors)
+            trained = here.trained(held, trained, train.round_number)
             keep(here, state, train.moment, start, trained, clients, train.round_number)
         finally:  # a node whose training fails must still be there after a resume
             end_round(here, state, train.moment)

@@ -41,10 +41,11 @@ def _train_chosen(
 ) -> RecordDict:
     policy = build_policy(here.setup.config, here.setup.population.num_clients)
     key = node_key(here.setup.config, here.directory / request.moment.session)
+    held = here.held(start.personal, request.clients, request.counted)
     chosen = (
         here.setup,
         request.shared,
-        here.held(start.personal, request.clients),
+        held,
         request.clients,
         request.round_number,
         policy.at(request.round_number, request.clip, key),
@@ -55,5 +56,6 @@ def _train_chosen(
     else:
         total, trained = train_node(*chosen)
         reply = TrainReply(total).pack()
+    trained = here.trained(held, trained, request.round_number)
     keep(here, state, request.moment, start, trained, request.clients, request.round_number)
     return reply

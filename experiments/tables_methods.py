@@ -173,9 +173,9 @@ def regularisers_table(root: Path = ROOT) -> str:
     return "\n".join([*lines, "", told])
 
 
-def silo_methods_table(root: Path = ROOT) -> str:
-    """Return the table of methods for unlike merchants."""
-    figures = measurement("silo_methods", root)
+def silo_methods_table(root: Path = ROOT, name: str = "silo_methods") -> str:
+    """Return the table of methods for unlike merchants, or of price scales ("price_scale")."""
+    figures = measurement(name, root)
     if figures is None:
         return NOT_RECORDED
     first, *_ = figures["systems"]
@@ -190,9 +190,9 @@ def silo_methods_table(root: Path = ROOT) -> str:
         lines.append(f"| {' | '.join([name, keys, up, valid, *_tested(row), told])} |")
     tried = max(len(row["tried"]) for row in figures["systems"].values())
     told = (
-        f"{tried} rates of each tried on validation, then {figures['seeds']} seeds. In brackets: "
-        "95% intervals over customers; ▲ ▼ significantly better or worse, at the 5% level after "
-        f"Holm's correction. Measured on {machine_of(figures['machine'])}."
+        f"{tried} settings of each tried on validation, then {figures['seeds']} seeds. In "
+        "brackets: 95% intervals over customers; ▲ ▼ significantly better or worse, at the 5% "
+        f"level after Holm's correction. Measured on {machine_of(figures['machine'])}."
     )
     return "\n".join([*lines, "", told])
 

@@ -22,6 +22,7 @@ from fedrec.params import Guides, PartialSum, Personal, Shared, SparseRows
 from fedrec.training.download import WHOLE, pack_tables, unpack_tables
 from fedrec.wire_arrays import narrow as narrow
 from fedrec.wire_arrays import pack_arrays as pack_arrays
+from fedrec.wire_arrays import pack_rows, unpack_rows
 from fedrec.wire_arrays import unpack_arrays as unpack_arrays
 
 VERSION = 1
@@ -166,6 +167,8 @@ class TrainRequest:
         moment: which personal parameters to start from and to keep.
         clip: largest norm of a client's update, where the server adapts it.
         single: whether the reply shall hold every client's own update, not their sum.
+        counted: int64, by client: the last round whose sum held its update, 0 for none; where
+            clients keep control variates, else None. A node is told of `clients` alone.
     """
 
     shared: Shared
@@ -174,13 +177,17 @@ class TrainRequest:
     moment: Moment
     clip: float = 0.0
     single: bool = False
+    counted: NDArray[np.int64] | None = None
     KIND: ClassVar[str] = "train-request"
 
     def pack(self, shared: ArrayRecord | None = None) -> RecordDict:
         """Return the message content; `shared` may be packed once for all nodes."""
+        told = {"ids": narrow(self.clients)}
+        if self.counted is not None:
+            told["counted"] = narrow(self.counted[self.clients])
         records = {
             "shared": pack_shared(self.shared) if shared is None else shared,
-            "clients": pack_arrays({"ids": narrow(self.clients)}),
+            "clients": pack_arrays(told),
         }
         records |= _pack_guides(self.shared.guides, self.clients)
         head = {"round": self.round_number, "clip": self.clip, "single": self.single}
@@ -191,10 +198,14 @@ class TrainRequest:
     def unpack(cls, content: RecordDict) -> TrainRequest:
         """Rebuild the request."""
         head, shared, clients = open_record(content, cls.KIND, "shared", "clients")
-        ids = unpack_arrays(clients)["ids"].astype(np.int64)
+        told = unpack_arrays(clients)
+        ids, counted = told["ids"].astype(np.int64), None
+        if "counted" in told:
+            counted = np.zeros(ids.max(initial=-1) + 1, np.int64)
+            counted[ids] = told["counted"]
         moment, clip = Moment.from_head(head), float(head["clip"])
         parameters, single = _with_guides(shared, content), bool(head["single"])
-        return cls(parameters, int(head["round"]), ids, moment, clip, single)
+        return cls(parameters, int(head["round"]), ids, moment, clip, single, counted)
 
 
 def pack_shared(shared: Shared, bits: int = WHOLE) -> ArrayRecord:
@@ -244,7 +255,7 @@ class TrainReply:
         arrays: dict[str, NDArray] = {}
         for name, table in total.tables.items():
             arrays[f"ids.{name}"] = narrow(table.ids)
-            arrays |= _pack_rows(name, narrow(table.rows))
+            arrays |= pack_rows(name, narrow(table.rows))
             arrays[f"row-weight.{name}"] = narrow(total.row_weight[name])
         arrays |= {f"weight.{name}": narrow(value) for name, value in total.weights.items()}
         head = {"empty": False, "weight": float(total.weight), "clients": int(total.num_clients)}
@@ -260,7 +271,7 @@ class TrainReply:
         head, record, metrics = open_record(content, cls.KIND, "sum", "metrics")
         arrays = unpack_arrays(record)
         ids = _with_prefix(arrays, "ids.")
-        rows = _as_float64({name: _unpack_rows(name, arrays) for name in ids})
+        rows = _as_float64({name: unpack_rows(name, arrays) for name in ids})
         return cls(
             PartialSum(
                 {n: SparseRows(ids[n].astype(np.int64), rows[n]) for n in ids},
@@ -271,29 +282,6 @@ class TrainReply:
                 {name: float(value) for name, value in metrics.items()},
             )
         )
-
-
-def _pack_rows(name: str, rows: NDArray) -> dict[str, NDArray]:
-    """Return rows [R, d] as they are, or where most elements are zero those that are not."""
-    if rows.ndim != 2 or 4 * int(np.count_nonzero(rows)) >= rows.size:
-        return {f"rows.{name}": rows}
-    row, column = np.nonzero((rows != 0) | np.signbit(rows))
-    return {
-        f"filled.{name}": np.bincount(row, minlength=len(rows)).astype(np.int32),
-        f"column.{name}": narrow(column.astype(np.int64)),
-        f"value.{name}": rows[row, column],
-        f"width.{name}": np.array([rows.shape[1]], np.int32),
-    }
-
-
-def _unpack_rows(name: str, arrays: Arrays) -> NDArray:
-    """Rebuild what `_pack_rows` returned."""
-    if f"rows.{name}" in arrays:
-        return arrays[f"rows.{name}"]
-    filled, value = arrays[f"filled.{name}"], arrays[f"value.{name}"]
-    rows = np.zeros((len(filled), int(arrays[f"width.{name}"][0])), value.dtype)
-    rows[np.repeat(np.arange(len(filled)), filled), arrays[f"column.{name}"]] = value
-    return rows
 
 
 def _as_float64(arrays: Arrays) -> dict[str, NDArray]:

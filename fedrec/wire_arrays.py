@@ -30,3 +30,26 @@ def pack_arrays(arrays: Arrays) -> ArrayRecord:
 def unpack_arrays(record: ArrayRecord) -> dict[str, NDArray]:
     """Return what `pack_arrays` has packed."""
     return {name: array.numpy() for name, array in record.items()}
+
+
+def pack_rows(name: str, rows: NDArray) -> dict[str, NDArray]:
+    """Return rows [R, d] as they are, or where most elements are zero those that are not."""
+    if rows.ndim != 2 or 4 * int(np.count_nonzero(rows)) >= rows.size:
+        return {f"rows.{name}": rows}
+    row, column = np.nonzero((rows != 0) | np.signbit(rows))
+    return {
+        f"filled.{name}": np.bincount(row, minlength=len(rows)).astype(np.int32),
+        f"column.{name}": narrow(column.astype(np.int64)),
+        f"value.{name}": rows[row, column],
+        f"width.{name}": np.array([rows.shape[1]], np.int32),
+    }
+
+
+def unpack_rows(name: str, arrays: Arrays) -> NDArray:
+    """Rebuild what `pack_rows` returned."""
+    if f"rows.{name}" in arrays:
+        return arrays[f"rows.{name}"]
+    filled, value = arrays[f"filled.{name}"], arrays[f"value.{name}"]
+    rows = np.zeros((len(filled), int(arrays[f"width.{name}"][0])), value.dtype)
+    rows[np.repeat(np.arange(len(filled)), filled), arrays[f"column.{name}"]] = value
+    return rows

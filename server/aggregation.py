@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+from flwr.app import Message
 from numpy.typing import NDArray
 
 from fedrec.params import PartialSum, SparseRows
+from fedrec.wire import TrainReply
+from server.roster import Roster
+from server.sampling import Sample
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +30,26 @@ class MeanUpdate:
     weights: dict[str, NDArray[np.float64]]
     weight: float = 1.0
     num_clients: int = 1
+
+
+def folded(
+    replies: Iterable[Message], roster: Roster, sample: Sample
+) -> tuple[PartialSum | None, list[int]]:
+    """Return the sum over nodes, None if there is nothing, and the clients that are in it.
+
+    Args:
+        replies: to a request to train, without errors, in the order of the roster.
+        roster: the nodes.
+        sample: the clients of the round.
+    """
+    total, counted = None, list[int]()
+    for reply in replies:
+        one = TrainReply.unpack(reply.content).partial_sum
+        if one is not None:
+            total = one if total is None else total + one
+            hosted = roster.hosted[reply.metadata.src_node_id]
+            counted += np.intersect1d(hosted, sample.training).tolist()
+    return total, counted
 
 
 def mean_update(total: PartialSum, rows: str) -> MeanUpdate:

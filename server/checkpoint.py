@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from fedrec.errors import CheckpointError
@@ -42,6 +43,8 @@ class ServerState:
         session: random name of the run, under which nodes keep their state.
         hosting: digest of how clients are spread over nodes.
         privacy: of a private run; None for others.
+        counted: int64 [N], the last round whose sum held each client's update, where clients
+            keep control variates.
     """
 
     round_number: int
@@ -50,6 +53,7 @@ class ServerState:
     session: str
     hosting: str
     privacy: PrivacyState | None = None
+    counted: NDArray[np.int64] | None = None
 
     @property
     def selected_round(self) -> int:
@@ -82,6 +86,8 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, config_hash: str) -> Non
     state, best = checkpoint.state, checkpoint.state.best
     arrays = _prefixed("shared", _all_of(state.shared))
     arrays |= _prefixed("optimizer", checkpoint.optimizer)
+    if state.counted is not None:
+        arrays["counted"] = state.counted
     if best is not None:
         arrays |= _prefixed("best", _all_of(best.shared))
     meta = {
@@ -121,6 +127,7 @@ def load_checkpoint(path: Path, config_hash: str) -> Checkpoint:
         meta["session"],
         meta["hosting"],
         PrivacyState.from_json(meta["privacy"]) if "privacy" in meta else None,
+        arrays.get("counted"),
     )
     return Checkpoint(state, _under("optimizer", arrays), meta["line"])
 

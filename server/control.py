@@ -6,7 +6,7 @@ What becomes of the shared parameters is the optimiser's business, as without it
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Protocol
 
@@ -25,6 +25,25 @@ def first_parameters(setup: Setup) -> Shared:
     """Return what the server begins with: initial parameters, and c = 0 where there is one."""
     shared = init_shared(setup)
     return with_controls(shared) if setup.method.controls else shared
+
+
+def none_counted(setup: Setup) -> NDArray[np.int64] | None:
+    """Return for each client the last round that held its update, int64 [N]: 0, none yet.
+
+    None where clients keep nothing that would have to know it.
+    """
+    return np.zeros(setup.population.num_clients, np.int64) if setup.method.controls else None
+
+
+def counted_in(
+    counted: NDArray[np.int64] | None, clients: Iterable[int], round_number: int
+) -> NDArray[np.int64] | None:
+    """Return `counted` after a round whose sum held the updates of some clients."""
+    if counted is None:
+        return None
+    after = counted.copy()
+    after[np.array(list(clients), np.int64)] = round_number
+    return after
 
 
 class Optimizer(Protocol):

@@ -130,7 +130,7 @@ class SecureServer:
             done.skipped = str(skip)
             return done
         total = decode_sum(sums.totals, layout, len(sums.survivors), float(done.bytes_up))
-        done.total = total
+        done.total, done.survivors = total, sums.survivors
         seen = self._config.silo.holds == ALL  # the server of a deployment has no rows
         if seen and self._exposure is None and self._noise is None:
             self._exposure = self._measure(sums, train, kept)

@@ -37,6 +37,7 @@ class SecureRound:
         bytes_up: what all clients sent.
         bytes_down: what the server sent to all clients.
         trained: nodes that were asked to train.
+        survivors: clients whose updates are in the sum.
     """
 
     total: PartialSum | None = None
@@ -46,6 +47,7 @@ class SecureRound:
     bytes_up: int = 0
     bytes_down: int = 0
     trained: set[int] = field(default_factory=set)
+    survivors: tuple[int, ...] = ()
 
     def line(self, downloaded: float = 0.0) -> dict[str, Any]:
         """Return what the journal keeps.

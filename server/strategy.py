@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import replace
-from functools import partial, reduce
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -39,11 +39,10 @@ from fedrec.wire import (
     EvaluateReply,
     EvaluateRequest,
     Moment,
-    TrainReply,
     TrainRequest,
     pack_shared,
 )
-from server.aggregation import mean_update, too_few
+from server.aggregation import folded, mean_update, too_few
 from server.anchors import optimizer_of
 from server.checkpoint import (
     Best,
@@ -54,7 +53,7 @@ from server.checkpoint import (
     save_checkpoint,
 )
 from server.contribution import GroupRounds, group_rounds
-from server.control import first_parameters
+from server.control import counted_in, first_parameters, none_counted
 from server.exchange import Exchange
 from server.exposure import steered
 from server.journal import Journal, Line, Stopwatch, round_line
@@ -136,7 +135,8 @@ class FedRecStrategy(Strategy):
         hosting = self._roster.digest()
         if saved is None:
             session, privacy = os.urandom(8).hex(), self._guard.begin()
-            self._set_state(ServerState(0, shared, None, session, hosting, privacy))
+            counted = none_counted(self._setup)
+            self._set_state(ServerState(0, shared, None, session, hosting, privacy, counted))
             self._journal.begin(None)
             if privacy is not None:  # what began with one secret never begins with another
                 self._save(None)
@@ -167,9 +167,9 @@ class FedRecStrategy(Strategy):
                 self.aggregate_train(server_round, replies)
         else:
             with clock.phase("train"):
-                self._session = self._train_securely(grid, self._secure, server_round)
+                done = self._session = self._train_securely(grid, self._secure, server_round)
             with clock.phase("aggregate"):
-                self._apply(server_round, self._session.total, self._session.skipped)
+                self._apply(server_round, done.total, done.skipped, done.survivors)
             if self._group_rounds is not None:
                 with clock.phase("evaluate"):
                     moment = Moment(self._state.session, server_round)
@@ -238,7 +238,8 @@ class FedRecStrategy(Strategy):
         saved = server_round if due else NO_ROUND
         moment = Moment(state.session, server_round - 1, state.selected_round, saved)
         clip = 0.0 if state.privacy is None else state.privacy.clip
-        return TrainRequest(state.shared, server_round, clients, moment, clip, self._single)
+        told = (moment, clip, self._single, state.counted)
+        return TrainRequest(state.shared, server_round, clients, *told)
 
     def _train_securely(self, grid: Grid, secure: SecureServer, server_round: int) -> SecureRound:
         """Run a secure round; when a checkpoint is due every node saves its state."""
@@ -256,26 +257,23 @@ class FedRecStrategy(Strategy):
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """Fold the good replies (or apply a robust rule) and apply their mean, or skip the round.
 
-        A skipped round leaves the shared parameters as they are; its clients keep
-        what they have learnt, as they cannot know that it was skipped.
+        A skipped round changes no shared parameter; clients keep what they learnt, but no c_i.
         """
         good = self._roster.good(replies)
         if self._single:
             done = single_sum(self._config, self._state.shared, self._roster, self._sample, good)
             self._robust = done
             self._messages.note(done.failures)
-            self._apply(server_round, done.total, done.skipped)
+            self._apply(server_round, done.total, done.skipped, ())
         else:
-            sums = [TrainReply.unpack(reply.content).partial_sum for reply in good]
-            present = [partial for partial in sums if partial is not None]
-            self._apply(server_round, reduce(lambda a, b: a + b, present) if present else None)
-        metrics = None if self._total is None else MetricRecord(dict(self._total.metrics))
-        return self._arrays, metrics
+            total, counted = folded(good, self._roster, self._sample)
+            self._apply(server_round, total, None, counted)
+        return self._arrays, MetricRecord(dict(self._total.metrics)) if self._total else None
 
     def _apply(
-        self, server_round: int, total: PartialSum | None, skipped: str | None = None
+        self, server_round: int, total: PartialSum | None, skipped: str | None, of: Iterable[int]
     ) -> None:
-        """Apply the sum of a round, or skip it."""
+        """Apply the sum of a round over the updates of some clients, or skip it."""
         config, least = self._config, self._config.server.min_clients
         reason = None if self._guard.central and least == 1 else too_few(total, least)
         self._total, self._skipped = total, reason and (skipped or reason)
@@ -293,6 +291,8 @@ class FedRecStrategy(Strategy):
             mean = mean_update(released, config.server.rows)
             shared = self._optimizer.apply(shared, mean, in_place=True)  # nobody else holds them
             shared = replace(shared, guides=self._robust.guides if self._robust else None)
+            known = counted_in(self._state.counted, of, server_round)
+            self._state = replace(self._state, counted=known)
         state = replace(self._state, round_number=server_round, shared=shared, privacy=privacy)
         self._set_state(state)
 

@@ -241,7 +241,8 @@ def _choose(
         reach = sold[market.shops[block]].any(axis=1)
         score = people.vectors[block] @ goods.vectors.T + goods.bias
         if market.prices is not None:
-            at = _where(*(n.ravel() for n in np.mgrid[block, :items]), market, seed)
+            user, item = np.mgrid[block, :items].reshape(2, -1)
+            at = _where(user, item, market, seed)
             priced = people.vectors[block, :1] * goods.vectors[:, 0]
             score = score + reaction(priced, market.prices, at.reshape(score.shape))
         score = score + _gumbel(rng.draw(key[block, None], 1_000 + np.arange(items)))

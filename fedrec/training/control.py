@@ -11,6 +11,11 @@ It sends y - x and c_i+ - c_i, two sums like any other.  c travels as dense weig
 "control/table/<name>" [I, d] and "control/weight/<name>", so that the change of c_i is clipped,
 masked, noised and summed with the update, as one vector.  Rows that a client has no sample of
 move too, by c alone; so all rows are among its update.
+
+A client whose answer is lost, or whose round is skipped, has computed a c_i+ that c will never
+hold.  So c_i+ is its own only once the server has said that it was counted: the client keeps
+c_i beside it, and the round it was made in; with its next work it is told the last round whose
+sum held its update, and goes back to c_i if that is an earlier one.
 """
 
 from __future__ import annotations
@@ -34,6 +39,8 @@ Arrays = dict[str, NDArray[np.float32]]
 SCAFFOLD = "scaffold"
 CONTROL = "control/"
 TABLE, WEIGHT = f"{CONTROL}table/", f"{CONTROL}weight/"
+BEFORE, MADE = f"{CONTROL}before/", f"{CONTROL}made"
+"""What a client keeps until it is told that its c_i+ was counted: c_i, and the round of c_i+."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +78,40 @@ def with_own_controls(personal: Personal, shared: Shared, num_clients: int) -> P
     zeros = zero_controls(shared).items()
     own = {n: np.zeros((num_clients, *v.shape), np.float32) for n, v in zeros}
     return replace(personal, own={**personal.own, **own})
+
+
+def unsettled(personal: Personal, before: Mapping[str, NDArray], made: int) -> Personal:
+    """Return personal parameters of which it is not known yet whether each c_i was counted.
+
+    Args:
+        personal: with c_i+ of C clients, as they come out of a round.
+        before: name -> float32 [C, ...], c_i with which they went into it.
+        made: the round.
+    """
+    kept = {BEFORE + n: v for n, v in before.items() if n.startswith((TABLE, WEIGHT))}
+    kept[MADE] = np.full(len(next(iter(kept.values()))), made, np.float32)
+    return replace(personal, own={**personal.own, **kept})
+
+
+def settled(personal: Personal, counted: NDArray[np.int64] | None) -> Personal:
+    """Return personal parameters with each client's last c_i that was counted, alone.
+
+    Args:
+        personal: of C clients, as `unsettled` returned them.
+        counted: int64 [C], the last round whose sum held the client's update, 0 for none; None:
+            where nothing is told, all count.
+    """
+    own = {n: v for n, v in personal.own.items() if n != MADE and not n.startswith(BEFORE)}
+    made = personal.own.get(MADE)
+    if made is None or counted is None:
+        return replace(personal, own=own)
+    lost = np.flatnonzero(made > counted)
+    for name, value in personal.own.items():
+        if name.startswith(BEFORE) and len(lost):
+            new = own[name.removeprefix(BEFORE)].copy()
+            new[lost] = value[lost]
+            own[name.removeprefix(BEFORE)] = new
+    return replace(personal, own=own)
 
 
 def without_controls(shared: Shared) -> tuple[Shared, Arrays]:

@@ -106,12 +106,15 @@ def test_adapters_and_regularisers_vary_keys_of_their_files() -> None:
 
 
 def test_methods_for_unlike_merchants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for settings in silo_methods.SYSTEMS.values():
-        for keys in settings:
-            assert load_config(silo_methods.FILE, keys).clients.unit == "merchant"
+    for asked in silo_methods.QUESTIONS.values():
+        for keys in asked.systems.values():
+            for more in asked.settings:
+                config = load_config(asked.file, {**keys, **more})
+                assert config.clients.unit == "merchant"
     seen: list[dict[str, Any]] = []
 
-    def train(keys: dict[str, Any]) -> Any:
+    def train(file: Path, keys: dict[str, Any]) -> Any:
+        assert file == silo_methods.METHODS.file
         seen.append(keys)
         valid = {"full": {"ndcg@10": 1.0 - abs(keys["train.lr"] - 0.3)}}
         left = {
@@ -125,10 +128,10 @@ def test_methods_for_unlike_merchants(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(silo_methods, "merge", lambda sums: sums)
     monkeypatch.setattr(silo_methods, "intervals", lambda sums: ENDS)
     monkeypatch.setattr(silo_methods, "means", lambda sums: TEST)
-    row, sums = silo_methods.measure("SCAFFOLD")
+    row, sums = silo_methods.measure(silo_methods.METHODS, "SCAFFOLD")
     assert sums == list(silo_methods.SEEDS)
     assert row["keys"] == {"train.method": "scaffold", "train.lr": 0.3}
-    assert len(seen) == len(silo_methods.RATES) + 2
+    assert len(seen) == len(silo_methods.METHODS.settings) + 2
     row["against_first"] = {"full.ndcg@10": [0.05, 0.01, 0.09, 0.02]}
     found = {"systems": {"FedAvg": {**row, "against_first": {}}, "SCAFFOLD": row}, "seeds": 3}
     text = silo_methods_table(written(tmp_path, "silo_methods", found))

@@ -16,6 +16,8 @@ from fedrec.training.control import (
     TABLE,
     WEIGHT,
     drift_of,
+    settled,
+    unsettled,
     with_controls,
     with_own_controls,
     without_controls,
@@ -211,3 +213,21 @@ def test_commands_without_control_variates_are_refused() -> None:
         train_block(setup, init_shared(setup), init_personal(setup, BOTH), BOTH, 1)
     with pytest.raises(ConfigError, match="which this command does not do"):
         begun(setup, 2)[1].take(np.arange(2))
+
+
+@given(st.lists(st.lists(st.booleans(), min_size=3, max_size=3), min_size=1, max_size=6))
+def test_c_is_the_mean_whatever_is_lost(counts: list[list[bool]]) -> None:
+    """Three clients train in every round; who is not counted goes back to what it was."""
+    own = {TABLE + "item": np.zeros((3, 1), np.float32)}
+    personal = unsettled(Personal({}, own), own, 0)
+    told, c = np.zeros(3, np.int64), 0.0
+    for number, counted in enumerate(counts, 1):
+        held = settled(personal, told)
+        before = held.own[TABLE + "item"]
+        after = before + np.array([[1.0], [2.0], [4.0]], np.float32) * number
+        c += float((after - before)[counted].sum()) / 3
+        new = Personal({}, {TABLE + "item": after})
+        personal = unsettled(new, held.own, number)
+        told[counted] = number
+    assert settled(personal, told).own[TABLE + "item"].mean() == pytest.approx(c)
+    assert set(settled(personal, None).own) == set(own)
