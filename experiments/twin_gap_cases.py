@@ -110,6 +110,47 @@ _NCF: Keys = {
 }
 _LONGER: Keys = {"train.negatives": 4, "train.l2": 0.0, "train.rounds": 120, "evaluate.every": 10}
 _DECAY: Keys = {"train.l2": 0.01}
+_RECONSTRUCTED: Keys = {
+    "train.rounds": 60,
+    "model.dim": 64,
+    "train.personal_lr": 3.0,
+    "train.personal_steps": 20,
+    "train.l2": 0.003,
+    "train.support": 0.5,
+    "server.table_lr": 0.1,
+    "evaluate.every": 10,
+}
+_KEPT: Keys = {
+    "train.method": "alternating",
+    "train.optimizer": "adam",
+    "train.reduction": "sum",
+    "train.personal_steps": 3,
+    "train.personal_lr": 0.05,
+    "train.l2": 0.01,
+    "train.rounds": 50,
+    "server.table_lr": 0.05,
+}
+_POOLED: Keys = {
+    "model.dim": 32,
+    "train.negatives": 8,
+    "central.optimizer": "adam",
+    "central.epochs": 20,
+    "central.batch": 1024,
+    "central.lr": 0.01,
+    "central.l2": 0.01,
+}
+_MORE: Keys = {"train.support": 0.8}
+_MORE_STEPS: Keys = {"train.personal_steps": 50}
+_HALVED: Keys = {"clients.per_round": 1234, "train.rounds": 100, "evaluate.every": 10}
+_JOURNEY: Keys = {
+    "train.rounds": 50,
+    "evaluate.every": 5,
+    "model.dim": 32,
+    "train.negatives": 4,
+    "train.personal_lr": 0.05,
+    "train.l2": 0.01,
+    "server.table_lr": 0.05,
+}
 _ADAM: Keys = {
     "train.row_lr": 1.0,
     "server.rows": "sum",
@@ -220,6 +261,36 @@ GAPS: tuple[Gap, ...] = (
                 "and twice the steps, of half the clients",
                 {**_NEXTITNET, **_SAMPLES, **_TWICE},
             ),
+        ),
+    ),
+    Gap(
+        "fedrecon",
+        "ml-100k",
+        (
+            Case(FIRST, _RECONSTRUCTED),
+            Case(TWIN, {**_RECONSTRUCTED, **_KEPT, **_POOLED}, "centralised"),
+            Case("federated, user vectors are kept", {**_RECONSTRUCTED, **_KEPT}),
+            Case("reconstructed, the support is 80% of a history", {**_RECONSTRUCTED, **_MORE}),
+            Case("and 50 steps of reconstruction", {**_RECONSTRUCTED, **_MORE, **_MORE_STEPS}),
+            Case(
+                "reconstructed, steps of the server half as long",
+                {**_RECONSTRUCTED, "server.table_lr": 0.05},
+            ),
+        ),
+    ),
+    Gap(
+        "fedmf",
+        "complete-journey",
+        (
+            Case(FIRST, _JOURNEY),
+            Case(
+                TWIN,
+                {**_JOURNEY, "train.negatives": 8, "central.lr": 0.003, "central.l2": 0.01},
+                "centralised",
+            ),
+            Case("federated, the twin's negatives", {**_JOURNEY, "train.negatives": 8}),
+            Case("smaller steps of the server", {**_JOURNEY, "server.table_lr": 0.02}),
+            Case("twice the steps, of half the clients", {**_JOURNEY, **_HALVED}),
         ),
     ),
 )
