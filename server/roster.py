@@ -17,8 +17,14 @@ from fedrec.errors import EngineError
 from fedrec.wire import ROSTER, RosterReply, RosterRequest
 from server.ask import ask
 
+FIRST_S = 240.0
+"""How long the server waits for its nodes at the start, in seconds.
+
+On a busy machine a process takes a minute to load TensorFlow alone.
+"""
+
 PATIENCE_S = 60.0
-"""How long the server waits for nodes that are still missing, in seconds."""
+"""How long it waits for an answer of nodes that come later, in seconds."""
 
 POLL_S = 0.2
 WAIT_S = 1.0
@@ -65,7 +71,7 @@ class Roster:
         return hashlib.sha256(content).hexdigest()[:16]
 
 
-def call_roll(grid: Grid, num_clients: int, min_nodes: int, patience: float = PATIENCE_S) -> Roster:
+def call_roll(grid: Grid, num_clients: int, min_nodes: int, patience: float = FIRST_S) -> Roster:
     """Wait for the nodes and ask each for its clients.
 
     Returns as soon as all clients are hosted by at least `min_nodes` nodes, or with
@@ -83,7 +89,7 @@ def call_roll(grid: Grid, num_clients: int, min_nodes: int, patience: float = PA
     deadline = time.monotonic() + patience
     roster = Roster({})
     while True:
-        roster = update_roster(grid, roster, num_clients)
+        roster = update_roster(grid, roster, num_clients, max(patience, PATIENCE_S))
         ready = len(roster.hosted) >= min_nodes
         if ready and len(roster.clients) == num_clients:
             return roster
@@ -123,8 +129,16 @@ def await_clients(
     return roster
 
 
-def update_roster(grid: Grid, known: Roster, num_clients: int) -> Roster:
+def update_roster(
+    grid: Grid, known: Roster, num_clients: int, patience: float = PATIENCE_S
+) -> Roster:
     """Return the roster after nodes came or went; only new nodes are asked.
+
+    Args:
+        grid: of the run.
+        known: the roster so far.
+        num_clients: number of clients of the data set.
+        patience: seconds to wait for their answers.
 
     Raises:
         EngineError: if two nodes host the same client, or one hosts an unknown client.
@@ -134,7 +148,7 @@ def update_roster(grid: Grid, known: Roster, num_clients: int) -> Roster:
         return known
     strangers = sorted(present - set(known.hosted))
     questions = [Message(RosterRequest().pack(), node, ROSTER) for node in strangers]
-    replies = ask(grid, questions, PATIENCE_S)
+    replies = ask(grid, questions, patience)
     hosted = {node: clients for node, clients in known.hosted.items() if node in present}
     failures = []
     for reply in replies:

@@ -60,7 +60,7 @@ from server.journal import Journal, Line, Stopwatch, round_line
 from server.outcome import write_outcome
 from server.privacy import PrivacyGuard, PrivacyState
 from server.robust import RobustRound
-from server.roster import PATIENCE_S, Roster, await_clients, call_roll
+from server.roster import FIRST_S, Roster, await_clients, call_roll
 from server.sampling import Sample, evaluation_clients, sample_clients
 from server.secure import SecureServer
 from server.secure_session import SecureRound
@@ -131,7 +131,7 @@ class FedRecStrategy(Strategy):
         if self._files.checkpoint.exists():
             saved = load_checkpoint(self._files.checkpoint, config.config_hash())
         least = max(config.server.min_nodes, config.engine.nodes)
-        self._roster = call_roll(grid, num_clients, least, max(PATIENCE_S, config.silo.absent_s))
+        self._roster = call_roll(grid, num_clients, least, max(FIRST_S, config.silo.absent_s))
         hosting = self._roster.digest()
         if saved is None:
             session, privacy = os.urandom(8).hex(), self._guard.begin()

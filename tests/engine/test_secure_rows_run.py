@@ -124,6 +124,7 @@ def test_unions_that_would_mislead_are_refused(small_run: Make, keys: Keys, mess
         small_run(**{**SECURE, **keys})
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs the extra ray")
 def test_ray(small_run: Make) -> None:
     config = small_run("union", **{**UNION, "engine__nodes": 2})

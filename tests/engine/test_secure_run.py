@@ -167,7 +167,7 @@ def test_rare_rows_stay_out_of_the_sum(small_run: Make) -> None:
 
 
 def test_the_result_says_what_is_hidden_and_what_is_not(small_run: Make) -> None:
-    config = small_run(**{**SECURE, "engine__nodes": 50})
+    config = small_run(**{**SECURE, "engine__nodes": 5})
     run(config)
     privacy = system(config)["privacy"]
     assert privacy["secure_aggregation"] == "semi-honest, dense"

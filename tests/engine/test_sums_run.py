@@ -86,7 +86,7 @@ def centralised(config: Config) -> NDArray[np.float32]:
         {},
         {"engine__nodes": 7},
         {"train__rounds": 4, "evaluate__every": 4},
-        {"data__items": 61, "engine__nodes": 50, "train__rounds": 3, "evaluate__every": 3},
+        {"data__items": 61, "engine__nodes": 7, "train__rounds": 3, "evaluate__every": 3},
         {"clients__unit": "merchant", "data__merchants": 4},
         {**EXACT, "engine__nodes": 2},
         {**EXACT, "train__rounds": 3, "evaluate__every": 3},
@@ -203,6 +203,7 @@ def test_distributed_noise_is_carried_by_the_ring(small_run: Make) -> None:
     assert system(config)["privacy"]["epsilon"] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs the extra ray")
 def test_ray(small_run: Make) -> None:
     config = small_run(**{**EASE, "engine__nodes": 2, "train__rounds": 2, "evaluate__every": 2})
