@@ -86,7 +86,7 @@ def centralised(config: Config) -> NDArray[np.float32]:
         {},
         {"engine__nodes": 7},
         {"train__rounds": 4, "evaluate__every": 4},
-        {"data__items": 61, "engine__nodes": 7, "train__rounds": 3, "evaluate__every": 3},
+        {"data__items": 61, "engine__nodes": 50, "train__rounds": 3, "evaluate__every": 3},
         {"clients__unit": "merchant", "data__merchants": 4},
         {**EXACT, "engine__nodes": 2},
         {**EXACT, "train__rounds": 3, "evaluate__every": 3},
