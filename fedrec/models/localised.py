@@ -11,22 +11,27 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import Self
 
 import numpy as np
+import tensorflow as tf
 from numpy.typing import NDArray
 
 from fedrec.data.interactions import Catalogue
 from fedrec.errors import ModelError, nearest
-from fedrec.models.recommender import (
-    Gradients,
-    Tensor,
-    Tensors,
-)
+from fedrec.models.recommender import Gradients, Recommender, Tensor, Tensors
 from fedrec.models.wrapped import Wrapped
 from fedrec.params import Personal, Shared
 
 _ONE_ITEM = Catalogue(np.array(["0"], object))
+
+
+@lru_cache(maxsize=64)
+def weight_names(model: Recommender) -> tuple[str, ...]:
+    """Return the names of a model's dense weights, in their order."""
+    with tf.init_scope():  # initial values cannot be read while a function is traced
+        return tuple(model.init_shared(_ONE_ITEM, 0).weights)
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,7 @@ class Localised(Wrapped):
             ModelError: if a layer is not one of the model's, before anything is trained.
         """
         found = super().bound(items, users)
-        found._own(found.model.init_shared(_ONE_ITEM, 0).weights)
+        found._own(weight_names(found.model))
         return found
 
     def init_shared(self, catalogue: Catalogue, seed: int) -> Shared:
@@ -131,8 +136,7 @@ class Localised(Wrapped):
 
     def _split(self, personal: Tensors) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Return the layers that stay, and the model's own personal parameters."""
-        own = {n: v for n, v in personal.items() if any(_belongs(n, x) for x in self.layers)}
-        own = {n: v for n, v in own.items() if n not in self.model.personal_vectors}
+        own = {n: personal[n] for n in self._own(weight_names(self.model))}
         return own, {n: v for n, v in personal.items() if n not in own}
 
 

@@ -9,24 +9,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import replace
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from fedrec.data.interactions import Catalogue
 from fedrec.evaluation.selection import best_round, selection_metric
 from fedrec.evaluation.sums import EvaluationSums, means
+from fedrec.models.localised import Localised, weight_names
 from fedrec.models.recommender import (
-    Gradients,
     Recommender,
-    RowInput,
-    Tensor,
-    Tensors,
     constants,
-    personal_fixed,
 )
 from fedrec.params import Personal, Shared
 from fedrec.training.central import Trained
@@ -43,121 +37,8 @@ from fedrec.training.node import (
 )
 from fedrec.training.scoring import Scorer, compile_score, fixed_tables, histories
 
-_ONE_ITEM = Catalogue(np.array(["0"], object))
 Marks = dict[int, tuple[EvaluationSums, EvaluationSums, float]]
 _SCORE_BYTES = 64 << 20
-
-
-@lru_cache(maxsize=64)
-def _weight_names(model: Recommender) -> frozenset[str]:
-    with tf.init_scope():  # initial values cannot be read while a function is traced
-        return frozenset(model.init_shared(_ONE_ITEM, 0).weights)
-
-
-@dataclass(frozen=True)
-class Alone:
-    """`model` with its dense weights kept by the client.
-
-    Attributes:
-        model: the model, written for one client.
-    """
-
-    model: Recommender
-
-    @property
-    def pairwise(self) -> bool:
-        """As the model."""
-        return self.model.pairwise
-
-    @property
-    def row_inputs(self) -> tuple[RowInput, ...]:
-        """As the model."""
-        return self.model.row_inputs
-
-    @property
-    def constants(self) -> Mapping[str, NDArray[np.float32]]:
-        """As the model."""
-        return constants(self.model)
-
-    @property
-    def personal_fixed(self) -> tuple[str, ...]:
-        """As the model."""
-        return personal_fixed(self.model)
-
-    @property
-    def personal_vectors(self) -> Mapping[str, int]:
-        """As the model."""
-        return self.model.personal_vectors
-
-    def init_shared(self, catalogue: Catalogue, seed: int) -> Shared:
-        """The model's tables; its weights are personal."""
-        shared = self.model.init_shared(catalogue, seed)
-        return Shared(shared.tables, fixed=shared.fixed)
-
-    def init_personal(self, clients: NDArray[np.int64], seed: int) -> Personal:
-        """The model's personal parameters and a copy of its weights for each client."""
-        weights = self.model.init_shared(_ONE_ITEM, seed).weights
-        copies = {n: np.broadcast_to(v, (len(clients), *v.shape)) for n, v in weights.items()}
-        return Personal(
-            {
-                **self.model.init_personal(clients, seed).values,
-                **{n: v.copy() for n, v in copies.items()},
-            }
-        )
-
-    def _parts(self, personal: Tensors) -> tuple[Tensors, Tensors]:
-        """Tell the model's weights from its personal parameters."""
-        names = _weight_names(self.model)
-        weights = {n: personal[n][0] for n in names}
-        return weights, {n: v for n, v in personal.items() if n not in names}
-
-    def loss(self, weights: Tensors, personal: Tensors, rows: Tensors, batch: Tensors) -> Tensor:
-        """See `Recommender.loss`."""
-        own, rest = self._parts(personal)
-        return self.model.loss(own, rest, rows, batch)
-
-    def score(
-        self, weights: Tensors, personal: Tensors, item_vectors: Tensors, history: Tensor
-    ) -> Tensor:
-        """See `Recommender.score`."""
-        own, rest = self._parts(personal)
-        return self.model.score(own, rest, item_vectors, history)
-
-    @property
-    def history_length(self) -> int:
-        """How many of the latest items the model reads; 0 if it reads no history."""
-        return int(getattr(self.model, "history_length", 0))
-
-    @property
-    def scores(self) -> Callable[..., Tensor] | None:
-        """The model's scores of many clients at once, if it offers them."""
-        many = getattr(self.model, "scores", None)
-        if many is None:
-            return None
-
-        def scores(_: Tensors, personal: Tensors, items: Tensors, history: Tensor) -> Tensor:
-            names = _weight_names(self.model)
-            rest = {n: v for n, v in personal.items() if n not in names}
-            return many({n: personal[n] for n in names}, rest, items, history)
-
-        return scores
-
-    @property
-    def gradients(self) -> Callable[..., Gradients] | None:
-        """The gradients of tiles of a model that scores many clients at once."""
-        if self.scores is None:
-            return None
-        by_hand = self.model.gradients  # type: ignore[attr-defined]
-
-        def gradients(_: Tensors, personal: Tensors, rows: Tensors, batch: Tensors) -> Gradients:
-            names = _weight_names(self.model)
-            rest = {n: v for n, v in personal.items() if n not in names}
-            own = {n: personal[n][:, 0] for n in names}
-            found: Gradients = by_hand(own, rest, rows, batch)
-            moved = {n: value[:, None] for n, value in found.weights.items()}
-            return found._replace(weights={}, personal={**found.personal, **moved})
-
-        return gradients
 
 
 def train_local_only(
@@ -252,7 +133,12 @@ def _train_block(setup: Setup, clients: NDArray[np.int64]) -> Marks:
 
 def by_itself(setup: Setup) -> Setup:
     """Return the setup of clients that keep even the dense weights, and train alone."""
-    return replace(setup, model=Alone(setup.model), method=local_method(setup))
+    return replace(setup, model=alone(setup.model), method=local_method(setup))
+
+
+def alone(model: Recommender) -> Recommender:
+    """Return the model with all its dense weights kept by the client."""
+    return Localised(model, ("*",)) if weight_names(model) else model
 
 
 def trained_on(shared: Shared, personal: Personal, users: int) -> tuple[Shared, Personal]:

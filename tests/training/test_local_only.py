@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from fedrec.config import Config
 from fedrec.data.population import Population
 from fedrec.params import Personal, Shared
 from fedrec.training import device, local_only
-from fedrec.training.local_only import Alone, local_method, train_local_only
+from fedrec.training.local_only import by_itself, train_local_only
 from fedrec.training.node import Setup, init_shared, prepare, train_block
 from tests.training.cohorts import population_of, random_population, relative, setup_of
 
@@ -23,7 +22,7 @@ EXPLICIT = {"data__feedback": "explicit", "model__loss": "squared"}
 
 def alone_of(population: Population, **keys: Any) -> Setup:
     setup = setup_of(population, **{"local__every": 2, "local__batch": 8, **keys})
-    return replace(setup, model=Alone(setup.model), method=local_method(setup))
+    return by_itself(setup)
 
 
 def start(setup: Setup) -> tuple[Shared, Personal]:
