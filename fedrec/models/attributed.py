@@ -53,6 +53,8 @@ class Attributed:
     items: Features | None = None
     users: Features | None = None
 
+    one_for_all = True
+
     @property
     def pairwise(self) -> bool:
         """Whether a sample is a (positive, negative) pair."""

@@ -86,6 +86,7 @@ class Recommender(Protocol):
     samples; they must equal those of `loss`:
     ``gradients(weights, personal, rows, batch) -> Gradients`` with weights [N, ...],
     personal [N, 1 or K, ...], rows [N, K, d] and batch columns [N, K].  With
+    ``one_for_all = True`` it also takes weights [1, ...], where they do not move.  With
     ``rank_one = True`` it promises that all its row gradients are `Outer`, whose
     vector is [N, 1, d] wherever the personal values are.
 

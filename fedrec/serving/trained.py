@@ -174,23 +174,26 @@ class Trained:
         left_out = np.arange(max(0, len(past) - MOST), len(past))
         history = np.zeros((len(items), len(past)))
         if len(left_out):
-            scores = self._without(past, left_out, items)
+            scores = self._without(state, past, left_out, items)
             history[:, left_out] = (scores[-1] - scores[:-1]).T
         return Shares(history, self._attribute_shares(state, past, items), LEFT_OUT)
 
     def _without(
-        self, past: Past, left_out: NDArray[np.int64], items: NDArray[np.int64]
+        self, state: Personal, past: Past, left_out: NDArray[np.int64], items: NDArray[np.int64]
     ) -> NDArray[np.float32]:
         """Return the scores without each item, and last with all, float32 [m + 1, k].
 
-        All are trained in one call, on the same samples but those of the item left out.
+        All are trained in one call, on the same samples but those of the item left out; the
+        state has been trained on all of them.
         """
         every = [np.delete(past.items, at) for at in left_out] + [past.items]
-        personal = self._fresh(len(every))
+        personal = self._fresh(len(left_out))
         if self.method.phases:
             samples = self._samples(past)
             width = len(samples.client) // len(past)
             personal = self._train(personal, _copies(samples, left_out, width))
+        both = {n: np.concatenate([v, state.values[n]]) for n, v in personal.values.items()}
+        personal = Personal(both)
         if int(getattr(self.model, "history_length", 0)):  # rows of the history are read, too
             return _run(*self._served, personal, self._histories(every))[:, items]
         model, shared = self._served
@@ -273,14 +276,14 @@ def _without_columns(
 
 
 def _copies(samples: Samples, left_out: NDArray[np.int64], width: int) -> Samples:
-    """Return the samples of one client for m + 1: each without an item, the last with all.
+    """Return the samples of one client for m: each without an item.
 
     Args:
         samples: `width` for each item of the history, in its order.
         left_out: int64 [m], places in the history.
         width: samples of an item.
     """
-    number, size = len(left_out) + 1, len(samples.client)
+    number, size = len(left_out), len(samples.client)
     weight = np.tile(samples.weight, (number, 1))
     for row, at in enumerate(left_out):
         weight[row, at * width : (at + 1) * width] = 0.0  # weightless samples teach nothing

@@ -176,8 +176,9 @@ def _gradients(kind: Kind, start: State, state: State, step: _Step, plan: Plan) 
             own = tf.gather(state["rows"][r.table], slot)
             values = tf.tensor_scatter_nd_add(values, cell[:, None], own)
         rows[r.name] = tf.reshape(values, [*tf.unstack(tf.shape(step.label)), values.shape[-1]])
+    moved = state["weights"]  # without a name: the weight is as received, for all tiles
     weights = {
-        n: value + tf.gather(state["weights"][n], step.tile_client)
+        n: value + tf.gather(moved[n], step.tile_client) if n in moved else value
         for n, value in start["weights"].items()
     }
     personal = {

@@ -13,8 +13,8 @@ from fedrec.params import Shared
 from fedrec.training.node import init_shared, prepare
 
 
-def warm_by(method: str) -> Warm:
-    keys = {
+def warm_by(method: str, **more: str | int | float) -> Warm:
+    keys: dict[str, str | int | float] = {
         "data.name": "marketplace",
         "data.users": 60,
         "data.items": 40,
@@ -25,6 +25,7 @@ def warm_by(method: str) -> Warm:
         "model.init": 0.3,
         "train.method": method,
         "coldstart.test_items": 2,
+        **{name.replace("__", "."): value for name, value in more.items()},
     }
     setup = prepare(from_flat(keys))
     return Warm(setup, init_shared(setup))
@@ -49,6 +50,22 @@ def test_a_stranger_begins_at_the_start_and_leaves_it_with_its_history(method: s
     moved = {"start/user": warm.shared.weights["start/user"] + 1}
     other = Warm(warm.setup, Shared(warm.shared.tables, moved))
     assert np.abs(build(other, [method])[method].scorer(nobody)(users) - scores).max() > 0.1
+
+
+@pytest.mark.parametrize("method", ["reptile", "fomaml"])
+def test_a_step_from_the_start_by_hand(method: str) -> None:
+    """theta = start + rate * mean over what is revealed of (1 - sigmoid(start q)) q."""
+    one = {"train__batch": 0, "train__personal_steps": 1, "train__personal_lr": 0.5}
+    warm = warm_by(method, **one, train__negatives=0, train__optimizer="sgd")
+    rows, start = warm.shared.tables["item"], np.array([0.2, -0.1, 0.4, 0.0], np.float32)
+    warm = Warm(warm.setup, Shared({"item": rows}, {"start/user": start}))
+    known = strangers(warm.setup, "test", 3)
+    user = int(known.test.users[0])
+    met = rows[known.items[known.indptr[user] : known.indptr[user + 1]]]
+    missed = 1.0 - 1.0 / (1.0 + np.exp(-met @ start))
+    theta = start + 0.5 * (missed[:, None] * met).mean(0)
+    scores = build(warm, [method])[method].scorer(known)(np.array([user]))[0]
+    assert scores == pytest.approx(rows @ theta, abs=1e-5)
 
 
 def test_another_method_has_learned_no_start() -> None:

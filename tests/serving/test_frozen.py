@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -17,6 +17,7 @@ from fedrec.serving.frozen import freeze
 from fedrec.serving.load import load_recommender
 from fedrec.serving.past import Past
 from fedrec.serving.trained import Trained
+from fedrec.training.local import train_cohort
 from fedrec.training.node import init_shared, prepare
 
 Make = Callable[..., Config]
@@ -81,6 +82,39 @@ def test_as_the_model_itself(small_run: Make, name: str) -> None:
         assert set(shares.other) == set(told.other)
         for key in told.other:
             assert shares.other[key] == pytest.approx(told.other[key], abs=1e-3)
+
+
+@pytest.mark.parametrize("name", ["two-tower", "deepfm-deeper", "ncf"])
+def test_shares_are_what_training_without_the_item_loses(small_run: Make, name: str) -> None:
+    fast, _ = both(small_run, name)
+    met, items = past(5, 2, 31), np.array([7, 1, 40])
+    state = fast.start(met)
+    told = fast.shares(state, met, items).history
+    samples, all_scores = fast._samples(met), fast.scores(state, met)[items]
+    width = len(samples.client) // 3
+    for at in range(3):
+        weight = samples.weight.copy()
+        weight[at * width : (at + 1) * width] = 0.0
+        own = fast._train(fast._fresh(1), replace(samples, weight=weight))
+        lost = all_scores - fast.scores(own, met)[items]
+        assert told[:, at] == pytest.approx(lost, abs=2e-4)
+
+
+def test_weights_that_stand_still_need_no_copies(small_run: Make) -> None:
+    fast, _ = both(small_run, "deepfm-deeper")
+
+    class Copied(type(fast.frozen.model)):  # type: ignore[misc, union-attr]
+        one_for_all = False
+
+    model, shared = fast._served
+    copied = Copied(**{f.name: getattr(model, f.name) for f in fields(cast("Any", model))})
+    samples = fast._samples(past(5, 2, 31))
+    found = [train_cohort(m, shared, fast._fresh(1), samples, fast.method) for m in (model, copied)]
+    for vector, value in found[0].personal.values.items():
+        assert value == pytest.approx(found[1].personal.values[vector], abs=1e-6)
+    for weight, change in found[0].weights.items():
+        assert np.array_equal(change, np.zeros_like(found[1].weights[weight]))
+        assert np.array_equal(found[1].weights[weight], change)
 
 
 def test_models_that_have_no_such_form_stay_as_they_are(small_run: Make) -> None:

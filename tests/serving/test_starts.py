@@ -194,17 +194,21 @@ def test_steps_begin_where_the_run_says(tmp_path: Path) -> None:
         assert len(session.recommend(2, explain=True)) == 2
 
 
-def test_a_learned_start_and_a_sequence(tmp_path: Path) -> None:
-    meta = {**STEPS, "train.method": "reptile", "coldstart.users": "popularity reptile"}
+@pytest.mark.parametrize("method", ["reptile", "fomaml"])
+def test_a_learned_start(tmp_path: Path, method: str) -> None:
+    meta = {**STEPS, "train.method": method, "coldstart.users": f"popularity {method}"}
     done = fedrec.run(from_flat({**KEYS, **meta}), out=tmp_path / "meta")
     loaded = load_recommender(done.directory)
-    assert loaded.starts == ("popularity", "reptile")
-    fresh = loaded.session(start="reptile").scores()
+    assert loaded.starts == ("popularity", method)
+    fresh = loaded.session(start=method).scores()
     start = loaded.model.shared
+    assert np.abs(start.weights["start/user"]).max() > 0  # it has learned
     assert fresh == pytest.approx(start.tables["item"] @ start.weights["start/user"], abs=1e-5)
-    assert not np.allclose(
-        loaded.session(history=loaded.items.ids[:2], start="reptile").scores(), fresh
-    )
+    met = loaded.session(history=loaded.items.ids[:2], start=method).scores()
+    assert not np.allclose(met, fresh)
+
+
+def test_a_sequence_is_its_own_start(tmp_path: Path) -> None:
     reads = {"model.name": "gru4rec", "model.loss": "softmax", "train.method": "fedavg"}
     reads |= {"coldstart.users": "sequence popularity mixture", "model.history": 4}
     done = fedrec.run(from_flat({**KEYS, **reads}), out=tmp_path / "reads")

@@ -54,6 +54,21 @@ def test_a_step_of_fomaml_by_hand() -> None:
     assert update.rows["item"] == pytest.approx(np.array([[0.1 * FIRST * SECOND]]))
 
 
+def test_fomaml_leaves_out_how_the_start_led_there() -> None:
+    """Two steps of the support from 0 lead to 0.5 and 0.5 + (1 - sigmoid(1)) = 0.769.
+
+    There the query's gradient is -(1 - sigmoid(0.769)) = -0.317, and the start takes it as it
+    is.  The gradient through both steps would be this times their slopes (1 - 2 s (1 - s)),
+    s = sigmoid(0) and sigmoid(1): 0.5 * 0.607.
+    """
+    update = by_hand("fomaml", train__personal_steps=2)
+    led = 0.5 + 1.0 - 1.0 / (1.0 + np.exp(-1.0))
+    gradient = 1.0 - 1.0 / (1.0 + np.exp(-led))
+    assert update.personal.values["user"][0] == pytest.approx([led])
+    assert update.weights["start/user"][0] == pytest.approx([0.1 * gradient])
+    assert update.rows["item"] == pytest.approx(np.array([[0.1 * gradient * led]]))
+
+
 def test_a_step_of_reptile_by_hand() -> None:
     """The start is sent as far as the support has led, whatever the query says."""
     update = by_hand("reptile")
