@@ -81,6 +81,7 @@ def merchants_section(results: Found) -> Section:
         (
             "Each of ten merchants is held out entirely in turn and joins with its last 0 to 16 "
             "weeks. " + " ".join(f"{m['market']}: {tables.merchants_about(m)}" for m in markets),
+            " ".join(tables.merchants_miss(m) for m in markets),
             _OWN_MERCHANT,
         ),
         tuple(figures),

@@ -22,7 +22,7 @@ def users_section(results: Found) -> Section:
     return Section(
         "Users",
         recommendation(results),
-        (about(results),),
+        (about(results), misses(results)),
         tuple(figure for name, found in data.items() for figure in _figures(name, found)),
         tuple(table for name, found in data.items() for table in _tables(name, found)),
     )
@@ -43,6 +43,48 @@ def about(results: Found) -> str:
         f"(full ranking). {sizes}. Intervals are over users, by bootstrap, and p-values are "
         f"Holm-corrected over the values of k. Made by `{results['command']}`."
     )
+
+
+def misses(results: Found) -> str:
+    """Return what was to be reached and was not, with what the curves say of it."""
+    told = [_miss(name, found["reveal"]["latest"]) for name, found in results["data"].items()]
+    return (
+        "To be reached were: with 5 interactions no significant loss against the whole history, "
+        f"and more than popularity from k = 1 on. {' '.join(told)}"
+    )
+
+
+def _miss(name: str, told: Found) -> str:
+    row, curve = told["tests"]["few_against_whole"][0], told["curves"]["mixture"]
+    few, (_, low, high) = row["a"][1], (row["p"], row["low"], row["high"])
+    later = list(curve)[list(curve).index(few) :]
+    values = [curve[k]["ndcg@10"][0] for k in later]
+    shown = ", ".join(f"{number(v)} {_at(k)}" for k, v in zip(later, values, strict=True))
+    best = max(zip(values, later, strict=True))[1]
+    below = row["difference"] < 0 and row["p"] < 0.05
+    verdict = (
+        f"missed, {signed(row['difference'])} [{signed(low)}, {signed(high)}]"
+        if below
+        else "reached"
+    )
+    why = (
+        "every further interaction still adds to it, so that a few cannot be enough"
+        if values == sorted(values)
+        else f"it is best {_at(best)}, and what lies further back takes from it"
+    )
+    return f"{name}: the first is {verdict}; the mixture has {shown}: {why}; {_second(told)}."
+
+
+def _second(told: Found) -> str:
+    """Return whether popularity is beaten at every k of at least 1, and by whom it is not."""
+    single, mixed = (
+        [r["a"][1] for r in told["tests"][test] if r["difference"] <= 0 or r["p_adjusted"] >= 0.05]
+        for test in ("chosen_against_popularity", "mixture_against_popularity")
+    )
+    if not single:
+        return "the second is reached"
+    rest = "at some k by the mixture too" if mixed else "not by the mixture"
+    return f"the second is missed by the single strategy {', '.join(map(_at, single))}, {rest}"
 
 
 def _seeds(found: Found) -> str:

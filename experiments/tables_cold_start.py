@@ -11,6 +11,8 @@ LIMIT = 3.0
 
 _NETS = ("attribute-net", "content-tower", "ifedrec")
 _LEVEL = 0.05
+_EARLY = 4
+"""Weeks below which the federated start is to beat own data."""
 
 
 Grid = tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]
@@ -106,7 +108,7 @@ def merchants_verdict(market: Figures) -> str:
     worse = [w for w, p in versus["mixture"].items() if p["high"] < 0]
     shops = [p for p in market["mixture_at_merchants"] if p["high"] < 0]
     tested = len(market["mixture_at_merchants"])
-    early = [w for w in market["weeks"] if w < 4]
+    early = [w for w in market["weeks"] if w < _EARLY]
     ahead = [
         f"{name} {'at weeks ' + told if told else 'nowhere'} ({'so' if kept else 'not so'} "
         f"at each of {', '.join(map(str, early))})"
@@ -118,6 +120,31 @@ def merchants_verdict(market: Figures) -> str:
         f"mixture is {'never' if not worse else 'at ' + ', '.join(map(str, worse)) + ' weeks'} "
         f"significantly worse than these over all merchants; single merchants and weeks apart in "
         f"{len(shops)} of {tested} cases (about {_LEVEL / 2 * tested:.0f} would be by chance)."
+    )
+
+
+def merchants_miss(market: Figures) -> str:
+    """Say whether the federated start beats own data below four weeks, and what the curves show."""
+    versus = {p["weeks"]: p for p in market["against_own"]["federated"]}
+    early = [w for w in market["weeks"] if w < _EARLY]
+    missed = [w for w in early if versus[w]["low"] <= 0]
+    goal = f"{market['market']}: the federated start was to beat own data below {_EARLY} weeks"
+    if not missed:
+        return f"{goal}, and does."
+    where = ", ".join(
+        f"{w} ({versus[w]['gap']:+.3f} [{versus[w]['low']:+.3f}, {versus[w]['high']:+.3f}])"
+        for w in missed
+    )
+    own, shared = ([p["ndcg@10"][0] for p in market["curves"][n]] for n in ("own", "federated"))
+    why = (
+        "own rows also show what the merchant has on sale, which the others' do not"
+        if any(versus[w]["high"] < 0 for w in missed)
+        else "the two are too close for these customers to tell them apart"
+    )
+    return (
+        f"{goal}, and does not at weeks {where}. The first week takes a merchant's own model from "
+        f"{own[0]:.3f} to {own[1]:.3f}, and the federated one as it is stays between "
+        f"{min(shared[1:]):.3f} and {max(shared[1:]):.3f}: {why}."
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -54,16 +56,19 @@ def test_a_stranger_begins_at_the_start_and_leaves_it_with_its_history(method: s
 
 @pytest.mark.parametrize("method", ["reptile", "fomaml"])
 def test_a_step_from_the_start_by_hand(method: str) -> None:
-    """theta = start + rate * mean over what is revealed of (1 - sigmoid(start q)) q."""
+    """theta = start + rate * sum over what is revealed of (1 - sigmoid(start q)) q."""
     one = {"train__batch": 0, "train__personal_steps": 1, "train__personal_lr": 0.5}
-    warm = warm_by(method, **one, train__negatives=0, train__optimizer="sgd")
+    warm = warm_by(method, **one, train__optimizer="sgd")
     rows, start = warm.shared.tables["item"], np.array([0.2, -0.1, 0.4, 0.0], np.float32)
-    warm = Warm(warm.setup, Shared({"item": rows}, {"start/user": start}))
+    own = warm.setup.method
+    alone = replace(own, sampling=replace(own.sampling, negatives=0))
+    setup = replace(warm.setup, method=alone)
+    warm = Warm(setup, Shared({"item": rows}, {"start/user": start}))
     known = strangers(warm.setup, "test", 3)
     user = int(known.test.users[0])
     met = rows[known.items[known.indptr[user] : known.indptr[user + 1]]]
     missed = 1.0 - 1.0 / (1.0 + np.exp(-met @ start))
-    theta = start + 0.5 * (missed[:, None] * met).mean(0)
+    theta = start + 0.5 * (missed[:, None] * met).sum(0)
     scores = build(warm, [method])[method].scorer(known)(np.array([user]))[0]
     assert scores == pytest.approx(rows @ theta, abs=1e-5)
 

@@ -13,7 +13,7 @@ import pytest
 import experiments.cold_start as script
 from experiments.cold_start_joined import against, best, claims, join
 from experiments.cold_start_page import OUT, Page, make, read, write
-from experiments.cold_start_page_users import recommendation
+from experiments.cold_start_page_users import misses, recommendation
 from fedrec.config_coldstart import WHOLE
 from fedrec.evaluation.reduction import UserValues, sum_up
 
@@ -145,6 +145,27 @@ def test_the_recommendation_follows_the_figures(results):
     rows = worse["data"]["marketplace"]["reveal"]["latest"]["tests"]["mixture_against_best"]
     rows[1] |= {"difference": -0.05, "low": -0.08, "high": -0.02, "p": 0.001, "p_adjusted": 0.004}
     assert "significantly worse on marketplace at k = 2 (−0.050" in recommendation(worse)
+
+
+def test_misses_are_said_plainly_with_what_the_curves_show():
+    def told(values: list[float], gap: float, beaten: float) -> str:
+        curve = {k: {"ndcg@10": [v]} for k, v in zip(("5", "10", "whole"), values, strict=True)}
+        row = {"a": ["mixture", "5"], "b": ["ease", "whole"], "difference": gap, "p": 0.01,
+               "low": gap - 0.01, "high": gap + 0.01}  # fmt: skip
+        popular = {"a": ["mixture", "1"], "difference": beaten, "p_adjusted": 0.01}
+        tests = {"few_against_whole": [row], "chosen_against_popularity": [popular],
+                 "mixture_against_popularity": [popular]}  # fmt: skip
+        latest = {"tests": tests, "curves": {"mixture": curve}}
+        return misses({"data": {"shop": {"reveal": {"latest": latest}}}})
+
+    rising = told([0.1, 0.2, 0.3], -0.05, 0.1)
+    assert "shop: the first is missed, −0.050 [−0.060, −0.040]" in rising
+    assert "every further interaction still adds to it" in rising
+    assert rising.endswith("the second is reached.")
+    turning = told([0.1, 0.3, 0.2], 0.02, -0.1)
+    assert "the first is reached" in turning
+    assert "it is best at k = 10, and what lies further back takes from it" in turning
+    assert turning.endswith("missed by the single strategy at k = 1, at some k by the mixture too.")
 
 
 def test_the_committed_page_belongs_to_the_committed_results():

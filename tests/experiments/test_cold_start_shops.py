@@ -90,6 +90,24 @@ def test_what_is_said_of_merchants() -> None:
     assert "in 1 of 3 cases" in bad
 
 
+def test_what_is_missed_by_the_federated_start_is_said_with_its_figures() -> None:
+    curves = {
+        name: [{"ndcg@10": [value] * 3} for value in values]
+        for name, values in {"own": (0.01, 0.2, 0.3), "federated": (0.15, 0.16, 0.17)}.items()
+    }
+
+    def told(gaps: list[float]) -> str:
+        return tables.merchants_miss({**market(gaps, gaps), "curves": curves})
+
+    assert told([0.05, 0.02, -0.03]).endswith("below 4 weeks, and does.")
+    behind = told([0.05, -0.02, -0.03])
+    assert "does not at weeks 1 (-0.020 [-0.030, -0.010])" in behind
+    assert "from 0.010 to 0.200, and the federated one as it is stays between 0.160" in behind
+    assert behind.endswith("own rows also show what the merchant has on sale, which the others' "
+                           "do not.")  # fmt: skip
+    assert told([0.05, 0.005, 0.0]).endswith("too close for these customers to tell them apart.")
+
+
 def test_what_is_said_of_items() -> None:
     def row(name: str, value: float, times: float) -> dict[str, Any]:
         new = {"ndcg@20": [value] * 3, "times_random": [times] * 3, "hr@20": [value] * 3}
