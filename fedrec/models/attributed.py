@@ -221,13 +221,22 @@ def layer_shapes(name: str, widths: tuple[int, ...]) -> dict[str, tuple[int, ...
 
 
 def run_layers(name: str, x: Tensor, weights: Tensors) -> Tensor:
-    """Run a stack of dense layers on tiles [N, K, a]: ReLU between them, none at the end."""
+    """Run a stack of dense layers on tiles [N, K, a]: ReLU between them, none at the end.
+
+    Where all tiles have the same weights they are one product, with its bias and its ReLU in
+    one pass.
+    """
     import tensorflow as tf
 
-    number = 0
+    number, shape = 0, tf.shape(x)
+    same = weights[f"{name}_0"].shape[0] == 1
+    x = tf.reshape(x, [-1, x.shape[-1]]) if same else x
     while f"{name}_{number}" in weights:
+        kernel, bias = weights[f"{name}_{number}"], weights[f"{name}_{number}_bias"]
         x = tf.nn.relu(x) if number else x
-        bias = weights[f"{name}_{number}_bias"][:, None]
-        x = tf.linalg.matmul(x, weights[f"{name}_{number}"]) + bias
+        if same:
+            x = tf.nn.bias_add(tf.linalg.matmul(x, kernel[0]), bias[0])
+        else:
+            x = tf.linalg.matmul(x, kernel) + bias[:, None]
         number += 1
-    return x
+    return tf.reshape(x, [shape[0], shape[1], x.shape[-1]]) if same else x
