@@ -23,14 +23,23 @@ from scipy.stats import rankdata, spearmanr
 
 import fedrec
 from fedrec.config import Config, integers
-from fedrec.contribution.estimates import exact, from_rounds, from_updates, of_round, retrained
+from fedrec.contribution.estimates import (
+    exact,
+    from_groups,
+    from_rounds,
+    from_updates,
+    of_round,
+    retrained,
+)
 from fedrec.contribution.federation import Round, play
 from fedrec.contribution.game import Values, leave_one_out
 from fedrec.contribution.groups import cut, measured, parts_of
+from fedrec.contribution.rebuilt import Opened, guess
 from fedrec.engine.server_side import AppServer
 from fedrec.machine import describe_machine
 from fedrec.output import write_atomically
 from fedrec.results import plain_numbers
+from fedrec.robust.updates import as_partial_sum
 from fedrec.training.node import Setup, prepare
 
 HERE = Path(__file__).resolve().parent
@@ -38,6 +47,8 @@ NOISE = (0.5, 0.0, 0.2, 0.0, 0.9, 1.0)
 """Part of each merchant's training interactions whose item is replaced by chance."""
 GROUPS, DRAWS = 2, 3
 """Groups of a round, and how many series of groupings are drawn."""
+LONGER = (2, 4)
+"""How many times as many rounds, of so many times smaller steps, longer federations have."""
 BY_ROUND = 3
 """Orders of merchants drawn in each round for values by round."""
 Figures = dict[str, Any]
@@ -77,11 +88,13 @@ def measure(setup: Setup) -> Figures:
         "config_hash": setup.config.config_hash(),
         "split_hash": setup.population.split.split_hash,
         "interactions": setup.population.samples_of_client,
+        "rounds": len(rounds),
         "utility": {"all": memory.total(frozenset(range(players))),
                     "none": memory.total(frozenset())},
         "exact": truth,
         "estimates": found,
         "groups": [_grouped(setup, rounds, truth, draw) for draw in range(DRAWS)],
+        "longer": _longer(setup, truth),
         "seconds": seconds,
     }  # fmt: skip
 
@@ -103,24 +116,37 @@ def _grouped(
     cuts = [cut(1000 * draw + setup.config.run.seed, r.number, players, GROUPS) for r in rounds]
     opened = [measured(of_round(setup, one), c) for one, c in zip(rounds, cuts, strict=True)]
     parts = parts_of(opened, players)
-    sums, members = [], []
-    for one, groups in zip(rounds, cuts, strict=True):
-        for group in groups:
-            sums.append(one.updates.take(group).total().ravel())
-            members.append(np.isin(np.arange(players), group))
-    guess = np.linalg.pinv(np.array(members, np.float64)) @ np.array(sums)
+    sums = [Opened(one.number, groups, tuple(as_partial_sum(one.updates.take(g)) for g in groups))
+            for one, groups in zip(rounds, cuts, strict=True)]  # fmt: skip
+    rebuilt = from_groups(setup, rounds, sums)
+    size = rounds[0].updates.total().size  # the table comes first
+    guesses = guess(sums, players, rounds[0].before).updates[:, :, :size].mean(0)
     single = np.array([[r.updates.take(np.array([i])).total().ravel() for r in rounds]
                        for i in range(players)]).mean(1)  # fmt: skip
     whole = np.tile(single.sum(0), (players, 1))
-    seen = {"all": whole, "groups": guess, "single": single}
+    seen = {"all": whole, "groups": guesses, "single": single}
     return {
         "values": parts.values,
         "errors": parts.errors,
         "spearman": spearmanr(parts.values, truth)[0],
+        "rebuilt": _told(rebuilt, truth),
         "items_auc": {name: items_auc(setup, update) for name, update in seen.items()},
         "cosine": {name: float(np.mean([_cosine(a, b) for a, b in zip(u, single, strict=True)]))
                    for name, u in seen.items()},
     }  # fmt: skip
+
+
+def _longer(setup: Setup, truth: NDArray[np.float64]) -> Figures:
+    """Return the same of federations of more and smaller rounds."""
+    found, section = {}, setup.config.server
+    for times in LONGER:
+        keys = {"train.rounds": times * setup.config.train.rounds,
+                "server.table_lr": section.table_lr / times}  # fmt: skip
+        long = replace(setup, config=setup.config.with_(keys))
+        rounds = play(long, AppServer)
+        series = [_grouped(long, rounds, truth, draw) for draw in range(DRAWS)]
+        found[str(keys["train.rounds"])] = series
+    return found
 
 
 def items_auc(setup: Setup, updates: NDArray[np.float64]) -> float:
@@ -166,8 +192,8 @@ def main() -> None:
         run = known.get(setup.config.config_hash()) or plain_numbers(measure(setup))
         runs.append(run)
         shown = {name: f"{found['spearman']:.2f}" for name, found in run["estimates"].items()}
-        groups = [f"{one['spearman']:.2f}" for one in run["groups"]]
-        print(f"seed {seed}: Spearman {shown}, groups {' '.join(groups)}", flush=True)
+        groups = [f"{g['spearman']:.2f} {g['rebuilt']['spearman']:.2f}" for g in run["groups"]]
+        print(f"seed {seed}: Spearman {shown}, groups {'; '.join(groups)}", flush=True)
         if options.json is not None:
             about = {"noise": NOISE, "groups": GROUPS, "by_round": BY_ROUND}
             figures = {"config": base.flat(), **about, "runs": runs, "machine": describe_machine()}

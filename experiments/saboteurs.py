@@ -2,9 +2,11 @@
 
     python experiments/saboteurs.py [--json FILE]
 
-Detection: a merchant is suspected if what it contributes is below what any merchant did in
-honest federations of other marketplaces (CALIBRATION).  Contributions come from updates in
-clear, or from sums of random groups as with secure aggregation.  Effect: NDCG@10 of honest
+Detection: a merchant is suspected if its figure is below that of all but FALSE_ALARMS of the
+merchants in honest federations of other marketplaces (CALIBRATION).  Figures are contributions
+from updates in clear, from utilities of random groups as with secure aggregation, and from
+updates guessed from the groups' sums; and how well a guessed update goes along with the others'
+(`fedrec.contribution.rebuilt.alignment`).  Effect: NDCG@10 of honest
 merchants' customers on test, and to how many of them the promoted item is recommended.
 Federations that stand in FILE already, with the same configuration, are kept.
 """
@@ -25,22 +27,27 @@ import fedrec
 from fedrec.audit.poisoning import measure as measure_effect
 from fedrec.audit.rounds import State
 from fedrec.config import Config, Scalar, integers
-from fedrec.contribution.estimates import from_updates, of_round
+from fedrec.contribution.estimates import from_groups, from_updates, of_round
 from fedrec.contribution.federation import Round, play, retrain
 from fedrec.contribution.groups import cut, measured, parts_of
+from fedrec.contribution.rebuilt import Opened, alignment, guess
 from fedrec.engine.server_side import AppServer
 from fedrec.machine import describe_machine
 from fedrec.output import write_atomically
 from fedrec.results import plain_numbers
 from fedrec.robust.attacks import make_plot
+from fedrec.robust.updates import as_partial_sum
 from fedrec.training.node import Setup, prepare
 
 HERE = Path(__file__).resolve().parent
 ATTACKS = ("noise", "stale", "promote")
 WHO = (0, 3)
 """Merchants that attack, one in each federation: the biggest, and a small one."""
-CALIBRATION = (100, 101, 102)
+CALIBRATION = tuple(range(100, 108))
 """Seeds of the honest federations that the threshold comes from."""
+FALSE_ALARMS = 0.05
+"""Part of the honest merchants of the calibration that the threshold would suspect."""
+SOURCES = ("updates", "groups", "rebuilt", "alignment")
 DEFENCES = ("off", "norm-bound", "row-clip", "leave out")
 GROUPS = 2
 Figures = dict[str, Any]
@@ -88,16 +95,22 @@ def judged(base: Config, case: Case) -> Figures:
         "norms": np.median([one.updates.norms for one in rounds], axis=0),
         "rows": _row_norm(rounds),
         "contributions": {"updates": from_updates(setup, rounds).values,
-                          "groups": by_groups(setup, rounds)},
+                          **by_groups(setup, rounds)},
     }  # fmt: skip
 
 
-def by_groups(setup: Setup, rounds: tuple[Round, ...]) -> NDArray[np.float64]:
-    """Return contributions as sums of groups tell them."""
+def by_groups(setup: Setup, rounds: tuple[Round, ...]) -> dict[str, NDArray[np.float64]]:
+    """Return the figures that sums of groups tell of each merchant."""
     players, seed = setup.population.num_clients, setup.config.run.seed
-    opened = [measured(of_round(setup, one), cut(seed, one.number, players, GROUPS))
-              for one in rounds]  # fmt: skip
-    return parts_of(opened, players).values
+    cuts = [cut(seed, one.number, players, GROUPS) for one in rounds]
+    told = [measured(of_round(setup, r), c) for r, c in zip(rounds, cuts, strict=True)]
+    opened = [Opened(r.number, c, tuple(as_partial_sum(r.updates.take(g)) for g in c))
+              for r, c in zip(rounds, cuts, strict=True)]  # fmt: skip
+    return {
+        "groups": parts_of(told, players).values,
+        "rebuilt": from_groups(setup, rounds, opened).values,
+        "alignment": alignment(guess(opened, players, rounds[0].before)),
+    }
 
 
 def _row_norm(rounds: tuple[Round, ...]) -> float:
@@ -108,9 +121,8 @@ def detection(runs: list[Figures]) -> list[Figures]:
     """Return how well attackers are told from honest merchants, by attack and source."""
     calm = [run for run in runs if run["who"] < 0]
     found = []
-    for source in ("updates", "groups"):
-        reference = [r["contributions"][source] for r in calm if r["seed"] in CALIBRATION]
-        threshold = float(np.min(reference))
+    for source in SOURCES:
+        threshold = threshold_of(runs, source)
         for attack in ATTACKS:
             attacked = [run for run in runs if run["attack"] == attack]
             bad = np.array([r["contributions"][source][r["who"]] for r in attacked])
@@ -133,6 +145,12 @@ def detection(runs: list[Figures]) -> list[Figures]:
         found.append({"source": source, "attack": "off", "threshold": threshold,
                       "false_alarms": alarms})  # fmt: skip
     return found
+
+
+def threshold_of(runs: list[Figures], source: str) -> float:
+    """Return the figure below which a merchant is suspected."""
+    calm = [r["contributions"][source] for r in runs if r["seed"] in CALIBRATION]
+    return float(np.quantile(np.concatenate(calm), FALSE_ALARMS))
 
 
 def auc(high: NDArray[np.float64], low: NDArray[np.float64]) -> float:
@@ -176,7 +194,7 @@ class Judge:
     Attributes:
         norm: median norm of honest merchants' updates, in the calibration.
         row_norm: that of their rows in the first round.
-        suspects: a case -> the merchants that groups have found out.
+        suspects: a case -> the merchants whose guessed updates go along with no others'.
     """
 
     norm: float
@@ -185,14 +203,14 @@ class Judge:
 
 
 def judge_of(runs: list[Figures]) -> Judge:
-    """Return bounds from the calibration, and who is suspected by sums of groups."""
+    """Return bounds from the calibration, and who is suspected by alignment."""
     calm = [r for r in runs if r["who"] < 0 and r["seed"] in CALIBRATION]
-    threshold = float(np.min([r["contributions"]["groups"] for r in calm]))
+    threshold = threshold_of(runs, "alignment")
     by_case = {(r["seed"], r["attack"], r["who"]): r for r in runs}
 
     def suspects(case: Case) -> list[int]:
-        values = np.array(by_case[case.seed, case.attack, case.who]["contributions"]["groups"])
-        return np.flatnonzero(values < min(threshold, 0.0)).tolist()
+        values = np.array(by_case[case.seed, case.attack, case.who]["contributions"]["alignment"])
+        return np.flatnonzero(values < threshold).tolist()
 
     norms, rows = [r["norms"] for r in calm], [r["rows"] for r in calm]
     return Judge(float(np.median(norms)), float(np.median(rows)), suspects)
@@ -213,6 +231,7 @@ def main() -> None:
     def save() -> None:
         if options.json is not None:
             figures = {"config": base.flat(), "calibration": CALIBRATION, "groups": GROUPS,
+                       "false_alarms": FALSE_ALARMS,
                        "runs": runs, "detection": detection(runs) if effects else [],
                        "effects": effects, "machine": describe_machine()}  # fmt: skip
             write_atomically(options.json, json.dumps(plain_numbers(figures), indent=1) + "\n")

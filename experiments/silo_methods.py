@@ -62,7 +62,7 @@ PRICES = Question(
         "a shared scale": {"model.scales": "log_price"},
         "own scales": {"model.scales": "log_price", "model.local_layers": "scale_*"},
     },
-    tuple({"train.lr": rate, "train.personal_lr": rate} for rate in (0.01, 0.03, 0.1)),
+    tuple({"train.lr": rate, "train.personal_lr": rate} for rate in (0.003, 0.01, 0.03)),
 )
 QUESTIONS = {"methods": METHODS, "prices": PRICES}
 

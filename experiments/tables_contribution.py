@@ -11,7 +11,8 @@ TITLES = {
     "shapley-updates": "Shapley from updates, models rebuilt from all rounds",
     "shapley-rounds": "Shapley of single rounds, added up",
     "leave-one-out": "leave-one-out, retrained",
-    "groups": "sums of groups (secure aggregation)",
+    "groups": "utilities of groups (secure aggregation)",
+    "rebuilt": "updates guessed from sums of groups (secure aggregation)",
 }
 
 
@@ -34,7 +35,16 @@ def contribution_table(root: Path = ROOT) -> str:
         len(runs[0]["groups"]) and int(figures["config"]["train.rounds"]) * 2 ** figures["groups"]
     )
     lines.append(_row(TITLES["groups"], grouped, asked))
-    single = [g["spearman"] for run in runs for g in run["groups"]]
+    guessed = [statistics.fmean(g["rebuilt"]["spearman"] for g in run["groups"]) for run in runs]
+    spent = runs[0]["groups"][0]["rebuilt"]["evaluations"]
+    lines.append(_row(TITLES["rebuilt"], guessed, spent))
+    for rounds in runs[0]["longer"]:
+        found = [
+            statistics.fmean(g["rebuilt"]["spearman"] for g in run["longer"][rounds])
+            for run in runs
+        ]
+        lines.append(_row(f"the same, of {rounds} smaller rounds", found, spent))
+    single = [g["rebuilt"]["spearman"] for run in runs for g in run["groups"]]
     exact = "; ".join(
         f"seed {run['seed']}: " + " ".join(f"{v:.3f}".replace("-", "−") for v in run["exact"])
         for run in runs
@@ -43,9 +53,9 @@ def contribution_table(root: Path = ROOT) -> str:
     told = (
         f"Spearman correlation of {len(first['exact'])} merchants' values with exact Shapley "
         f"values (all {2 ** len(first['exact'])} federations retrained). Of groups: mean of "
-        f"{len(first['groups'])} series of random groupings, which alone reach from "
-        f"{min(single):.2f} to {max(single):.2f}. Exact values: {exact}. Parts of noise in the "
-        f"merchants' training interactions: {', '.join(f'{n:g}' for n in figures['noise'])}. "
+        f"{len(first['groups'])} series of random groupings; guessed updates of one series reach "
+        f"from {min(single):.2f} to {max(single):.2f}. Exact values: {exact}. Parts of noise in "
+        f"the merchants' training interactions: {', '.join(f'{n:g}' for n in figures['noise'])}. "
         f"Measured on {machine_of(figures['machine'])}."
     )
     return "\n".join([*lines, "", told, "", _opened(runs)])
@@ -57,22 +67,27 @@ def _row(title: str, values: list[float], evaluations: int) -> str:
 
 
 def _opened(runs: list[Figures]) -> str:
-    """Say how near an observer comes to single updates."""
-    groups = [g for run in runs for g in run["groups"]]
-
-    def mean(kind: str, name: str) -> float:
-        return statistics.fmean(g[kind][name] for g in groups)
-
-    told = {name: 1 - mean("items_auc", name) for name in ("groups", "all", "single")}
-    return (
-        "What groupings open: solved for single merchants by least squares over all rounds, sums "
-        "of groups give an estimate of each merchant's mean update with a cosine of "
-        f"{mean('cosine', 'groups'):.2f} to the true one, where the sum of all has "
-        f"{mean('cosine', 'all'):.2f}. The items that a merchant's customers have met are told "
-        "from the others by how little their rows move (the others are pushed as negatives): AUC "
-        f"{told['groups']:.2f} from groups, {told['all']:.2f} from the sum of all and "
-        f"{told['single']:.2f} from the update itself."
+    """Say how near an observer comes to single updates, by the rounds in which groups open."""
+    usual = str(runs[0]["rounds"])
+    series = {usual: [g for run in runs for g in run["groups"]]}
+    series |= {n: [g for run in runs for g in run["longer"][n]] for n in runs[0]["longer"]}
+    head = "| rounds in groups | cosine: groups | the sum | AUC: groups | the sum | the update |"
+    lines = [head, "|---:" * 6 + "|"]
+    for rounds, groups in series.items():
+        cosine = {n: statistics.fmean(g["cosine"][n] for g in groups) for n in ("groups", "all")}
+        area = {
+            n: 1 - statistics.fmean(g["items_auc"][n] for g in groups)
+            for n in ("groups", "all", "single")
+        }
+        cells = [rounds, *(f"{v:.2f}" for v in (*cosine.values(), *area.values()))]
+        lines.append(f"| {' | '.join(cells)} |")
+    told = (
+        "What groupings open: *cosine* to a merchant's true mean update, of what sums of groups "
+        "let one guess, and of the sum of all. *AUC*: the items that a merchant's customers have "
+        "met, told from the others by how little their rows move (the others are pushed as "
+        "negatives); from the guess, from the sum of all, and from the update itself."
     )
+    return "\n".join([told, "", *lines])
 
 
 def saboteurs_table(root: Path = ROOT) -> str:

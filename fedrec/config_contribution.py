@@ -32,6 +32,12 @@ class ContributionSection(Section):
         "can be estimated; 0: only the sum of all is opened",
     )
     least: int = Field(3, ge=FEWEST, description="no group has fewer merchants")
+    rounds: int = Field(
+        0,
+        ge=0,
+        description="groups: rounds, from the first on, in which sums of groups are opened; the "
+        "more, the better contributions are known, and single updates guessed; 0: all",
+    )
     retrain: Literal["auto", "leave-one-out", "all", "off"] = Field(
         "auto",
         description="federations trained anew: without each merchant, or with every subset of "

@@ -43,7 +43,7 @@ from fedrec.training.node import Setup, prepare
 
 SCHEMA = 1
 CONTRIBUTION_FILE = "contribution.json"
-PREFERRED = ("shapley-retrained", "shapley-updates", "groups", "leave-one-out")
+PREFERRED = ("shapley-retrained", "shapley-updates", "groups-rebuilt", "groups", "leave-one-out")
 Tell = Callable[[str], None]
 Floats = NDArray[np.float64]
 
@@ -213,11 +213,15 @@ def _grouped(setup: Setup, directory: Path, tell: Tell) -> dict[str, Any]:
         )
     found = parts_of(rounds, players)
     asked = sum(len(one.table) for one in rounds)
-    values = Values(found.values, found.errors, asked)
+    values = {"groups": Values(found.values, found.errors, asked)}
+    rebuilt = [line["rebuilt"] for line in lines if line and "rebuilt" in line]
+    if rebuilt:
+        last = rebuilt[-1]
+        told = Values(np.array(last["values"]), np.array(last["errors"]), last["evaluations"])
+        values["groups-rebuilt"] = told
     config = setup.config.with_({"secure.mode": "off", "contribution.groups": 0})
     # what each merchant has alone it finds out alone; what all have is the sum of all
-    return _told(setup, retrained(prepare(config), AppServer), {"groups": values}, found.alike,
-                 tell)  # fmt: skip
+    return _told(setup, retrained(prepare(config), AppServer), values, found.alike, tell)
 
 
 def merchant_names(setup: Setup) -> tuple[str, ...]:

@@ -52,6 +52,11 @@ class RunDirectory:
         return self.path / "clients"
 
     @property
+    def groups(self) -> Path:
+        """The sums of groups of merchants that were opened to tell contributions."""
+        return self.path / "groups"
+
+    @property
     def model(self) -> Path:
         """The exported model of the selected round."""
         return self.path / "model"

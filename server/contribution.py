@@ -3,7 +3,10 @@
 The groups of a round are sessions of their own, one after the other, and their sums add up to
 the sum of all that the server applies.  What the model would be with the sums of some groups
 alone is evaluated by all merchants, securely, on validation; the journal keeps the figures,
-and `fedrec.contribution.groups` makes contributions of them.
+and `fedrec.contribution.groups` makes contributions of them.  After the last round in groups
+models are also put together from what the sums of all rounds let one guess of single merchants
+(`fedrec.contribution.rebuilt`), and evaluated likewise; the line of that round keeps their
+Shapley values.
 """
 
 from __future__ import annotations
@@ -16,17 +19,28 @@ import numpy as np
 from flwr.app import ArrayRecord
 from numpy.typing import NDArray
 
-from fedrec.contribution.game import members_of
+from fedrec.contribution.estimates import sampled
+from fedrec.contribution.game import Coalition, members_of
 from fedrec.contribution.groups import Groups, Measured, check_groups, cut
-from fedrec.errors import ConfigError
+from fedrec.contribution.rebuilt import flat, guess, opened_of, replay_guesses
+from fedrec.errors import ConfigError, SkippedRound
 from fedrec.evaluation.selection import selection_metric, selection_value
 from fedrec.evaluation.sums import means
+from fedrec.output import output_directory
 from fedrec.params import PartialSum, Shared
 from fedrec.secure.graph import choose
+from fedrec.storage import RunDirectory, read_arrays, write_arrays
 from fedrec.training.aggregate import partial_sum, weight_exponent
 from fedrec.training.node import Setup
 from fedrec.training.statistics import sums_like
-from fedrec.wire import EvaluateRequest, Moment, TrainRequest, pack_shared
+from fedrec.wire import (
+    EvaluateRequest,
+    Moment,
+    TrainRequest,
+    flatten_shared,
+    pack_shared,
+    restore_shared,
+)
 from server.aggregation import mean_update
 from server.anchors import optimizer_of
 from server.roster import Roster
@@ -66,8 +80,11 @@ class GroupRounds:
         choose(self._players // self._count, *graph)
         self._sums: tuple[PartialSum | None, ...] = ()
         self._groups: Groups = ()
+        self._present: list[list[int]] = []
         self._before: tuple[Shared, Mapping[str, NDArray]] = (Shared({}), {})
         self._told: dict[str, Any] | None = None
+        self._last = config.contribution.rounds or config.train.rounds
+        self._files = RunDirectory(output_directory(config)).groups
 
     def run(
         self,
@@ -88,6 +105,9 @@ class GroupRounds:
                 f"deployment: set engine.nodes = {self._players}"
             )
         # the same sums in every round: cut once, or they could be solved for single merchants
+        self._sums = ()
+        if train.round_number > self._last:
+            return self._secure.run(exchange, roster, sample, train, arrays)
         constant = self._setup.method.statistics is not None
         state = {name: value.copy() for name, value in self._optimizer.state().items()}
         self._before = train.shared.copy(), state  # the server changes both in place
@@ -98,6 +118,9 @@ class GroupRounds:
             parts = (np.intersect1d(part, group) for part in (sample.training, sample.dropped))
             done.append(self._secure.run(exchange, roster, Sample(*parts), train, arrays))
         self._sums = tuple(one.total for one in done)
+        self._present = [list(one.survivors) for one in done]
+        if not constant:
+            self._keep(train)
         return _together(done)
 
     def measure(
@@ -118,7 +141,7 @@ class GroupRounds:
             moment: of the round.
         """
         self._told, table = None, list[float]()
-        if any(total is None for total in self._sums):
+        if not self._sums or any(total is None for total in self._sums):
             return
         for number in range(2**self._count):
             chosen = [total for k in sorted(members_of(number, self._count))
@@ -130,6 +153,54 @@ class GroupRounds:
                 return
             table.append(value)
         self._told = Measured(self._groups, np.array(table)).to_json()
+        if moment.base_round == min(self._last, self._config.train.rounds):
+            rebuilt = self._rebuilt(exchange, roster, moment)
+            self._told |= {} if rebuilt is None else {"rebuilt": rebuilt}
+
+    def _keep(self, train: TrainRequest) -> None:
+        """Write the sums of a round to the disk, so that a resume still has them."""
+        sums = [total for total in self._sums if total is not None]
+        at = train.round_number
+        if at == 1:
+            write_arrays(self._files / "first.ckpt", flatten_shared(train.shared), {})
+        if len(sums) < self._count:
+            (self._files / f"round-{at:06d}.ckpt").unlink(missing_ok=True)
+            return
+        arrays = {f"{k}": flat(total, train.shared) for k, total in enumerate(sums)}
+        meta = {
+            "number": at,
+            "groups": self._present,
+            "weight": [one.weight for one in sums],
+            "clients": [one.num_clients for one in sums],
+        }
+        write_arrays(self._files / f"round-{at:06d}.ckpt", arrays, meta)
+
+    def _rebuilt(self, exchange: Exchange, roster: Roster, moment: Moment) -> dict[str, Any] | None:
+        """Return Shapley values over models of guessed updates; None if an evaluation is lost."""
+        first = restore_shared(read_arrays(self._files / "first.ckpt")[0])
+        read = (read_arrays(file) for file in sorted(self._files.glob("round-*.ckpt")))
+        opened = [opened_of(arrays, meta, first) for arrays, meta in read]
+        opened = [one for one in opened if one.number <= moment.base_round]
+        guesses = guess(opened, self._players, first)
+
+        def utility(coalition: Coalition) -> float:
+            optimizer = optimizer_of(self._setup, first)
+
+            def apply(shared: Shared, total: PartialSum, _: int) -> Shared:
+                return optimizer.apply(shared, mean_update(total, self._config.server.rows))
+
+            shared = replay_guesses(guesses, coalition, first, apply)
+            value = self._value(exchange, roster, shared, moment)
+            if value is None:
+                raise SkippedRound("contribution", 0, 0, "an evaluation was lost")
+            return value
+
+        try:
+            found = sampled(self._setup, utility, 0)
+        except SkippedRound:
+            return None
+        return {"values": found.values.tolist(), "errors": found.errors.tolist(),
+                "evaluations": found.evaluations, "rounds": len(opened)}  # fmt: skip
 
     def _applied(self, chosen: list[PartialSum]) -> Shared:
         """Return the parameters had the round been that of some groups alone."""
@@ -177,6 +248,7 @@ def _together(done: list[SecureRound]) -> SecureRound:
         whole.bytes_up += one.bytes_up
         whole.bytes_down += one.bytes_down
         whole.trained |= one.trained
+        whole.survivors += one.survivors
     return whole
 
 

@@ -11,7 +11,7 @@ and within rounds as in GTG-Shapley (Liu et al., TIST 2022).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +27,7 @@ from fedrec.contribution.federation import (
 )
 from fedrec.contribution.game import (
     Coalition,
+    Utility,
     Values,
     draw_orders,
     everyone,
@@ -34,6 +35,7 @@ from fedrec.contribution.game import (
     shapley,
     table_of,
 )
+from fedrec.contribution.rebuilt import Guesses, Opened, guess, replay_guesses
 from fedrec.errors import ConfigError
 from fedrec.training.node import Setup
 
@@ -130,7 +132,38 @@ def from_updates(setup: Setup, rounds: tuple[Round, ...]) -> Values:
             `contribution.tolerance`; 0: all subsets.
         rounds: as `fedrec.contribution.federation.play` records them.
     """
-    return _sampled(setup, replayed(setup, rounds), 0)
+    return sampled(setup, replayed(setup, rounds).total, 0)
+
+
+def guessed(setup: Setup, rounds: tuple[Round, ...], guesses: Guesses) -> Memory:
+    """Return utilities of models that guessed updates of a coalition add up to.
+
+    Args:
+        setup: the prepared configuration.
+        rounds: for the first and the last state of the federation.
+        guesses: made from sums of groups.
+    """
+    first, last = rounds[0], rounds[-1]
+
+    def split(coalition: Coalition) -> Floats:
+        server = first.server.branch(first.before)
+        shared = replay_guesses(guesses, coalition, first.before, server.apply)
+        return utilities(setup, shared, last.personal, last.number)
+
+    return Memory(split, {})
+
+
+def from_groups(setup: Setup, rounds: tuple[Round, ...], opened: Sequence[Opened]) -> Values:
+    """Return Shapley values over models rebuilt from what sums of groups let one guess.
+
+    Args:
+        setup: as above.
+        rounds: as `fedrec.contribution.federation.play` records them; no single update is read.
+        opened: the sums of groups, of all rounds or some.
+    """
+    players = setup.population.num_clients
+    guesses = guess(opened, players, rounds[0].before)
+    return sampled(setup, guessed(setup, rounds, guesses).total, 0)
 
 
 def from_rounds(setup: Setup, rounds: tuple[Round, ...]) -> Values:
@@ -147,16 +180,27 @@ def from_rounds(setup: Setup, rounds: tuple[Round, ...]) -> Values:
         memory = of_round(setup, one)
         gain = memory.total(everyone(players)) - memory.total(frozenset())
         if abs(gain) > setup.config.contribution.tolerance:
-            found = _sampled(setup, memory, one.number)
+            found = sampled(setup, memory.total, one.number)
             values, squares = values + found.values, squares + found.errors**2
         asked += len(memory.known)
     return Values(values, np.sqrt(squares), asked)
 
 
-def _sampled(setup: Setup, memory: Memory, number: int) -> Values:
+def sampled(setup: Setup, total: Utility, number: int) -> Values:
+    """Return Shapley values over orders that are drawn, or over all subsets.
+
+    Args:
+        setup: `contribution.permutations` and `contribution.tolerance` count.
+        total: the utility of a coalition, asked once for each.
+        number: of the round, 0 for none: other orders.
+
+    Raises:
+        ConfigError: if all subsets of too many merchants are asked for.
+    """
     section, players = setup.config.contribution, setup.population.num_clients
     if not section.permutations:
         check_exact(players, "contribution.permutations = 0")
-        return exact(memory, players)
+        table = table_of(total, players)
+        return Values(shapley(table), np.zeros(players), len(table))
     orders = draw_orders(setup.config.run.seed, number, players, section.permutations)
-    return sampled_shapley(memory.total, orders, section.tolerance)
+    return sampled_shapley(total, orders, section.tolerance)

@@ -18,8 +18,9 @@ a merchant adds in some company only.
 What it opens: sums of groups instead of the sum of all.  A merchant of a group of three is
 hidden among two others, and two that work together see the third.  Updates of one merchant
 resemble each other from round to round, so groupings that change let an observer guess at
-single ones; experiments/contribution.py measures how well, and how well groups rank merchants:
-in few rounds badly.
+single ones; experiments/contribution.py measures how well.  These guesses rank merchants far
+better than utilities of groups do (`fedrec.contribution.rebuilt`), which stay for sums that
+are the same in every round.
 Where clients send the same sums in every round, groups would be solved for single merchants
 outright, so they are cut once.  A server that does not keep to the protocol would choose groups
 that single somebody out, so `secure.mode = "malicious-server"` refuses them.
@@ -33,14 +34,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fedrec.contribution.estimates import Memory
 from fedrec.contribution.game import members_of, shapley
 from fedrec.errors import ConfigError
 from fedrec.rng import Purpose, draw, keys
+
+if TYPE_CHECKING:
+    from fedrec.contribution.estimates import Memory
 
 Floats = NDArray[np.float64]
 Groups = tuple[NDArray[np.int64], ...]
@@ -48,6 +52,9 @@ ERROR = 0.1
 """What is expected of an additive game's error in the value of a group, over the largest gain of
 a round.  Shares are expected to lie about 1/n around 1/n; together the two say how strongly
 shares are drawn towards equal ones (ridge regression)."""
+
+TRIED, SERIES = 32, 30
+"""Partitions that are drawn for a round, and rounds over which pairs are to meet evenly."""
 
 _RANK = 1e-9
 _MOST_ATOMS = 20_000
@@ -107,7 +114,10 @@ def check_groups(players: int, groups: int, least: int) -> None:
 
 
 def cut(seed: int, round_number: int, players: int, groups: int) -> Groups:
-    """Cut merchants into groups of like size, by chance.
+    """Cut merchants into groups of like size, by chance, so that all pairs meet alike often.
+
+    Of TRIED drawn partitions that is taken by which pairs have met most evenly, since the last
+    round whose number is a multiple of SERIES.
 
     Args:
         seed: of the run.
@@ -115,9 +125,23 @@ def cut(seed: int, round_number: int, players: int, groups: int) -> Groups:
         players: n.
         groups: G.
     """
-    lots = draw(keys(seed, round_number, np.arange(players), Purpose.REGROUPING), 0)
-    order = np.argsort(lots, kind="stable")
-    return tuple(np.sort(part).astype(np.int64) for part in np.array_split(order, groups))
+    met = np.zeros((players, players))
+    first = round_number - max(round_number - 1, 0) % SERIES
+    for number in range(first, round_number + 1):
+        key = keys(seed, number, np.arange(players), Purpose.REGROUPING)
+        order = np.argsort(draw(key, np.arange(TRIED)[:, None]), axis=1, kind="stable")
+        member = _members(order, groups)
+        together = np.einsum("kgi,kgj->kij", member, member)
+        best = int(np.argmin(((met + together) ** 2).sum((1, 2))))
+        met += together[best]
+    return tuple(np.flatnonzero(g).astype(np.int64) for g in member[best])
+
+
+def _members(order: NDArray[np.int64], groups: int) -> Floats:
+    """Return who is in which group, float64 [K, G, n], of K orders of n merchants."""
+    place = np.argsort(order, axis=1)
+    group = np.repeat(np.arange(groups), [len(p) for p in np.array_split(order[0], groups)])
+    return (group[place][:, None] == np.arange(groups)[:, None]).astype(np.float64)
 
 
 def fewest_behind(opened: Sequence[NDArray[np.int64]], players: int) -> int:

@@ -149,8 +149,15 @@ def pulled_candidates(
     """Return the federated model, and copies of it that a pull keeps near while they train on.
 
     The personal objective of Ditto (Li et al., ICML 2021, eq. 2): every merchant k minimises
-    ``F_k(v) + pull / 2 * ||v - w||^2`` with w the federated tables; here it is solved once w is
-    final, with the rates and passes of the section `local`.  Vectors of customers are free.
+    ``F_k(v) + pull / 2 * ||v - w*||^2``, where w* minimises the federation's own objective
+    G(F_1, ..., F_K) (their eq. 1).  No v stands in G, so w* is what it would be without any v, and
+    solving for v once w is final is the same objective at the same w*.  Their algorithm 1 takes a
+    few steps of v in every round instead, towards the w of that round: it ends near the same
+    solutions where problems are strongly convex (their theorem 1), and saves the passes at the
+    end.  Elsewhere it may end in another local minimum, as its v has followed w from the first
+    round on, while here it begins at the final w; and it selects no pull on validation, which
+    here costs one solution for each.  Rates and passes are those of the section `local`.  Vectors
+    of customers are free.
 
     Args:
         field: merchants and customers.

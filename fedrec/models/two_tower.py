@@ -155,12 +155,12 @@ class TwoTower(Attributed):
 
         if not self.scales or self.items is None:
             return features
-        parts = []
+        many = tf.shape(weights[f"scale_{self.scales[0]}"])[0]  # of many clients, one or each
+        factors = []
         for name, (begin, end) in self.items.fields.items():
-            part = features[..., begin:end]
-            scale = 1.0 + weights[f"scale_{name}"][:, None] if name in self.scales else 1.0
-            parts.append(part * scale)
-        return tf.concat(parts, -1)
+            one = tf.ones([many, end - begin])
+            factors.append(one + weights[f"scale_{name}"] if name in self.scales else one)
+        return features * tf.concat(factors, -1)[:, None]
 
     def logits(self, weights: Tensors, personal: Tensors, rows: Tensors) -> Tensor:
         """See `Attributed.logits`."""

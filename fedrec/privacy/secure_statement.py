@@ -146,7 +146,8 @@ def _whom(config: Config) -> str:
     asked = config.contribution
     if not asked.groups:
         return ALL
-    when = "once" if config.train.method in SUMMED else "anew in every round"
+    some = f"each of the first {asked.rounds} rounds" if asked.rounds else "every round"
+    when = "once" if config.train.method in SUMMED else f"anew in {some}"
     return GROUPS.format(groups=asked.groups, least=asked.least, when=when)
 
 

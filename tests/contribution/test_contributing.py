@@ -9,9 +9,10 @@ import pytest
 
 from fedrec.config import from_flat
 from fedrec.contributing import check, contributions
-from fedrec.contribution.estimates import of_round
+from fedrec.contribution.estimates import from_groups, of_round
 from fedrec.contribution.federation import play
 from fedrec.contribution.groups import Measured, cut, measured
+from fedrec.contribution.rebuilt import Opened
 from fedrec.engine.server_side import AppServer
 from fedrec.errors import ConfigError
 from fedrec.report.contribution import (
@@ -19,6 +20,7 @@ from fedrec.report.contribution import (
     load_contributions,
     markdown_contributions,
 )
+from fedrec.robust.updates import as_partial_sum
 from fedrec.training.node import prepare
 from tests.contribution.test_federation import EASE, KEYS
 
@@ -30,6 +32,7 @@ SIX = {
     "secure.bits": 24,
     "contribution.groups": 2,
     "contribution.retrain": "auto",
+    "contribution.permutations": 2,
     "engine.nodes": 6,
     "evaluate.bootstrap": 0,
     "evaluate.every": 2,
@@ -68,13 +71,31 @@ def test_a_secure_run_in_groups_tells_what_open_updates_would(tmp_path):
             secret.table, measured(of_round(open_, one), groups).table, atol=0.01
         )
     assert np.ptp(told[0].table) > 0.005
-    assert set(found["estimates"]) == {"groups"}
+    assert set(found["estimates"]) == {"groups", "groups-rebuilt"}
+    assert found["payments"]["by"] == "groups-rebuilt"
+    opened = [Opened(one.number, told[i].groups, tuple(as_partial_sum(one.updates.take(g))
+              for g in told[i].groups)) for i, one in enumerate(rounds)]  # fmt: skip
+    expected = from_groups(open_, rounds, opened).values
+    values = np.array(found["estimates"]["groups-rebuilt"]["values"])
+    np.testing.assert_allclose(values, expected, atol=0.01)
+    assert np.ptp(values) > 0.005
     assert sum(found["estimates"]["groups"]["values"]) == pytest.approx(
         sum(one.table[-1] - one.table[0] for one in told)
     )
     assert "hidden among at least 2 others" in found["leak"]
     privacy = json.loads((tmp_path / "out" / "result.json").read_text())["systems"][0]["privacy"]
     assert "each of 2 groups of 3 clients or more, drawn anew in every" in privacy["statement"]
+
+
+def test_groups_are_opened_in_some_rounds_alone(tmp_path):
+    config = from_flat({**SIX, "contribution.rounds": 2})
+    found = contributions(config, out=tmp_path / "out").content
+    lines = (tmp_path / "out" / "rounds.jsonl").read_text().splitlines()
+    told = [json.loads(line)["contribution"] for line in lines]
+    assert [one is not None for one in told] == [True, True] + [False] * (len(told) - 2)
+    assert told[1]["rebuilt"]["rounds"] == 2
+    assert len(list((tmp_path / "out").rglob("groups/round-*"))) == 2
+    assert "opened in the first 2 rounds" in found["leak"]
 
 
 def test_sums_of_ease_are_opened_in_one_grouping(tmp_path):

@@ -42,7 +42,8 @@ def test_items_are_told_by_norms():
 
 
 def case(seed, attack, who, updates, groups):
-    told = {"contributions": {"updates": np.array(updates), "groups": np.array(groups)}}
+    both = dict.fromkeys(("groups", "rebuilt", "alignment"), np.array(groups))
+    told = {"contributions": {"updates": np.array(updates), **both}}
     return {"seed": seed, "attack": attack, "who": who, "norms": [1.0, 2.0, 3.0], "rows": 0.5,
             **told}  # fmt: skip
 
@@ -55,13 +56,15 @@ RUNS = [
 
 
 def test_detection_by_hand():
-    """Thresholds .1 and -.1; the attacker has 0 and -.2; of two honest ones -.3 is an alarm."""
+    """A twentieth of the way from lowest to highest of three: .11 and -.07."""
     found = {(row["source"], row["attack"]): row for row in saboteurs.detection(RUNS)}
     one = found["updates", "noise"]
-    assert (one["threshold"], one["detected"], one["false_alarms"]) == (0.1, 1.0, 0.0)
+    assert (one["detected"], one["false_alarms"]) == (1.0, 0.0)
+    assert one["threshold"] == pytest.approx(0.11)
     assert (one["auc"], one["not_positive"]) == (1.0, 1.0)
     one = found["groups", "stale"]
-    assert (one["threshold"], one["detected"], one["false_alarms"]) == (-0.1, 1.0, 0.5)
+    assert (one["detected"], one["false_alarms"]) == (1.0, 0.5)
+    assert one["threshold"] == pytest.approx(-0.07)
     assert one["auc"] == 0.5
     assert found["updates", "off"]["false_alarms"] == pytest.approx(1 / 3)
 
@@ -74,7 +77,7 @@ def test_the_judge_leaves_out_whom_groups_have_found():
 
 def test_every_attack_meets_every_merchant_and_calibration_is_apart():
     all_of_them = saboteurs.cases(SABOTEURS)
-    assert len(all_of_them) == len(set(all_of_them)) == 3 + 3 + 3 * 3 * 2
+    assert len(all_of_them) == len(set(all_of_them)) == 8 + 3 + 3 * 3 * 2
     seeds = {c.seed for c in all_of_them if c.who >= 0}
     assert seeds.isdisjoint(saboteurs.CALIBRATION)
     attacked = saboteurs.configured(SABOTEURS, all_of_them[-1])
@@ -83,20 +86,23 @@ def test_every_attack_meets_every_merchant_and_calibration_is_apart():
 
 
 def test_tables_show_what_stands_in_the_files(tmp_path):
+    rebuilt = {"spearman": 0.25, "evaluations": 4}
+    opened = {"spearman": 0.5, "items_auc": {"all": 0.6, "groups": 0.7, "single": 0.8},
+              "rebuilt": rebuilt, "cosine": {"all": 0.4, "groups": 0.9, "single": 1.0}}  # fmt: skip
     run = {
-        "seed": 0, "exact": [0.2, -0.1], "config_hash": "x",
+        "seed": 0, "rounds": 6, "longer": {"12": [{**opened, "rebuilt": {"spearman": 0.125}}]}, "exact": [0.2, -0.1], "config_hash": "x",
         "estimates": {"shapley-updates": {"spearman": 0.75, "evaluations": 50}},
-        "groups": [{"spearman": 0.5, "items_auc": {"all": 0.6, "groups": 0.7, "single": 0.8},
-                    "cosine": {"all": 0.4, "groups": 0.9, "single": 1.0}}],
+        "groups": [opened],
     }  # fmt: skip
     about = {"config": CONTRIBUTION.flat(), "noise": [0.5, 0.0], "groups": 2, "machine": {}}
     write(tmp_path, "contribution", {**about, "runs": [run]})
     text = contribution_table(tmp_path)
     assert "| Shapley from updates, models rebuilt from all rounds | 0.75 | 0.75 | 50 |" in text
     asked = 4 * CONTRIBUTION.train.rounds
-    assert f"| sums of groups (secure aggregation) | 0.50 | 0.50 | {asked} |" in text
-    assert "cosine of 0.90" in text
-    assert "AUC 0.30 from groups, 0.40 from the sum of all and 0.20 from the update" in text
+    assert f"| utilities of groups (secure aggregation) | 0.50 | 0.50 | {asked} |" in text
+    assert "| updates guessed from sums of groups (secure aggregation) | 0.25 | 0.25 | 4 |" in text
+    assert "| the same, of 12 smaller rounds | 0.12 | 0.12 | 4 |" in text
+    assert "| 6 | 0.90 | 0.40 | 0.30 | 0.40 | 0.20 |" in text
     assert "seed 0: 0.200 −0.100" in text
     effect = {"seed": 0, "attack": "stale", "who": 1, "defence": "off", "left_out": [],
               "exposure": 0.25, "accuracy": 0.125, "accuracy_interval": [0.1, 0.15]}  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,20 @@ def test_each_merchant_has_its_own(small_run: Make) -> None:
     assert len({float(s[0, 0]) for s in scales}) == 4
     shared, _ = read_arrays(files.checkpoint)
     assert not any("scale_price" in name for name in shared)  # no update has held it
+
+
+def test_merchants_of_one_node_have_their_own(small_run: Make) -> None:
+    """A node with all of them scores with the scale of each."""
+    keys = {**KEYS, **MERCHANTS, "train__rounds": 2}
+    one, four = small_run("one", **keys), small_run("four", **keys, engine__nodes=4)
+    execute(one)
+    execute(four)
+    arrays = [read_arrays(RunDirectory(Path(c.run.out)).checkpoint)[0] for c in (one, four)]
+    for name, value in arrays[0].items():
+        assert np.allclose(arrays[1][name], value, atol=1e-5), name
+    told = [json.loads(RunDirectory(Path(c.run.out)).system.read_text()) for c in (one, four)]
+    metrics = [t["metrics"]["test"]["full"] for t in told]
+    assert metrics[0] == pytest.approx(metrics[1], abs=1e-6)
 
 
 @pytest.mark.parametrize(
