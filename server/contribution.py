@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import reduce
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -26,10 +27,9 @@ from fedrec.contribution.rebuilt import flat, guess, opened_of, replay_guesses
 from fedrec.errors import ConfigError, SkippedRound
 from fedrec.evaluation.selection import selection_metric, selection_value
 from fedrec.evaluation.sums import means
-from fedrec.output import output_directory
 from fedrec.params import PartialSum, Shared
 from fedrec.secure.graph import choose
-from fedrec.storage import RunDirectory, read_arrays, write_arrays
+from fedrec.storage import read_arrays, write_arrays
 from fedrec.training.aggregate import partial_sum, weight_exponent
 from fedrec.training.node import Setup
 from fedrec.training.statistics import sums_like
@@ -64,12 +64,15 @@ class GroupRounds:
         setup: the prepared configuration, with `contribution.groups` above 0.
         secure: runs the sessions.
         optimizer: of the server, whose state is copied before each round.
+        directory: where sums of groups are kept.
 
     Raises:
         ConfigError: if groups would be too small to hide their members, or for a session.
     """
 
-    def __init__(self, setup: Setup, secure: SecureServer, optimizer: Optimizer) -> None:
+    def __init__(
+        self, setup: Setup, secure: SecureServer, optimizer: Optimizer, directory: Path
+    ) -> None:
         config = setup.config
         self._config, self._setup, self._secure = config, setup, secure
         self._optimizer = optimizer
@@ -84,7 +87,7 @@ class GroupRounds:
         self._before: tuple[Shared, Mapping[str, NDArray]] = (Shared({}), {})
         self._told: dict[str, Any] | None = None
         self._last = config.contribution.rounds or config.train.rounds
-        self._files = RunDirectory(output_directory(config)).groups
+        self._files = directory
 
     def run(
         self,
@@ -153,7 +156,8 @@ class GroupRounds:
                 return
             table.append(value)
         self._told = Measured(self._groups, np.array(table)).to_json()
-        if moment.base_round == min(self._last, self._config.train.rounds):
+        last = moment.base_round == min(self._last, self._config.train.rounds)
+        if last and self._setup.method.statistics is None:
             rebuilt = self._rebuilt(exchange, roster, moment)
             self._told |= {} if rebuilt is None else {"rebuilt": rebuilt}
 
@@ -252,7 +256,9 @@ def _together(done: list[SecureRound]) -> SecureRound:
     return whole
 
 
-def group_rounds(setup: Setup, secure: SecureServer, optimizer: Optimizer) -> GroupRounds | None:
+def group_rounds(
+    setup: Setup, secure: SecureServer, optimizer: Optimizer, directory: Path
+) -> GroupRounds | None:
     """Return the secure rounds in groups of a run; None if it has none."""
     groups = setup.config.contribution.groups
-    return GroupRounds(setup, secure, optimizer) if groups else None
+    return GroupRounds(setup, secure, optimizer, directory) if groups else None

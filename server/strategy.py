@@ -126,7 +126,8 @@ class FedRecStrategy(Strategy):
         self._optimizer = optimizer_of(self._setup, shared)
         if config.secure.mode != "off":
             self._secure = SecureServer(config, self._setup, shared)
-            self._group_rounds = group_rounds(self._setup, self._secure, self._optimizer)
+            parts = (self._setup, self._secure, self._optimizer, self._files.groups)
+            self._group_rounds = group_rounds(*parts)
         saved = None
         if self._files.checkpoint.exists():
             saved = load_checkpoint(self._files.checkpoint, config.config_hash())
@@ -387,14 +388,13 @@ class FedRecStrategy(Strategy):
         chosen = state.best or Best(state.round_number, float("nan"), state.shared)
         self._meet(grid)
         chosen = replace(chosen, shared=with_new_items(self._setup, chosen.shared))
-        arrays, bootstrap = self._packed(chosen.shared), self._config.evaluate.bootstrap
+        arrays, draws = self._packed(chosen.shared), self._config.evaluate.bootstrap
         self._state = replace(state, shared=chosen.shared)
-        sums = self._evaluate(grid, chosen.round_number, arrays, "test", bootstrap)
+        sums = self._evaluate(grid, chosen.round_number, arrays, "test", draws) or EvaluationSums()
         privacy = self._guard.entry(state.privacy, self._stopped)
         if self._secure is not None:
             privacy = self._secure.entry(privacy)
         population, lines = self._setup.population, self._journal.lines()
         robust = robust_entry(self._config, population)
-        sums = sums or EvaluationSums()
         write_outcome(self._config, population, self._files, chosen, sums, lines, privacy, robust)
         return Result(arrays=arrays)
