@@ -45,6 +45,8 @@ WHO = (0, 3)
 """Merchants that attack, one in each federation: the biggest, and a small one."""
 CALIBRATION = tuple(range(100, 108))
 """Seeds of the honest federations that the threshold comes from."""
+CHECKED = tuple(range(200, 208))
+"""Seeds of more honest federations, in which false alarms are counted."""
 FALSE_ALARMS = 0.05
 """Part of the honest merchants of the calibration that the threshold would suspect."""
 SOURCES = ("updates", "groups", "rebuilt", "alignment")
@@ -71,7 +73,7 @@ class Case:
 def cases(base: Config) -> list[Case]:
     """Return all federations whose merchants are judged, honest ones first."""
     seeds = integers(base, "compare.seeds")
-    honest = [Case(seed, "off", -1) for seed in (*CALIBRATION, *seeds)]
+    honest = [Case(seed, "off", -1) for seed in (*CALIBRATION, *CHECKED, *seeds)]
     return honest + [Case(s, attack, who) for s in seeds for attack in ATTACKS for who in WHO]
 
 
@@ -143,7 +145,7 @@ def detection(runs: list[Figures]) -> list[Figures]:
         others = [r["contributions"][source] for r in calm if r["seed"] not in CALIBRATION]
         alarms = float((np.concatenate(others) < threshold).mean())
         found.append({"source": source, "attack": "off", "threshold": threshold,
-                      "false_alarms": alarms})  # fmt: skip
+                      "honest": sum(map(len, others)), "false_alarms": alarms})  # fmt: skip
     return found
 
 
@@ -252,7 +254,7 @@ def main() -> None:
     known = {(e["seed"], e["attack"], e["who"], e["defence"]): e for e in before.get("effects", ())}
     for run in runs:
         case = Case(run["seed"], run["attack"], run["who"])
-        if case.seed in CALIBRATION or case.who not in (-1, WHO[0]):
+        if case.seed in (*CALIBRATION, *CHECKED) or case.who not in (-1, WHO[0]):
             continue
         effects.append({**vars(case), "defence": "off", "left_out": [], **run["effect"]})
         for defence in DEFENCES[1:] if case.who >= 0 else ():

@@ -17,8 +17,8 @@ No figure in these files is typed by hand.  Each comes from experiments/results/
 * `tuning/twin_gap.json`, from ``python experiments/twin_gap.py --json`` with its name;
 * `cold_start/*.json`, from the scripts `cold_start_*.py`, likewise;
 * `multitask.json`, `private_ease.json`, `customer_ease.json`, `adapters.json`,
-  `regularisers.json`, `silo_methods.json`, `price_scale.json` and `bench/closed_form.json`,
-  likewise;
+  `regularisers.json`, `silo_methods.json`, `price_scale.json`, `store_prices.json` and
+  `bench/closed_form.json`, likewise;
 * `collab/*.json`, from `cross_domain.py` and `vertical.py`, likewise;
 * `device/*.json`, from `transfer.py`, `sessions.py` and `recommend_speed.py`, likewise;
 * `secure/round.json`, from ``python experiments/secure_round.py --json`` with its name;
@@ -70,6 +70,7 @@ from experiments.tables_methods import (
     private_ease_table,
     regularisers_table,
     silo_methods_table,
+    store_prices_table,
 )
 from fedrec.report.audit import markdown_audit, markdown_membership
 from fedrec.report.headline import headline
@@ -81,7 +82,7 @@ from fedrec.results import Result, load_result
 HERE = Path("experiments")
 AUDITS = ("audit", "audit_marketplace", "audit_membership", "audit_merchants")
 METHODS = ("adapters", "customer_ease", "multitask", "price_scale", "private_ease", "regularisers",
-           "silo_methods")  # fmt: skip
+           "silo_methods", "store_prices")  # fmt: skip
 MEASUREMENTS = (*AUDITS, *METHODS, "contribution", "efficient", "engines", "fair",
                 "privacy_utility", "robust", "saboteurs", "speed")  # fmt: skip
 FIRST = "quickstart"
@@ -329,6 +330,7 @@ PARTS: dict[Path, dict[str, Callable[[Path], str]]] = {
         "adapters": adapters_table,
         "regularisers": regularisers_table,
         "silo-methods": silo_methods_table,
+        "store-prices": store_prices_table,
         "price-scale": partial(silo_methods_table, name="price_scale"),
         "alignment": alignment_table,
         "linkage": linkage_table,

@@ -15,6 +15,13 @@ TITLES = {
     "rebuilt": "updates guessed from sums of groups (secure aggregation)",
 }
 
+FIGURES = {
+    "updates": "contribution from updates",
+    "groups": "utilities of groups",
+    "rebuilt": "contribution from guessed updates",
+    "alignment": "alignment of guessed updates",
+}
+
 
 def contribution_table(root: Path = ROOT) -> str:
     """Return how estimates rank merchants beside exact retraining, and what groups open."""
@@ -96,15 +103,15 @@ def saboteurs_table(root: Path = ROOT) -> str:
     if figures is None:
         return ""
     lines = [
-        "| attack | contribution from | found | false alarms | AUC |",
+        "| attack | figure | found | false alarms | AUC |",
         "|---|---|---:|---:|---:|",
     ]
     for row in figures["detection"]:
         alarms = f"{row['false_alarms']:.0%}"
-        shown = [row["attack"], row["source"]]
+        shown = [row["attack"], FIGURES[row["source"]]]
         if row["attack"] == "off":
             shown[0] = "none"
-            lines.append(f"| {' | '.join(shown)} | – | {alarms} | – |")
+            lines.append(f"| {' | '.join(shown)} | – of {row['honest']} | {alarms} | – |")
             continue
         found = f"{row['detected']:.0%} of {row['attackers']}"
         lines.append(f"| {' | '.join(shown)} | {found} | {alarms} | {row['auc']:.2f} |")
@@ -140,6 +147,6 @@ def _effects(figures: Figures) -> list[str]:
         f"Means of {len(seeds)} seeds; the attacker is the biggest merchant; the 95% interval of "
         f"one NDCG@10 over users is ±{(high - low) / 2:.3f}. Left out were {right} of the "
         f"{sum(e['who'] >= 0 for e in out)} attackers, and {wrong} honest merchants in "
-        f"{len(out)} federations, by sums of groups. Measured on {machine_of(figures['machine'])}."
+        f"{len(out)} federations, by alignment. Measured on {machine_of(figures['machine'])}."
     )
     return [*lines, "", told]

@@ -197,6 +197,28 @@ def silo_methods_table(root: Path = ROOT, name: str = "silo_methods") -> str:
     return "\n".join([*lines, "", told])
 
 
+def store_prices_table(root: Path = ROOT) -> str:
+    """Return how prices of stores differ from those of the others."""
+    figures = measurement("store_prices", root)
+    if figures is None:
+        return NOT_RECORDED
+    head = "| items | of a store | level | range | range's standard error | left over |"
+    lines = [head, "|---|---:|---:|---:|---:|---:|"]
+    for level, each in figures["levels"].items():
+        told = {n: [row[n] for row in each.values()] for n in next(iter(each.values()))}
+        cells = [level, f"{min(told['items']):,} to {max(told['items']):,}"]
+        for name in ("level", "range"):
+            mean, spread = statistics.fmean(told[name]), statistics.stdev(told[name])
+            cells.append(f"{mean:.3f} ±{spread:.3f}".replace("-", "−"))
+        cells += [f"{statistics.fmean(told[name]):.3f}" for name in ("error", "left")]
+        lines.append(f"| {' | '.join(cells)} |")
+    told_of = (
+        "Mean of the stores ± their standard deviation; natural logarithms; *left over*: standard "
+        f"deviation of single prices around the line. Measured on {machine_of(figures['machine'])}."
+    )
+    return "\n".join([*lines, "", told_of])
+
+
 def _tested(row: Figures) -> list[str]:
     """Return the test metrics with their intervals."""
     out = []

@@ -77,9 +77,9 @@ def test_the_judge_leaves_out_whom_groups_have_found():
 
 def test_every_attack_meets_every_merchant_and_calibration_is_apart():
     all_of_them = saboteurs.cases(SABOTEURS)
-    assert len(all_of_them) == len(set(all_of_them)) == 8 + 3 + 3 * 3 * 2
+    assert len(all_of_them) == len(set(all_of_them)) == 8 + 8 + 3 + 3 * 3 * 2
     seeds = {c.seed for c in all_of_them if c.who >= 0}
-    assert seeds.isdisjoint(saboteurs.CALIBRATION)
+    assert seeds.isdisjoint((*saboteurs.CALIBRATION, *saboteurs.CHECKED))
     attacked = saboteurs.configured(SABOTEURS, all_of_them[-1])
     assert attacked.robust.who == "3"
     assert attacked.robust.attack == "promote"
@@ -112,7 +112,8 @@ def test_tables_show_what_stands_in_the_files(tmp_path):
     told = {"runs": RUNS, "detection": saboteurs.detection(RUNS), "effects": effects, "machine": {}}
     write(tmp_path, "saboteurs", told)
     text = saboteurs_table(tmp_path)
-    assert "| stale | groups | 100% of 1 | 50% | 0.50 |" in text
+    assert "| none | utilities of groups | – of 3 | 0% | – |" in text
+    assert "| stale | utilities of groups | 100% of 1 | 50% | 0.50 |" in text
     assert "| leave out | 25.0%, 0.125 | – |" in text
     assert "Left out were 1 of the 1 attackers, and 1 honest merchants" in text
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from experiments import (
@@ -16,6 +17,7 @@ from experiments import (
     private_ease,
     regularisers,
     silo_methods,
+    store_prices,
 )
 from experiments.tables_methods import (
     adapters_table,
@@ -25,6 +27,7 @@ from experiments.tables_methods import (
     private_ease_table,
     regularisers_table,
     silo_methods_table,
+    store_prices_table,
 )
 from fedrec.config import load_config
 
@@ -198,3 +201,22 @@ def test_what_has_no_results_says_so(tmp_path: Path) -> None:
     for table in (multitask_table, closed_form_table, private_ease_table, customer_ease_table, adapters_table,
                   regularisers_table):  # fmt: skip
         assert table(tmp_path) == "Not recorded."
+
+
+def test_prices_of_a_store_by_hand(tmp_path: Path) -> None:
+    """Twice the range and half a unit above: prices 0, 1, 2 elsewhere are -0.5, 1.5, 3.5 here."""
+    lines = [
+        {"store_id": store, "item": item, "price": price}
+        for store, prices in ((1, (-0.5, 1.5, 3.5)), (2, (0.0, 1.0, 2.0)))
+        for item, price in enumerate(prices)
+        for _ in range(store_prices.FEWEST)
+    ]
+    rare = {"store_id": 1, "item": 0, "price": 9.0}  # one of six: no median
+    found = store_prices.prices_of(pd.DataFrame([*lines, rare]), 1, "item")
+    assert found["items"] == 3
+    assert found["range"] == pytest.approx(2.0)
+    assert found["level"] == pytest.approx(0.5)
+    assert found["error"] == pytest.approx(0.0, abs=1e-9)
+    levels = {"products": {"1": found, "2": {**found, "range": 1.0}}}
+    text = store_prices_table(written(tmp_path, "store_prices", {"levels": levels}))
+    assert "| products | 3 to 3 | 0.500 ±0.000 | 1.500 ±0.707 | 0.000 | 0.000 |" in text
