@@ -13,6 +13,7 @@ from fedrec.contribution.estimates import from_groups, of_round
 from fedrec.contribution.federation import play
 from fedrec.contribution.groups import Measured, cut, measured
 from fedrec.contribution.rebuilt import Opened
+from fedrec.engine.run_engine import execute
 from fedrec.engine.server_side import AppServer
 from fedrec.errors import ConfigError
 from fedrec.report.contribution import (
@@ -23,6 +24,7 @@ from fedrec.report.contribution import (
 from fedrec.robust.updates import as_partial_sum
 from fedrec.training.node import prepare
 from tests.contribution.test_federation import EASE, KEYS
+from tests.engine.test_resume import run_until_killed
 
 SIX = {
     **KEYS,
@@ -85,6 +87,21 @@ def test_a_secure_run_in_groups_tells_what_open_updates_would(tmp_path):
     assert "hidden among at least 2 others" in found["leak"]
     privacy = json.loads((tmp_path / "out" / "result.json").read_text())["systems"][0]["privacy"]
     assert "each of 2 groups of 3 clients or more, drawn anew in every" in privacy["statement"]
+
+
+@pytest.mark.slow
+def test_sums_of_groups_survive_a_kill(tmp_path):
+    keys = {**SIX, "contribution.permutations": 1, "train.rounds": 2, "evaluate.every": 2}
+    calm, killed = (from_flat({**keys, "run.out": str(tmp_path / n)}) for n in ("calm", "killed"))
+    execute(calm)
+    assert run_until_killed(killed, 150, after=True)
+    assert len((tmp_path / "killed" / "rounds.jsonl").read_text().splitlines()) == 1
+    assert (tmp_path / "killed" / "groups" / "round-000001.ckpt").is_file()
+    execute(killed)
+    told = [json.loads((tmp_path / n / "rounds.jsonl").read_text().splitlines()[-1])["contribution"]
+            for n in ("calm", "killed")]  # fmt: skip
+    assert told[0]["rebuilt"]["rounds"] == told[1]["rebuilt"]["rounds"] == 2
+    np.testing.assert_allclose(told[1]["rebuilt"]["values"], told[0]["rebuilt"]["values"])
 
 
 def test_groups_are_opened_in_some_rounds_alone(tmp_path):

@@ -27,8 +27,8 @@ NOISY: dict[str, Any] = {
 
 @pytest.mark.slow
 def test_superlink(small_run: Make) -> None:
-    """A real SuperLink and two SuperNodes, masked sums, noise of the server."""
-    keys = {**NOISY, **SECURE, "train__rounds": 1, "engine__nodes": 2}
+    """A real SuperLink and two SuperNodes, noise of the server."""
+    keys = {**NOISY, "train__rounds": 1, "engine__nodes": 2}
     there, here = small_run("superlink", **keys), small_run("here", **keys)
     execute(there, engine="superlink")
     execute(here)
