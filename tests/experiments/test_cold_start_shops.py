@@ -58,6 +58,16 @@ def test_times_chance() -> None:
     assert items_script.times(sums(0.6), sums(0.2)) == [3.0, 3.0, 3.0]
 
 
+def test_systems_that_were_not_measured_anew_are_kept() -> None:
+    def told(*rows: tuple[str, int]) -> dict[str, Any]:
+        return {part: [{"system": name, "value": value} for name, value in rows]
+                for part in ("systems", "against_category_mean")}  # fmt: skip
+
+    new = told(("random", 1), ("ifedrec", 2))
+    items_script.kept(new, told(("random", 0), ("ease, ridge", 3)))
+    assert new == told(("random", 1), ("ifedrec", 2), ("ease, ridge", 3))
+
+
 def test_choices_are_all_of_the_grid() -> None:
     assert list(items_script.choices("mean")) == [{}]
     assert len(list(items_script.choices("ridge"))) == len(items_script.GRID["ridge"]["item_ridge"])
