@@ -166,11 +166,11 @@ def figures_of(table: Table) -> list[str]:
     if not about:
         return []
     noted = [NOTES[table.data]] if table.data in NOTES else []
+    unique = sorted({machine_of(machine) for machine in about["machines"]})
     return noted + [
         f"{about['users']:,} users, {about['items']:,} items, {about['interactions']:,} "
         f"interactions; {about['protocol']} split `{about['split_hash']}`. Measured on "
-        f"{machine_of(about['machine'])}; other work may have run beside, so read seconds "
-        "with care."
+        f"{' and on '.join(unique)}; other work may have run beside, so read seconds with care."
     ]
 
 

@@ -99,7 +99,8 @@ class Table:
         data: key of the data set.
         rows: the systems.
         reference: row of the best centralised baseline; None if none is run.
-        about: sizes, split hash, protocol and machine, of any result; empty without one.
+        about: sizes, split hash and protocol, of any result, and the machines of all; empty
+            without a result.
     """
 
     data: str
@@ -129,8 +130,13 @@ def standings(entries: Sequence[Entry], data: str, folder: Path) -> Table:
     sums: dict[str, EvaluationSums] = {}
     for entry in entries:
         found = current(entry, data, folder)
-        if found is not None and not about:
-            about = {**found["described"], "machine": found["machine"]}
+        if found is not None:
+            machines = about.get("machines", [])
+            again = found["machine"] in machines
+            about = {
+                **found["described"],
+                "machines": machines if again else [*machines, found["machine"]],
+            }
         for system in entry.systems():
             row = f"{entry.name}.{system}"
             own = None if found is None else found["systems"][system]
