@@ -139,6 +139,12 @@ _POOLED: Keys = {
     "central.lr": 0.01,
     "central.l2": 0.01,
 }
+_EVERYONE: Keys = {
+    "clients.sampling": "all",
+    "evaluate.every": 5,
+    "server.rows": "sum",
+    "server.weighting": "equal",
+}
 _MORE: Keys = {"train.support": 0.8}
 _MORE_STEPS: Keys = {"train.personal_steps": 50}
 _HALVED: Keys = {"clients.per_round": 1234, "train.rounds": 100, "evaluate.every": 10}
@@ -213,6 +219,10 @@ GAPS: tuple[Gap, ...] = (
             Case("and twice the clients in a round", {**_AVERAGED, **_FASTER, **_WIDER}),
             Case("and weight decay", {**_AVERAGED, **_FASTER, **_WIDER, "train.l2": 0.001}),
             Case("and the twin's negatives", {**_AVERAGED, **_FASTER, **_WIDER, **_PULLED}),
+            Case(
+                "no local steps on rows: one gradient of all clients (FedMF)",
+                {**_AVERAGED, **_KEPT, **_EVERYONE},
+            ),
         ),
     ),
     Gap(
