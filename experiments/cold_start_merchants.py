@@ -3,12 +3,15 @@
     python experiments/cold_start_merchants.py [--market NAME ...] [--work DIR] [--json FILE]
 
 The committed figures come from --json experiments/results/cold_start/merchants.json, a run of
-both markets.  Each of ten merchants is held out entirely in turn; the others' model is EASE of
-all that they have sold until the test begins, the newcomer's own data are its last w weeks
-before it.  What its customers buy for the first time in the four weeks of the test is ranked
-among all items that they have not bought there.  The ridges, the pull of fine-tuning and the
+both markets, in both ways.  Each of ten merchants is held out entirely in turn; the others'
+model is EASE of all that they have sold until the test begins, the newcomer's own data are its
+last w weeks before it.  What its customers buy for the first time in the four weeks of the test
+is ranked among items that they have not bought there.  The ridges, the pull of fine-tuning and the
 weight of the mixture are chosen by NDCG@10 on the four weeks before: each of two other
 merchants joins then, in a federation of which neither it nor the newcomer is a part.
+
+Both markets are measured twice: among all items, which a newcomer of few weeks cannot tell from
+those on its shelves, and among what the merchant sells, which a shop knows.
 
 Complete Journey is measured in three periods of the year (its last four weeks, the four
 before, and the four before these), a marketplace of ten merchants with three seeds.  There
@@ -31,7 +34,7 @@ from numpy.typing import NDArray
 import fedrec
 from experiments.cold_start_newcomers import BIGGEST, Keys, Moment, Newcomer
 from fedrec.coldstart.merchants import MERCHANT_STRATEGIES
-from fedrec.coldstart.weeks import month, trade_of
+from fedrec.coldstart.weeks import among, month, trade_of
 from fedrec.data.load import load_raw
 from fedrec.evaluation.bootstrap import paired
 from fedrec.evaluation.sums import (
@@ -51,13 +54,14 @@ L2, PULLS, EXTRA = (300.0, 1000.0), (30.0, 100.0, 300.0, 1000.0, 3000.0), (0.0, 
 SHARES = tuple(n / 10 for n in range(11))
 METRICS, CHOSEN_BY = ("ndcg@10", "hr@10"), "full.ndcg@10"
 DEFAULT = "complete-journey"
+PLACE: Keys = {"data.name": "marketplace", "data.users": 2000, "data.merchants": 10}
+ON_SALE = ", on sale"
+"""Ends the name of a market whose merchants rank only what they sell."""
 MARKETS: dict[str, tuple[Keys, tuple[int, ...], str]] = {
     DEFAULT: ({}, (0, 1, 2), "department"),
-    "marketplace": (
-        {"data.name": "marketplace", "data.users": 2000, "data.merchants": 10},
-        (0, 1, 2),
-        "department",
-    ),
+    "marketplace": (PLACE, (0, 1, 2), "department"),
+    f"{DEFAULT}{ON_SALE}": ({}, (0, 1, 2), "department"),
+    f"marketplace{ON_SALE}": (PLACE, (0, 1, 2), "department"),
 }
 
 
@@ -91,9 +95,7 @@ def oracle(at: Moment, merchant: int) -> NDArray[np.float32] | None:
         return None
     asked = at.asked[merchant].users
     likes = truth.user_vectors[asked] @ truth.item_vectors.T + truth.item_bias
-    sold = np.asarray(trade.rows(merchant, -np.inf, np.inf).sum(0)).ravel() > 0
-    likes[:, ~sold] = likes.min() - 1.0
-    return likes
+    return among(likes, trade.on_sale(merchant))
 
 
 def join(now: Moment, before: Moment, merchant: int) -> tuple[dict[str, EvaluationSums], Keys]:
@@ -117,14 +119,17 @@ def join(now: Moment, before: Moment, merchant: int) -> tuple[dict[str, Evaluati
 def moments(market: str, number: int) -> tuple[Moment, Moment]:
     """Return the moment of the test and that of the validation, in one period or market."""
     extra, _, attribute = MARKETS[market]
-    market_seed = {"data.data_seed": number, "run.seed": number} if market != DEFAULT else {}
+    journey = market.removesuffix(ON_SALE) == DEFAULT
+    market_seed = {} if journey else {"data.data_seed": number, "run.seed": number}
     config = fedrec.load_config(FILE, {**extra, **market_seed})
     trade = trade_of(load_raw(config.data), biggest=BIGGEST)
     category = trade.dataset.items.attributes[attribute].values.astype(np.int64)
-    back = number if market == DEFAULT else 0
-    shift = 0 if market == DEFAULT else number * 1_000_000
+    back = number if journey else 0
+    shift = 0 if journey else number * 1_000_000
     return tuple(  # type: ignore[return-value]
-        Moment(trade, config, *month(trade, back + n), part, category, shift)
+        Moment(
+            trade, config, *month(trade, back + n), part, category, shift, market.endswith(ON_SALE)
+        )
         for n, part in enumerate(("test", "valid"))
     )
 

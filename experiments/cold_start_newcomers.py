@@ -19,7 +19,7 @@ from fedrec.coldstart.merchants import (
     shared_weights,
 )
 from fedrec.coldstart.similar_merchants import Groups, group_merchants, profile_of
-from fedrec.coldstart.weeks import WEEK, Trade
+from fedrec.coldstart.weeks import WEEK, Trade, among
 from fedrec.config import Config, integers
 from fedrec.data.population import HeldOut
 from fedrec.errors import DataError
@@ -44,6 +44,7 @@ class Moment:
         part: "valid" or "test".
         category: int64 [I], of each item.
         shift: added to the numbers of people, so that those of two markets are not the same.
+        on_sale: whether only what the merchant sells is ranked, which it knows.
     """
 
     trade: Trade
@@ -53,6 +54,7 @@ class Moment:
     part: str
     category: NDArray[np.int64]
     shift: int = 0
+    on_sale: bool = False
 
     @cached_property
     def grams(self) -> list[NDArray[np.float32]]:
@@ -105,6 +107,8 @@ class Moment:
     def ranked(self, merchant: int, scores: NDArray[np.float32]) -> EvaluationSums:
         """Rank for the customers who are asked, by their scores [E, I]."""
         asked = self.asked[merchant]
+        if self.on_sale:
+            scores = among(scores, self.trade.on_sale(merchant))
         values = rank_users(
             lambda users: scores[np.searchsorted(asked.users, users)], asked, None,
             num_items=self.trade.num_items, ks=integers(self.config, "evaluate.k"), sampled=0,

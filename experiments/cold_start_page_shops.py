@@ -67,8 +67,9 @@ def merchants_section(results: Found) -> Section:
         name = market["market"]
         curves = {n: c for n, c in market["curves"].items() if c and n != "oracle"}
         title = f"{name}: NDCG@10 against weeks of own data"
+        file = f"merchants-{name.replace(', ', '-').replace(' ', '-')}.svg"
         figures.append(
-            Figure(title, lines(title, curves, market["weeks"]), f"merchants-{name}.svg",
+            Figure(title, lines(title, curves, market["weeks"]), file,
                    f"{title}. Bars: 95% interval over people.")
         )  # fmt: skip
         shown.append(Table(f"{name}: NDCG@10", *tables.merchants_grid(market)))

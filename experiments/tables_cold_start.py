@@ -94,7 +94,7 @@ def merchants_grid(market: Figures) -> Grid:
 def merchants_about(market: Figures) -> str:
     """Return of how many customers and merchants the figures are."""
     number = len(market["merchants"])
-    kind = "markets" if market["market"] == "marketplace" else "periods"
+    kind = "markets" if market["market"].startswith("marketplace") else "periods"
     least = min(len(merchants) for merchants in market["merchants"])
     return (
         f"{market['customers']:,} customers asked in {number} {kind}, of {least} merchants or more "

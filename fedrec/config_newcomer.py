@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
@@ -33,6 +33,11 @@ class NewcomerKeys(Section):
     )
     merchant_weeks: int = Field(
         4, ge=1, description="merchant: its last weeks, whose new purchases are to be found"
+    )
+    merchant_items: Literal["all", "sold"] = Field(
+        "all",
+        description="merchant: rank all items, or those that it sells, which it knows when it "
+        "joins (here: of which it has any row)",
     )
     merchant_pull: float = Field(
         300.0,

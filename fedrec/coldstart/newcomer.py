@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fedrec.coldstart.measure import told_sums
-from fedrec.coldstart.weeks import WEEK, Trade, trade_of
+from fedrec.coldstart.weeks import WEEK, Trade, among, trade_of
 from fedrec.config import Config, integers
 from fedrec.data.interactions import Dataset, Interactions
 from fedrec.data.load import load_dataset, load_raw
@@ -92,11 +92,18 @@ class Newcomer:
         """Return what it sold in its own weeks before it joins, sparse [customers, I]."""
         return self.trade.rows(0, self.begin - weeks * WEEK, self.begin)
 
+    def shown(self, scorer: Scorer) -> Scorer:
+        """Return the scorer of what may be shown (`coldstart.merchant_items`)."""
+        if self.config.coldstart.merchant_items == "all":
+            return scorer
+        on_sale = self.trade.on_sale(0)
+        return lambda users: among(scorer(users), on_sale)
+
     def measured(self, scorer: Scorer) -> dict[str, list[float]]:
         """Rank what is to be found; return metric -> mean and interval over customers."""
         config = self.config
         values = rank_users(
-            scorer, self.asked, None, num_items=self.trade.num_items,
+            self.shown(scorer), self.asked, None, num_items=self.trade.num_items,
             ks=integers(config, "evaluate.k"), sampled=0, seed=config.run.seed, part="test",
         )  # fmt: skip
         return told_sums(sum_up(values, config.evaluate.bootstrap, self.trade.num_items, {}))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fedrec.coldstart.newcomer import Json, Ways, newcomer
+from fedrec.coldstart.newcomer import Json, Newcomer, Ways, newcomer
 from fedrec.coldstart.newcomer_ease import ease_ways
 from fedrec.coldstart.newcomer_trained import check_trained, trained_ways
 from fedrec.coldstart.strategy import Warm
@@ -67,5 +67,13 @@ def measure_merchant(config: Config, shared: Shared, round_number: int = 0) -> J
         "curves": curves,
         "strategies": {n: {"what": w, "privacy": p} for n, (w, p) in ways.strategies.items()},
         "settings": settings,
-        "notes": list(ways.notes),
+        "notes": [*ways.notes, *_ranked(new)],
     }
+
+
+def _ranked(new: Newcomer) -> list[str]:
+    """Say what is ranked, where it is not everything."""
+    if new.config.coldstart.merchant_items == "all":
+        return []
+    sold, number = int(new.trade.on_sale(0).sum()), new.trade.num_items
+    return [f"Ranked are the {sold:,} items that it sells, of {number:,} in all."]

@@ -131,7 +131,7 @@ def _best(new: Newcomer, asked: HeldOut, scorers: Sequence[Scorer]) -> int:
     """Return which scorer ranks best what was bought; of equals the first."""
     found = [
         rank_users(
-            scorer, asked, None, num_items=new.trade.num_items, ks=(10,), sampled=0,
+            new.shown(scorer), asked, None, num_items=new.trade.num_items, ks=(10,), sampled=0,
             seed=new.config.run.seed, part="valid",
         ).metrics[f"full.{_CHOSEN_BY}"].mean()
         for scorer in scorers

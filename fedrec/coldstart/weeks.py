@@ -85,6 +85,16 @@ class Trade:
         found.data[:] = 1.0
         return found
 
+    def on_sale(self, merchant: int) -> NDArray[np.bool_]:
+        """Return what a merchant sells, bool [I]: of which it ever sold any.
+
+        A shop knows what is on its shelves when it joins; data of purchases tell it by all of
+        its rows alone, those to be found among them.
+        """
+        found = np.zeros(self.num_items, np.bool_)
+        found[self.dataset.interactions.item[self._between(merchant, -np.inf, np.inf)]] = True
+        return found
+
     def history(
         self, merchant: int, begin: float, end: float
     ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
@@ -132,6 +142,20 @@ class Trade:
     def _between(self, merchant: int, begin: float, end: float) -> NDArray[np.int64]:
         there = self.owner[self.customer] == merchant
         return np.flatnonzero(there & (self.time >= begin) & (self.time < end))
+
+
+def among(scores: NDArray[np.float32], on_sale: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Return scores in which what is not on sale comes last.
+
+    Args:
+        scores: float32 [E, I], finite.
+        on_sale: bool [I], at least one.
+
+    Returns:
+        float32 [E, I]: each row's other items are below its lowest.
+    """
+    lowest = scores.min(1, initial=np.inf, keepdims=True)
+    return np.where(on_sale, scores, lowest - np.abs(lowest) - 1.0).astype(np.float32)
 
 
 def _held_out(

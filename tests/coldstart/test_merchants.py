@@ -18,7 +18,7 @@ from fedrec.coldstart.merchants import (
     own_weights,
     shared_weights,
 )
-from fedrec.coldstart.weeks import WEEK, Trade, month, trade_of
+from fedrec.coldstart.weeks import WEEK, Trade, among, month, trade_of
 from fedrec.data.interactions import Catalogue, Dataset, Interactions
 from fedrec.errors import ConfigError, DataError
 from fedrec.training.ease import ease_weights, gram_matrix
@@ -123,10 +123,19 @@ def test_weeks_by_hand() -> None:
     assert asked.items.tolist() == [2, 4]  # item 0 again is nothing new
     seen = [asked.seen_items[slice(*asked.seen_indptr[u : u + 2])].tolist() for u in range(3)]
     assert [sorted(items) for items in seen] == [[0, 1], [3], []]
+    assert np.flatnonzero(trade.on_sale(0)).tolist() == [0, 1, 2, 3, 4]  # weeks to come as well
+    assert np.flatnonzero(trade.on_sale(1)).tolist() == [3]
     with pytest.raises(DataError, match="merchant 1 sells nobody anything new"):
         trade.asked(1, begin, end)
     with pytest.raises(DataError, match="with merchants and times"):
         trade_of(replace(raw(ROWS), interactions=replace(raw(ROWS).interactions, timestamp=None)))
+
+
+def test_what_is_not_on_sale_comes_last_by_hand() -> None:
+    scores = np.array([[3.0, 1.0, -2.0], [0.0, 0.0, 5.0]], np.float32)
+    found = among(scores, np.array([True, False, True]))
+    assert found.tolist() == [[3.0, -5.0, -2.0], [0.0, -1.0, 5.0]]
+    assert among(scores, np.ones(3, bool)).tolist() == scores.tolist()
 
 
 @settings(max_examples=20, deadline=None)

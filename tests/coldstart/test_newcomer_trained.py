@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import fedrec
 from fedrec.coldstart.after import check_users
 from fedrec.coldstart.newcomer import Newcomer, newcomer
+from fedrec.coldstart.newcomer_run import measure_merchant
 from fedrec.coldstart.newcomer_trained import Settings, served_with, settings_of
 from fedrec.coldstart.shop import joined, model_for, open_shop
 from fedrec.coldstart.strategy import Warm
@@ -93,6 +94,20 @@ def test_the_mixture_moves_from_one_to_the_other(warm: Warm) -> None:
     own, shared = standard(served["own"](users)), standard(served["federated"](users))
     expected = chosen.share * own + (1 - chosen.share) * shared
     assert served["mixture"](users) == pytest.approx(expected, abs=1e-4)
+
+
+def test_only_what_is_on_sale_is_ranked_where_that_is_asked(warm: Warm) -> None:
+    new = newcomer(config(coldstart__merchant_items="sold"))
+    on_sale, users = new.trade.on_sale(0), new.asked.users[:5]
+    scorer = served_with(new, warm, 8).scorers["federated"]
+    shown = new.shown(scorer)(users)
+    assert (~on_sale).sum() > 0
+    assert (shown[:, ~on_sale].max(1) < shown[:, on_sale].min(1)).all()
+    assert (shown[:, on_sale] == scorer(users)[:, on_sale]).all()
+    found, every = new.measured(scorer), newcomer(config()).measured(scorer)
+    assert found["ndcg@10"][0] > every["ndcg@10"][0]
+    told = measure_merchant(new.config, warm.shared)
+    assert f"Ranked are the {on_sale.sum()} items that it sells" in " ".join(told["notes"])
 
 
 def test_a_customer_without_purchases_hears_the_average_of_the_own_model(warm: Warm) -> None:
