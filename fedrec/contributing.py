@@ -26,11 +26,13 @@ from fedrec.contribution.estimates import (
     from_rounds,
     from_updates,
     retrained,
+    single_updates,
 )
 from fedrec.contribution.federation import play, utilities
 from fedrec.contribution.game import Values, everyone, leave_one_out
 from fedrec.contribution.groups import Measured, check_groups, parts_of
 from fedrec.contribution.payments import settle
+from fedrec.contribution.rebuilt import alignment, guess
 from fedrec.contribution.statements import STATEMENTS, leak_of
 from fedrec.engine.server_side import AppServer
 from fedrec.errors import ConfigError
@@ -193,7 +195,11 @@ def _in_clear(setup: Setup, tell: Tell) -> dict[str, Any]:
         estimates["shapley-retrained"] = exact(memory, players)
         lost = leave_one_out(memory.total, players)
         estimates["leave-one-out"] = Values(lost, np.zeros(players), players + 1)
-    return _told(setup, memory, estimates, (), tell)
+    told = _told(setup, memory, estimates, (), tell)
+    if setup.method.statistics is not None:
+        return told  # sums are no moves of a model
+    along = alignment(guess(single_updates(rounds), players, rounds[0].before))
+    return {**told, "alignment": along}
 
 
 def _grouped(setup: Setup, directory: Path, tell: Tell) -> dict[str, Any]:
@@ -221,7 +227,8 @@ def _grouped(setup: Setup, directory: Path, tell: Tell) -> dict[str, Any]:
         values["groups-rebuilt"] = told
     config = setup.config.with_({"secure.mode": "off", "contribution.groups": 0})
     # what each merchant has alone it finds out alone; what all have is the sum of all
-    return _told(setup, retrained(prepare(config), AppServer), values, found.alike, tell)
+    whole = _told(setup, retrained(prepare(config), AppServer), values, found.alike, tell)
+    return {**whole, "alignment": rebuilt[-1].get("alignment")} if rebuilt else whole
 
 
 def merchant_names(setup: Setup) -> tuple[str, ...]:

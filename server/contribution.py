@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from fedrec.contribution.estimates import sampled
 from fedrec.contribution.game import Coalition, members_of
 from fedrec.contribution.groups import Groups, Measured, check_groups, cut
-from fedrec.contribution.rebuilt import flat, guess, opened_of, replay_guesses
+from fedrec.contribution.rebuilt import alignment, flat, guess, opened_of, replay_guesses
 from fedrec.errors import ConfigError, SkippedRound
 from fedrec.evaluation.selection import selection_metric, selection_value
 from fedrec.evaluation.sums import means
@@ -204,7 +204,8 @@ class GroupRounds:
         except SkippedRound:
             return None
         return {"values": found.values.tolist(), "errors": found.errors.tolist(),
-                "evaluations": found.evaluations, "rounds": len(opened)}  # fmt: skip
+                "evaluations": found.evaluations, "rounds": len(opened),
+                "alignment": alignment(guesses).tolist()}  # fmt: skip
 
     def _applied(self, chosen: list[PartialSum]) -> Shared:
         """Return the parameters had the round been that of some groups alone."""

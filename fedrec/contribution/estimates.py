@@ -37,6 +37,7 @@ from fedrec.contribution.game import (
 )
 from fedrec.contribution.rebuilt import Guesses, Opened, guess, replay_guesses
 from fedrec.errors import ConfigError
+from fedrec.robust.updates import as_partial_sum
 from fedrec.training.node import Setup
 
 Floats = NDArray[np.float64]
@@ -151,6 +152,20 @@ def guessed(setup: Setup, rounds: tuple[Round, ...], guesses: Guesses) -> Memory
         return utilities(setup, shared, last.personal, last.number)
 
     return Memory(split, {})
+
+
+def single_updates(rounds: tuple[Round, ...]) -> list[Opened]:
+    """Return rounds in which each merchant is a group of its own: nothing is left to guess.
+
+    Args:
+        rounds: as `fedrec.contribution.federation.play` records them.
+    """
+    found = []
+    for one in rounds:
+        groups = tuple(np.array([i]) for i in range(len(one.updates.clients)))
+        sums = tuple(as_partial_sum(one.updates.take(g)) for g in groups)
+        found.append(Opened(one.number, groups, sums))
+    return found
 
 
 def from_groups(setup: Setup, rounds: tuple[Round, ...], opened: Sequence[Opened]) -> Values:

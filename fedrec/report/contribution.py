@@ -19,8 +19,15 @@ TITLES = {
     "shapley-updates": "Shapley, from updates",
     "shapley-rounds": "Shapley, by round",
     "groups": "from sums of groups",
+    "groups-rebuilt": "from guessed updates",
     "leave-one-out": "leave-one-out",
 }
+ALONG = "goes along with others"
+ALIGNMENT = (
+    f"{ALONG.capitalize()}: the cosine of a merchant's mean update and that of the others. "
+    "A merchant that sends noise or pushes an item of its own has a low one, and so has an honest "
+    "shop that is unlike the others. fedrec's experiments say how often either is found."
+)
 SUSPECTS = (
     "Brings nothing, or harms: {names}. So looks a merchant that sends noise, repeats what others "
     "sent or pushes its own items, and so looks an honest one with few or unusual customers: ask "
@@ -54,14 +61,16 @@ def contribution_grid(content: Mapping[str, Any]) -> Grid:
     """Return a row for each merchant: what it has, what it brings, what it is paid."""
     estimates = content["estimates"]
     metric = content["metric"].split(".")[-1].upper()
+    along = content.get("alignment")
     head = ("merchant", "customers", f"{metric} alone", f"{metric} federated",
-            *(TITLES[name] for name in estimates), "part of the gain", "part brought",
-            "is paid (+), pays (−)")  # fmt: skip
+            *(TITLES[name] for name in estimates), *([ALONG] if along else []),
+            "part of the gain", "part brought", "is paid (+), pays (−)")  # fmt: skip
     paid, rows = content["payments"], []
     for i, merchant in enumerate(content["merchants"]):
         cells = [merchant["name"], f"{merchant['customers']:,}"]
         cells += [number(merchant[key]) for key in ("alone", "federated")]
         cells += [_value(found, i) for found in estimates.values()]
+        cells += [f"{along[i]:.2f}".replace("-", "−")] if along else []
         cells += [f"{100 * paid[key][i]:.0f}" for key in ("gains", "shares")]
         cells.append(signed(round(100 * paid["transfers"][i])))
         rows.append(tuple(cells))
@@ -83,6 +92,7 @@ def contribution_notes(content: Mapping[str, Any]) -> list[str]:
         f"{TITLES[content['payments']['by']]}."
     ]
     told += [f"{TITLES[n]}: {e['statement']}." for n, e in content["estimates"].items()]
+    told += [ALIGNMENT] if content.get("alignment") else []
     suspects = content["suspects"]
     told += [SUSPECTS.format(names=", ".join(suspects))] if suspects else []
     told += [f"Not told apart: {', '.join(some)}." for some in content["alike"]]

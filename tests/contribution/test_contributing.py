@@ -13,10 +13,12 @@ from fedrec.contribution.estimates import from_groups, of_round
 from fedrec.contribution.federation import play
 from fedrec.contribution.groups import Measured, cut, measured
 from fedrec.contribution.rebuilt import Opened
+from fedrec.contribution.statements import STATEMENTS
 from fedrec.engine.run_engine import execute
 from fedrec.engine.server_side import AppServer
 from fedrec.errors import ConfigError
 from fedrec.report.contribution import (
+    TITLES,
     contribution_grid,
     load_contributions,
     markdown_contributions,
@@ -47,6 +49,9 @@ def test_contributions_in_clear(tmp_path):
     found = json.loads((tmp_path / "out" / "contribution.json").read_text())
     assert found == load_contributions(tmp_path / "out") == done.content
     assert set(found["estimates"]) == {"shapley-updates", "shapley-rounds", "leave-one-out"}
+    assert len(found["alignment"]) == len(found["merchants"])
+    assert all(-1 <= value <= 1 for value in found["alignment"])
+    assert set(TITLES) == set(STATEMENTS)
     assert found["payments"]["by"] == "shapley-updates"
     assert found["utility"]["all"] - found["utility"]["alone"] == pytest.approx(sum(found["gains"]))
     assert len(found["merchants"]) == 3
@@ -74,6 +79,10 @@ def test_a_secure_run_in_groups_tells_what_open_updates_would(tmp_path):
         )
     assert np.ptp(told[0].table) > 0.005
     assert set(found["estimates"]) == {"groups", "groups-rebuilt"}
+    grid = contribution_grid(found)
+    assert {"from guessed updates", "goes along with others"} <= set(grid.head)
+    assert all(len(row) == len(grid.head) for row in grid.rows)
+    assert "the cosine of a merchant's mean update" in markdown_contributions(found)
     assert found["payments"]["by"] == "groups-rebuilt"
     opened = [Opened(one.number, told[i].groups, tuple(as_partial_sum(one.updates.take(g))
               for g in told[i].groups)) for i, one in enumerate(rounds)]  # fmt: skip
