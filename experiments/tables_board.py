@@ -17,14 +17,19 @@ def gap_table(root: Path = ROOT) -> str:
         return ""
     head = "| method | what is changed | steps of the server | NDCG@10, validation | of the twin |"
     lines = [head, "|---|---|---:|---:|---:|"]
-    seeds: set[int] = set()
+    seeds: dict[str, list[str]] = {}
     for name, cases in figures["gaps"].items():
         means = {case["case"]: statistics.fmean(case["values"]) for case in cases}
         for number, case in enumerate(cases):
             mean = means[case["case"]]
             told = [f"{case['steps']:,}", f"{mean:.4f}", f"{mean / means[TWIN]:.1%}"]
             lines.append(f"| {' | '.join(['' if number else name, case['case'], *told])} |")
-            seeds |= set(case["seeds"])
-    named = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, sorted(seeds)))}"
+        known = sorted({seed for case in cases for seed in case["seeds"]})
+        words = f"seed{'s' if len(known) > 1 else ''} {', '.join(map(str, known))}"
+        seeds.setdefault(words, []).append(name.split()[0])
+    of = {
+        words: f" ({', '.join(names)})" if len(seeds) > 1 else "" for words, names in seeds.items()
+    }
+    named = "; ".join(f"{words}{names}" for words, names in of.items())
     told = f"Full ranking, {named}; the twin's steps are those of its optimiser. Measured on "
     return "\n".join([*lines, "", f"{told}{machine_of(figures['machine'])}."])
