@@ -57,15 +57,21 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def recommender(run: Path) -> LoadedRecommender:
-    return load_recommender(run)
+def served(run: Path) -> tuple[Warm, dict[str, Strategy]]:
+    """What strangers are served with, and kept of it in place of what the run has kept.
+
+    Masked sums round at random, so prototypes and weights that are learnt twice differ a little.
+    """
+    warm = Warm(prepare(from_flat(KEYS)), load_model(run / "model").shared, 1)
+    learnt = learn_users(warm)[0]
+    assert set(starts_of(run / "model")) == set(learnt)
+    write_starts(run / "model", {name: strategy.kept for name, strategy in learnt.items()})
+    return warm, learnt
 
 
 @pytest.fixture(scope="module")
-def served(run: Path) -> tuple[Warm, dict[str, Strategy]]:
-    """What the run itself has served its strangers with."""
-    warm = Warm(prepare(from_flat(KEYS)), load_model(run / "model").shared, 1)
-    return warm, learn_users(warm)[0]
+def recommender(run: Path, served: tuple[Warm, dict[str, Strategy]]) -> LoadedRecommender:
+    return load_recommender(run)
 
 
 def told(users: object, user: int) -> dict[str, object]:
@@ -102,9 +108,7 @@ def test_one_user_is_served_as_the_run_serves_strangers(
             session = recommender.session(attributes=known, start=name)
             for item in ids:
                 session.observe(item)  # as it would come in
-            # The mixture standardises its parts: rounding grows where a part's scores are close.
-            close = 5e-3 if name == "mixture" else 2e-4
-            assert session.scores() == pytest.approx(wanted[row], abs=close, rel=2e-4)
+            assert session.scores() == pytest.approx(wanted[row], abs=2e-4, rel=2e-4)
             whole = recommender.session(history=ids, attributes=known, start=name)
             assert whole.scores() == pytest.approx(session.scores(), abs=1e-4)
             assert whole.starts_from == name
