@@ -24,7 +24,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -170,16 +170,19 @@ def figures_of(market: str, runs: list[tuple[dict[str, EvaluationSums], Keys]]) 
         "weeks": list(WEEKS),
         "customers": round(total["own|0"].counts["full"]),
         "merchants": [sorted({int(n.split("|")[0]) for n in sums}) for sums, _ in runs],
-        "curves": {name: _curve(total, name) for name in (*MERCHANT_STRATEGIES, "oracle")},
+        "curves": {name: curve_of(total, name) for name in (*MERCHANT_STRATEGIES, "oracle")},
         "against_own": {n: _against(total, n) for n in MERCHANT_STRATEGIES if n != "own"},
         "mixture_at_merchants": _at_merchants(runs),
         "chosen": [chosen for _, chosen in runs],
     }
 
 
-def _curve(total: Mapping[str, EvaluationSums], name: str) -> list[Keys]:
+def curve_of(
+    total: Mapping[str, EvaluationSums], name: str, some: Sequence[int] = WEEKS
+) -> list[Keys]:
+    """Return a strategy's figures, week by week, from "strategy|weeks" -> sums."""
     found = []
-    for weeks in (w for w in WEEKS if f"{name}|{w}" in total):
+    for weeks in (w for w in some if f"{name}|{w}" in total):
         sums = total[f"{name}|{weeks}"]
         mean, ci = means(sums), intervals(sums)
         told = {m: [round(x, 4) for x in (mean[f"full.{m}"], *ci[f"full.{m}"])] for m in METRICS}
@@ -189,10 +192,11 @@ def _curve(total: Mapping[str, EvaluationSums], name: str) -> list[Keys]:
 
 def _against(total: Mapping[str, EvaluationSums], name: str) -> list[Keys]:
     """Return a strategy minus the merchant's own model, week by week."""
-    return [{"weeks": w, **_gap(total[f"{name}|{w}"], total[f"own|{w}"])} for w in WEEKS]
+    return [{"weeks": w, **gap_of(total[f"{name}|{w}"], total[f"own|{w}"])} for w in WEEKS]
 
 
-def _gap(one: EvaluationSums, other: EvaluationSums) -> Keys:
+def gap_of(one: EvaluationSums, other: EvaluationSums) -> Keys:
+    """Return one strategy minus another over the same customers, with its interval."""
     gap = paired(one, other, CHOSEN_BY)
     return {
         "gap": round(gap.difference, 4), "low": round(gap.low, 4), "high": round(gap.high, 4),
@@ -210,7 +214,7 @@ def _at_merchants(runs: list[tuple[dict[str, EvaluationSums], Keys]]) -> list[Ke
                 for n in ("mixture", "own")
             )
             if one:
-                gap = _gap(merge(one), merge(other))
+                gap = gap_of(merge(one), merge(other))
                 found.append({"merchant": merchant, "weeks": weeks, **gap})
     return found
 

@@ -149,6 +149,7 @@ def _lines(session: Session, found: list[Recommendation]) -> list[str]:
         told = {
             "exact": "all shares of an item add up to its score; the largest are shown",
             "leave-one-out": "a share is what the score loses without its source",
+            "influence": "a share is what the score loses without its source, to first order",
         }
         lines.append(f"shares: {told[found[0].shares]}")
     return lines

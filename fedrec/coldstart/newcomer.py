@@ -24,6 +24,7 @@ from fedrec.data.population import HeldOut
 from fedrec.errors import DataError
 from fedrec.evaluation.evaluator import rank_users
 from fedrec.evaluation.reduction import sum_up
+from fedrec.evaluation.sums import EvaluationSums
 from fedrec.training.scorer import Scorer
 
 if TYPE_CHECKING:
@@ -99,14 +100,24 @@ class Newcomer:
         on_sale = self.trade.on_sale(0)
         return lambda users: among(scorer(users), on_sale)
 
-    def measured(self, scorer: Scorer) -> dict[str, list[float]]:
-        """Rank what is to be found; return metric -> mean and interval over customers."""
+    def ranked(self, scorer: Scorer, shift: int = 0) -> EvaluationSums:
+        """Rank what is to be found; return its sums, with bootstrap replicates over people.
+
+        Args:
+            scorer: of its local customers.
+            shift: added to the numbers of people, so that those of two data sets differ.
+        """
         config = self.config
         values = rank_users(
             self.shown(scorer), self.asked, None, num_items=self.trade.num_items,
             ks=integers(config, "evaluate.k"), sampled=0, seed=config.run.seed, part="test",
         )  # fmt: skip
-        return told_sums(sum_up(values, config.evaluate.bootstrap, self.trade.num_items, {}))
+        values = replace(values, users=shift + self.trade.person[values.users])
+        return sum_up(values, config.evaluate.bootstrap, self.trade.num_items, {})
+
+    def measured(self, scorer: Scorer) -> dict[str, list[float]]:
+        """Rank what is to be found; return metric -> mean and interval over customers."""
+        return told_sums(self.ranked(scorer))
 
 
 def newcomer(config: Config) -> Newcomer:

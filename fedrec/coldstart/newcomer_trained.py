@@ -1,10 +1,12 @@
 """A newcomer among merchants whose model is trained in rounds: how it may serve its customers.
 
 Nothing is chosen by what is measured.  The newcomer holds out the latest quarter of its own
-weeks; how many passes alone and on top of the federated model, and which share of the mixture,
-serve its customers best there is what it takes, trained again on all of its weeks.  Where
-nothing new was bought in that quarter it takes all passes, and a share of n / (n + pull) for n
-customers, as EASE does.
+weeks.  A few weeks hold few purchases, so what serves best there is often luck; therefore each
+choice has a usual answer, which only gives way to one that is better by more than a standard
+error of the difference (the one-standard-error rule: Breiman, Friedman, Olshen and Stone 1984):
+customers' vectors stay at the mean of the others' customers, the federated model stays as it
+is, and the own model's share of the mixture is n / (n + pull) for n customers, as of EASE.  What
+is chosen is trained again on all of the weeks.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fedrec.coldstart.newcomer import Newcomer, Served, Ways
 from fedrec.coldstart.shop import Shop, has_vectors, mixtures, open_shop
@@ -31,6 +34,8 @@ if TYPE_CHECKING:
     from fedrec.training.scorer import Scorer
 
 OWN, FEDERATED, TUNED, MIXED = "own", "federated", "fine-tuned", "mixture"
+HELD = (np.inf, 30.0, 10.0, 0.0)
+"""How many purchases the mean of the others' customers weighs in a vector; first the usual."""
 HELD_BACK = 0.25
 """Share of the newcomer's own weeks, the latest, on which it chooses."""
 
@@ -45,19 +50,23 @@ class Settings:
         own: which of `Shop.alone`.
         tuned: which of `Shop.tuned`.
         share: of the own model in the mixture.
-        learnt: whether on its own weeks; False: by the configuration.
+        held: as `Shop.personal` takes it.
+        learnt: whether on its own weeks; False: the usual answers.
     """
 
     own: int
     tuned: int
     share: float
+    held: float
     learnt: bool
 
     def told(self, config: Config) -> dict[str, str]:
         """Return strategy -> what is set, in words."""
         every, how = config.local.every, "learnt" if self.learnt else "fixed"
         passes = "as it is" if not self.tuned else f"{self.tuned * every} more passes"
-        found = {OWN: f"{(self.own + 1) * every} passes", TUNED: passes}
+        held = f"a mean that weighs {self.held:g} purchases" if self.held else "fitted all the way"
+        held = "the mean customer" if self.held == np.inf else held
+        found = {OWN: f"{(self.own + 1) * every} passes", FEDERATED: held, TUNED: passes}
         return {n: f"{v} ({how})" for n, v in {**found, MIXED: f"{self.share:.0%} own"}.items()}
 
 
@@ -84,16 +93,16 @@ def served_with(new: Newcomer, warm: Warm, weeks: int) -> Served:
     """Return how a newcomer serves its customers with so many weeks of its own."""
     begin = new.begin - weeks * WEEK
     shop = open_shop(warm, new, begin, new.begin)
-    federated = shop.federated()
+    federated = shop.federated(np.inf)
     if not len(shop.customers):
         nothing = same_for_all(np.zeros(new.trade.num_items))
         return Served({OWN: nothing, FEDERATED: federated, TUNED: federated, MIXED: federated})
-    chosen = settings_of(new, warm, weeks) or _fixed(shop)
-    alone = shop.alone()[chosen.own]
+    chosen = settings_of(new, warm, weeks) or usual(shop)
+    alone, federated = shop.alone()[chosen.own], shop.federated(chosen.held)
     scorers = {
         OWN: alone,
         FEDERATED: federated,
-        TUNED: shop.tuned()[chosen.tuned],
+        TUNED: shop.tuned(chosen.held)[chosen.tuned],
         MIXED: mixture(alone, federated, chosen.share),
     }
     return Served(scorers, chosen.told(new.config))
@@ -119,33 +128,53 @@ def settings_of(new: Newcomer, warm: Warm, weeks: int) -> Settings | None:
         return None
     if not len(shop.customers):
         return None
-    alone, shares = shop.alone(), numbers_of(new.config, "mixtures")
-    own = _best(new, asked, alone)
-    mixed = mixtures(alone[own], shop.federated(), shares)
-    return Settings(
-        own, _best(new, asked, shop.tuned()), shares[_best(new, asked, mixed)], learnt=True
-    )
+    fixed = usual(shop)
+    held = HELD[0]
+    if has_vectors(warm.setup):
+        held = HELD[_best(new, asked, [shop.federated(h) for h in HELD])]
+    alone, federated = shop.alone(), shop.federated(held)
+    own = _best(new, asked, alone, fixed.own)
+    shares = sorted({*numbers_of(new.config, "mixtures"), fixed.share})
+    mixed = mixtures(alone[own], federated, tuple(shares))
+    share = shares[_best(new, asked, mixed, shares.index(fixed.share))]
+    return Settings(own, _best(new, asked, shop.tuned(held)), share, held, learnt=True)
 
 
-def _best(new: Newcomer, asked: HeldOut, scorers: Sequence[Scorer]) -> int:
-    """Return which scorer ranks best what was bought; of equals the first."""
-    found = [
-        rank_users(
-            new.shown(scorer), asked, None, num_items=new.trade.num_items, ks=(10,), sampled=0,
-            seed=new.config.run.seed, part="valid",
-        ).metrics[f"full.{_CHOSEN_BY}"].mean()
-        for scorer in scorers
-    ]  # fmt: skip
-    return int(np.argmax(found))
-
-
-def _fixed(shop: Shop) -> Settings:
-    """Return what the configuration says."""
+def usual(shop: Shop) -> Settings:
+    """Return what a newcomer does that has nothing to learn from."""
     config = shop.setup.config
     passes = max(1, config.local.epochs // config.local.every)
     customers = len(shop.customers)
     share = customers / (customers + config.coldstart.merchant_pull)
-    return Settings(passes - 1, passes, share, learnt=False)
+    return Settings(passes - 1, 0, share, HELD[0], learnt=False)
+
+
+def _best(new: Newcomer, asked: HeldOut, scorers: Sequence[Scorer], fixed: int = 0) -> int:
+    """Return which scorer ranks best what was bought, or the usual one if none is clearly better.
+
+    Args:
+        new: the merchant.
+        asked: what was bought.
+        scorers: of which one is taken; of equals the first.
+        fixed: the usual one.
+    """
+    found = np.stack([
+        rank_users(
+            new.shown(scorer), asked, None, num_items=new.trade.num_items, ks=(10,), sampled=0,
+            seed=new.config.run.seed, part="valid",
+        ).metrics[f"full.{_CHOSEN_BY}"]
+        for scorer in scorers
+    ])  # fmt: skip
+    gains = found - found[fixed]
+    best = int(np.argmax(gains.mean(1)))
+    return best if gains[best].mean() > _error(gains[best]) else fixed
+
+
+def _error(gains: NDArray[np.float64]) -> float:
+    """Return the standard error of a mean; infinite for less than two customers."""
+    if len(gains) < 2:
+        return float("inf")
+    return float(gains.std(ddof=1) / np.sqrt(len(gains)))
 
 
 _NOTE = (
@@ -161,8 +190,8 @@ def _strategies(setup: Setup) -> dict[str, tuple[str, str]]:
     known += ", and the sum of their customers' vectors" if vectors else ""
     known = f"nothing leaves the newcomer; {known}"
     fitted = (
-        "; a customer's vector is fitted to its own purchases, from the mean of the others' "
-        "customers on, and is that mean without any"
+        "; a customer's vector is the mean of the others' customers, or as much nearer to what "
+        "fits its own purchases as the newcomer's weeks have shown to help"
         if vectors
         else "; the model reads a customer's own purchases"
     )
@@ -171,7 +200,8 @@ def _strategies(setup: Setup) -> dict[str, tuple[str, str]]:
         FEDERATED: (f"the shared model as it is{fitted}", known),
         TUNED: ("the shared model, trained on at home; passes learnt on its own weeks", known),
         MIXED: (
-            "the scores of both, standardised for each customer; the share learnt on its own weeks",
+            "the scores of both, standardised for each customer; the share is that of n customers "
+            "against a pull unless its own weeks speak for another",
             known,
         ),
     }

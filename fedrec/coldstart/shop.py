@@ -43,23 +43,45 @@ class Shop:
     Attributes:
         warm: of those who trained.
         setup: one client, whose training rows are those of the newcomer.
-        personal: of its customers, fitted to these rows with the shared part frozen.
+        start: what its customers begin with: the mean of the others' customers.
+        fitted: from there to their rows, with the shared part frozen.
     """
 
     warm: Warm
     setup: Setup
-    personal: Personal
+    start: Personal
+    fitted: Personal
 
     @property
     def customers(self) -> NDArray[np.int64]:
         """Its customers with rows, int64, ascending."""
         return np.flatnonzero(np.diff(self.setup.population.indptr))
 
-    def federated(self) -> Scorer:
+    def personal(self, held: float) -> Personal:
+        """Return customers' vectors between the mean and the fitted ones.
+
+        A customer of n rows goes n / (n + held) of the way, as a posterior mean does whose
+        prior weighs as much as `held` rows (empirical Bayes).
+
+        Args:
+            held: 0: all of the way; infinite: none of it.
+        """
+        rows = np.diff(self.setup.population.indptr).astype(np.float64)
+        with np.errstate(invalid="ignore"):
+            share = np.where(rows > 0, rows / (rows + held), 0.0)
+        found = {}
+        for name, fitted in self.fitted.values.items():
+            begin = self.start.values[name]
+            part = share.reshape(-1, *[1] * (fitted.ndim - 1))
+            found[name] = (begin + part * (fitted - begin)).astype(np.float32)
+        return Personal(found)
+
+    def federated(self, held: float = 0.0) -> Scorer:
         """Return the scorer of the federated model as it is."""
         population = self.setup.population
         everyone = np.arange(population.num_users)
-        return make_scorer(self.setup.model, self.warm.shared, self.personal, everyone, population)
+        own = self.personal(held)
+        return make_scorer(self.setup.model, self.warm.shared, own, everyone, population)
 
     def alone(self) -> list[Scorer]:
         """Return the same model trained on its rows alone, after each few passes.
@@ -70,11 +92,12 @@ class Shop:
         passes = own_passes(setup, _ALONE, lasting=True)
         return [_or_average(s, shown, setup.population) for _, _, s in passes]
 
-    def tuned(self) -> list[Scorer]:
+    def tuned(self, held: float = 0.0) -> list[Scorer]:
         """Return the federated model as it is, and trained on at home for more and more passes."""
-        start = trained_on(self.warm.shared, self.personal, self.setup.population.num_users)
+        users = self.setup.population.num_users
+        start = trained_on(self.warm.shared, self.personal(held), users)
         passes = own_passes(by_itself(self.setup), _ALONE, start, lasting=True)
-        return [self.federated(), *(scorer for _, _, scorer in passes)]
+        return [self.federated(held), *(scorer for _, _, scorer in passes)]
 
 
 def mixtures(own: Scorer, federated: Scorer, shares: tuple[float, ...]) -> list[Scorer]:
@@ -110,7 +133,7 @@ def open_shop(warm: Warm, new: Newcomer, begin: float, end: float) -> Shop:
         shops=None,
     )
     setup = facing(replace(warm.setup, model=model_for(warm.setup, data.users)), population)
-    return Shop(warm, setup, _fitted(warm, setup))
+    return Shop(warm, setup, *_fitted(warm, setup))
 
 
 def model_for(setup: Setup, users: Catalogue) -> Recommender:
@@ -166,16 +189,16 @@ def has_vectors(setup: Setup) -> bool:
     return True
 
 
-def _fitted(warm: Warm, setup: Setup) -> Personal:
-    """Return the vectors of a shop's customers, from the mean of those who trained on."""
+def _fitted(warm: Warm, setup: Setup) -> tuple[Personal, Personal]:
+    """Return the vectors of a shop's customers: the mean of those who trained, and from it on."""
     own = init_personal(setup, _ALONE)
     if not has_vectors(warm.setup):
-        return own
+        return own, own
     start = {**own.values}
     for name, value in mean_personal(warm).items():
         start[name] = np.broadcast_to(value, own.values[name].shape).copy()
     here = replace(warm, setup=setup)
-    return rebuilt(here, setup.population, Personal(start))
+    return Personal(start), rebuilt(here, setup.population, Personal(start))
 
 
 def _or_average(scorer: Scorer, shown: NDArray[np.int64], population: Population) -> Scorer:

@@ -1,4 +1,4 @@
-"""Why an item is recommended: shares of its score, exact or measured by leaving out."""
+"""Why an item is recommended: shares of its score, exact, or what is lost without a source."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-EXACT, LEFT_OUT = "exact", "leave-one-out"
+EXACT, LEFT_OUT, INFLUENCE = "exact", "leave-one-out", "influence"
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Shares:
     Attributes:
         history: float [k, n], of each item that was met.
         other: (kind, name) -> float [k], of attributes and the start.
-        kind: `EXACT` or `LEFT_OUT`.
+        kind: `EXACT`, `LEFT_OUT` or `INFLUENCE`.
     """
 
     history: NDArray

@@ -20,16 +20,16 @@ from numpy.typing import NDArray
 
 from fedrec.config import Config
 from fedrec.data.batches import Samples, make_samples
-from fedrec.data.interactions import Catalogue, Dataset, Interactions, Split
-from fedrec.data.population import HeldOut, Population
 from fedrec.errors import ModelError
 from fedrec.models.attributed import FEATURES, PROFILE, Attributed
 from fedrec.models.export_features import ReadFeatures
 from fedrec.models.recommender import WHOLE_HISTORY, Recommender, Tensor, constants
 from fedrec.params import Personal, Shared
 from fedrec.serving.frozen import Frozen, freeze
+from fedrec.serving.influence import has_influence, influence
+from fedrec.serving.lone import copies, lone_population
 from fedrec.serving.past import Past
-from fedrec.serving.reasons import LEFT_OUT, Shares
+from fedrec.serving.reasons import INFLUENCE, LEFT_OUT, Shares
 from fedrec.training.local import train_cohort
 from fedrec.training.methods import Method, build_method
 from fedrec.training.rows import personal_tables
@@ -171,12 +171,33 @@ class Trained:
 
     def shares(self, state: Personal, past: Past, items: NDArray[np.int64]) -> Shares:
         """Return what the scores lose without an item of the history, or an attribute."""
+        others = self._attribute_shares(state, past, items)
+        if len(past) and has_influence(self._served[0], self.method):
+            return Shares(self._influence(state, past, items), others, INFLUENCE)
+        return Shares(self.left_out(state, past, items), others, LEFT_OUT)
+
+    def left_out(self, state: Personal, past: Past, items: NDArray[np.int64]) -> NDArray:
+        """Return what scores lose where the user is trained without an item, float [k, n].
+
+        Of the latest items of the history; of earlier ones it is 0.
+        """
         left_out = np.arange(max(0, len(past) - MOST), len(past))
         history = np.zeros((len(items), len(past)))
         if len(left_out):
             scores = self._without(state, past, left_out, items)
             history[:, left_out] = (scores[-1] - scores[:-1]).T
-        return Shares(history, self._attribute_shares(state, past, items), LEFT_OUT)
+        return history
+
+    def _influence(self, state: Personal, past: Past, items: NDArray[np.int64]) -> NDArray:
+        """Return what items of the history bring, to first order, float [k, n]."""
+        model, shared = self._served
+
+        def score(values: Mapping[str, NDArray], some: NDArray[np.int64]) -> NDArray[np.float32]:
+            nothing = np.zeros((len(next(iter(values.values()))), 0), np.int32)
+            return _run(model, _of(shared, some), Personal(dict(values)), nothing)
+
+        phase, samples = self.method.phases[-1], self._samples(past)
+        return influence(model, score, state.values, samples, phase, items, len(past))
 
     def _without(
         self, state: Personal, past: Past, left_out: NDArray[np.int64], items: NDArray[np.int64]
@@ -191,7 +212,7 @@ class Trained:
         if self.method.phases:
             samples = self._samples(past)
             width = len(samples.client) // len(past)
-            personal = self._train(personal, _copies(samples, left_out, width))
+            personal = self._train(personal, copies(samples, left_out, width))
         both = {n: np.concatenate([v, state.values[n]]) for n, v in personal.values.items()}
         personal = Personal(both)
         if int(getattr(self.model, "history_length", 0)):  # rows of the history are read, too
@@ -273,57 +294,6 @@ def _without_columns(
     for at, (begin, end) in enumerate(zeroed, 1):
         blocks[at, :, begin:end] = 0.0
     return blocks.reshape(values.shape)
-
-
-def _copies(samples: Samples, left_out: NDArray[np.int64], width: int) -> Samples:
-    """Return the samples of one client for m: each without an item.
-
-    Args:
-        samples: `width` for each item of the history, in its order.
-        left_out: int64 [m], places in the history.
-        width: samples of an item.
-    """
-    number, size = len(left_out), len(samples.client)
-    weight = np.tile(samples.weight, (number, 1))
-    for row, at in enumerate(left_out):
-        weight[row, at * width : (at + 1) * width] = 0.0  # weightless samples teach nothing
-    return Samples(
-        np.repeat(np.arange(number), size),
-        {n: np.tile(v, number) for n, v in samples.fields.items()},
-        np.tile(samples.label, number),
-        weight.ravel(),
-        np.tile(samples.order, number),
-        number,
-    )
-
-
-def lone_population(past: Past, num_items: int) -> Population:
-    """Return a population of one client with a past, and nothing held out."""
-    size, nothing = len(past), np.zeros(0, np.int64)
-    none = HeldOut(
-        nothing,
-        np.zeros(1, np.int64),
-        np.zeros(0, np.int32),
-        np.zeros(0, np.float32),
-        np.zeros(2, np.int64),
-        np.zeros(0, np.int32),
-    )
-    rows = Interactions(np.zeros(size, np.int32), past.items.astype(np.int32))
-    user = Catalogue(np.array(["user"], dtype=object))
-    dataset = Dataset("device", rows, Catalogue(np.zeros(0, object)), user)  # nobody asks
-    return Population(
-        num_items=num_items,
-        num_users=1,
-        num_clients=1,
-        indptr=np.array([0, size], np.int64),
-        items=past.items.astype(np.int32),
-        labels=past.labels,
-        client_of_user=np.zeros(1, np.int64),
-        valid=none,
-        test=none,
-        split=Split(dataset, np.arange(size), nothing, nothing, "device", ""),
-        levels=past.levels,
-    )
 
 
 def local_method(config: Config, model: Recommender, epochs: int = 0) -> Method:

@@ -77,7 +77,8 @@ def test_as_the_model_itself(small_run: Make, name: str) -> None:
             exact = one.scores(type(theirs)(same), met)
             assert exact == pytest.approx(wanted, abs=2e-5, rel=2e-5)
         items = np.array([7, 1, 40])
-        shares, told = one.shares(mine, met, items), other.shares(theirs, met, items)
+        shares = one.shares(type(theirs)(same), met, items)
+        told = other.shares(theirs, met, items)
         assert shares.history == pytest.approx(told.history, abs=2e-3)
         assert set(shares.other) == set(told.other)
         for key in told.other:
@@ -89,7 +90,7 @@ def test_shares_are_what_training_without_the_item_loses(small_run: Make, name: 
     fast, _ = both(small_run, name)
     met, items = past(5, 2, 31), np.array([7, 1, 40])
     state = fast.start(met)
-    told = fast.shares(state, met, items).history
+    told = fast.left_out(state, met, items)
     samples, all_scores = fast._samples(met), fast.scores(state, met)[items]
     width = len(samples.client) // 3
     for at in range(3):
