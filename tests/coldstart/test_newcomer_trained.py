@@ -14,7 +14,7 @@ import fedrec
 from fedrec.coldstart.after import check_users
 from fedrec.coldstart.newcomer import Newcomer, newcomer
 from fedrec.coldstart.newcomer_run import measure_merchant
-from fedrec.coldstart.newcomer_trained import Settings, served_with, settings_of
+from fedrec.coldstart.newcomer_trained import Settings, _best, served_with, settings_of
 from fedrec.coldstart.shop import joined, model_for, open_shop
 from fedrec.coldstart.strategy import Warm
 from fedrec.coldstart.vectors import mean_personal
@@ -182,12 +182,51 @@ def test_a_model_of_attributes_reads_those_of_strangers_as_it_reads_all() -> Non
 
 
 def test_settings_in_words() -> None:
-    told = Settings(own=1, tuned=0, share=0.25, learnt=True).told(config())
+    told = Settings(own=1, tuned=0, share=0.25, held=10.0, learnt=True).told(config())
     assert told == {
         "own": "4 passes (learnt)",
+        "federated": "a mean that weighs 10 purchases (learnt)",
         "fine-tuned": "as it is (learnt)",
         "mixture": "25% own (learnt)",
     }
+    usual = Settings(own=0, tuned=2, share=0.5, held=np.inf, learnt=False).told(config())
+    assert usual["federated"] == "the mean customer (fixed)"
+    assert usual["fine-tuned"] == "4 more passes (fixed)"
+    fitted = Settings(own=0, tuned=2, share=0.5, held=0.0, learnt=True).told(config())
+    assert fitted["federated"] == "fitted all the way (learnt)"
+
+
+def test_a_vector_goes_from_the_mean_as_far_as_its_purchases_weigh(warm: Warm) -> None:
+    new = newcomer(config())
+    shop = open_shop(warm, new, new.begin - 8 * WEEK, new.begin)
+    rows = np.diff(shop.setup.population.indptr)
+    mean, fitted = shop.start.values["user"], shop.fitted.values["user"]
+    assert (rows == 0).any()
+    assert (rows > 1).any()
+    between = shop.personal(3.0).values["user"]
+    for user in (int(rows.argmin()), int(rows.argmax())):
+        share = rows[user] / (rows[user] + 3.0)
+        expected = (1 - share) * mean[user] + share * fitted[user]
+        assert between[user] == pytest.approx(expected, abs=1e-6)
+    assert np.array_equal(shop.personal(np.inf).values["user"], mean)
+    assert shop.personal(0.0).values["user"] == pytest.approx(fitted, abs=1e-6)
+
+
+def test_only_what_is_clearly_better_replaces_the_usual_answer(warm: Warm) -> None:
+    new = newcomer(config())
+    asked, items = new.asked, new.trade.num_items
+    found = np.zeros((new.trade.num_customers, items), np.float32)
+    good = found.copy()
+    for user, begin, end in zip(asked.users, asked.indptr, asked.indptr[1:], strict=False):
+        good[user, asked.items[begin:end]] = 1.0  # all that is to be found comes first
+    lucky = found.copy()  # the same for one customer alone
+    lucky[asked.users[0]] = good[asked.users[0]]
+    bad = -good
+    scorers = [lambda users, s=s: s[users] for s in (bad, good)]
+    assert _best(new, asked, scorers) == 1
+    assert _best(new, asked, scorers, fixed=1) == 1
+    lucks = [lambda users, s=s: s[users] for s in (bad, np.where(lucky > 0, lucky, bad))]
+    assert _best(new, asked, lucks) == 0  # one customer's gain is its own standard error
 
 
 @pytest.mark.parametrize(
