@@ -26,9 +26,10 @@ NOISY: dict[str, Any] = {
 
 
 @pytest.mark.slow
-def test_superlink(small_run: Make) -> None:
-    """A real SuperLink and two SuperNodes, noise of the server."""
-    keys = {**NOISY, "train__rounds": 1, "engine__nodes": 2}
+@pytest.mark.parametrize("more", [{}, SECURE], ids=["plain", "secure"])
+def test_superlink(small_run: Make, more: dict[str, Any]) -> None:
+    """A real SuperLink and SuperNodes: noise of the server, and of the merchants in masked sums."""
+    keys = {**NOISY, **more, "train__rounds": 1, "engine__nodes": 4 if more else 2}
     there, here = small_run("superlink", **keys), small_run("here", **keys)
     execute(there, engine="superlink")
     execute(here)
