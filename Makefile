@@ -85,6 +85,7 @@ cold-start: $(VENV)/.dev-installed
 	$(BIN)/python experiments/cold_start.py --json experiments/results/cold_start/users.json
 	$(BIN)/python experiments/cold_start_items.py --json experiments/results/cold_start/items.json
 	$(BIN)/python experiments/cold_start_merchants.py --json experiments/results/cold_start/merchants.json
+	$(BIN)/python experiments/cold_start_joins.py --json experiments/results/cold_start/joins.json
 	$(BIN)/python experiments/cold_start_boost.py --json experiments/results/cold_start/boost.json
 	$(BIN)/python experiments/cold_start_page.py
 

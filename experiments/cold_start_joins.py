@@ -102,8 +102,9 @@ def figures_of(market: str, runs: list[tuple[dict[str, EvaluationSums], Keys]]) 
         "curves": {name: curve_of(total, name, weeks) for name in NAMES},
         "against_own": {n: _against(total, n, weeks) for n in NAMES if n != OWN},
         "mixture_at_merchants": [
-            {"merchant": told["merchant"], "against_own": _against(sums, MIXED, weeks)}
+            {"merchant": told["merchant"], **point}
             for sums, told in runs
+            for point in _against(sums, MIXED, weeks)
         ],
         "settings": [told for _, told in runs],
     }

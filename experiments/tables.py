@@ -20,7 +20,7 @@ No figure in these files is typed by hand.  Each comes from experiments/results/
   `regularisers.json`, `silo_methods.json`, `price_scale.json`, `store_prices.json` and
   `bench/closed_form.json`, likewise;
 * `collab/*.json`, from `cross_domain.py` and `vertical.py`, likewise;
-* `device/*.json`, from `transfer.py`, `sessions.py` and `recommend_speed.py`, likewise;
+* `device/*.json`, from `transfer.py`, `sessions.py`, `reasons.py`, `recommend_speed.py`, likewise;
 * `secure/round.json`, from ``python experiments/secure_round.py --json`` with its name;
 * `secure/merchants.json`, from ``python experiments/merchants_secure.py --json`` with its name;
 * `tuning/merchant_weights.json`, from `merchant_weights.py`, likewise;
@@ -55,10 +55,10 @@ from experiments.tables_bench import (
     speed_table,
 )
 from experiments.tables_board import gap_table
-from experiments.tables_cold_start import boost_table, items_table, merchants_table
+from experiments.tables_cold_start import boost_table, items_table, joins_table, merchants_table
 from experiments.tables_collab import domains_table, vertical_table
 from experiments.tables_contribution import contribution_table, saboteurs_table
-from experiments.tables_device import sessions_table, speed_on_device, transfer_table
+from experiments.tables_device import reasons_table, sessions_table, speed_on_device, transfer_table
 from experiments.tables_efficient import efficient_table, fair_table
 from experiments.tables_gpu import gpu_table
 from experiments.tables_merchants_secure import merchant_weights_table, merchants_secure_table
@@ -318,8 +318,10 @@ PARTS: dict[Path, dict[str, Callable[[Path], str]]] = {
         "transfer": transfer_table,
         "sessions": sessions_table,
         "recommend-speed": speed_on_device,
+        "recommend-reasons": reasons_table,
         "cold-start-items": items_table,
         "cold-start-merchants": merchants_table,
+        "cold-start-joins": joins_table,
         "cold-start-boost": boost_table,
         "fair": fair_table,
         "twin-gap": gap_table,

@@ -81,6 +81,24 @@ def merchants_table(root: Path = ROOT) -> str:
     return "\n\n".join([*parts, told])
 
 
+def joins_table(root: Path = ROOT) -> str:
+    """Return the curves of merchants that join a federation trained in rounds."""
+    figures = measurement("cold_start/joins", root)
+    if figures is None:
+        return ""
+    parts = [
+        "\n".join([
+            f"**{m['market']}.** {merchants_verdict(m)} {m['customers']:,} customers asked of "
+            f"{len(m['settings'])} merchants, each in a run of its own.",
+            "",
+            *pipes(merchants_grid(m)),
+        ])
+        for m in figures["markets"]
+    ]  # fmt: skip
+    told = f"NDCG@10, 95% intervals over people. Measured on {_machine(figures)}."
+    return "\n\n".join([*parts, told])
+
+
 def merchants_grid(market: Figures) -> Grid:
     """Return the curves of a market by weeks of own data."""
     weeks, rows = market["weeks"], []

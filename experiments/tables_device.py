@@ -1,4 +1,4 @@
-"""Tables of what recommend_speed.py, sessions.py and transfer.py have measured."""
+"""Tables of what recommend_speed.py, reasons.py, sessions.py and transfer.py have measured."""
 
 from __future__ import annotations
 
@@ -31,6 +31,24 @@ def speed_on_device(root: Path = ROOT) -> str:
 def _times(told: Figures) -> str:
     busy = f" ({told['processor']:.1f})" if "processor" in told else ""
     return f"{told['median']:.1f} ms{busy}"
+
+
+def reasons_table(root: Path = ROOT) -> str:
+    """Return the table of how well shares to first order agree with training anew."""
+    figures = measurement("device/reasons", root)
+    if figures is None:
+        return ""
+    head = "| model | rank correlation | same first | first among three | influence | anew |"
+    lines = [head, "|---|---:|---:|---:|---:|---:|"]
+    for row in figures["cases"]:
+        shares = f"{row['first']:.0%} | {row['among_three']:.0%}"
+        times = f"{row['influence_ms']:.1f} ms | {row['anew_ms']:.1f} ms"
+        lines.append(f"| {row['case']} | {row['agreement']:.2f} | {shares} | {times} |")
+    told = (
+        f"{figures['users']} users of MovieLens-100K, ten items each, over the ten latest items of "
+        f"their histories. Measured on {machine_of(figures['machine'])}."
+    )
+    return "\n".join([*lines, "", told])
 
 
 def sessions_table(root: Path = ROOT) -> str:
