@@ -5,7 +5,8 @@ about ``H^-1 g_j``, with g_j the gradient of these samples' losses and H the cur
 (influence functions: Koh and Liang, ICML 2017; of recommenders' user vectors: Cheng et al.,
 KDD 2019).  H is Gauss and Newton's, ``J^T diag(c) J + l2``, which is never negative, with J
 the slopes of the samples' scores along the personal vectors, taken by small differences: so
-all items of a history cost as little as one pass.  Imported with TensorFlow.
+all items of a history cost as little as one pass.  What pulls a vector to nothing (l2) belongs
+to no item and stays, so that shares say what the history has brought.  Imported with TensorFlow.
 """
 
 from __future__ import annotations
@@ -94,7 +95,7 @@ def influence(
     curvature = (own * (weight * curve)[:, None]).T @ own
     curvature += phase.l2 * weight.sum() * np.eye(len(vector))
     curvature += (DAMPING * np.trace(curvature) / len(vector) + 1e-12) * np.eye(len(vector))
-    pulls = weight[:, None] * (slope[:, None] * own + phase.l2 * vector)
+    pulls = (weight * slope)[:, None] * own
     pulls = pulls.reshape(met, -1, len(vector)).sum(1)
     found: Floats = -wanted @ np.linalg.solve(curvature, pulls.T)
     return found

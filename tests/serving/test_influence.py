@@ -50,8 +50,8 @@ def of_one(items: list[int], label: list[float], negative: list[int] | None = No
 
 def test_by_hand() -> None:
     # u = .5; items q = 1 and 2 were met, each with one negative, q = -1; item 3 (q = 4) is asked.
-    # Squared loss, l2 = .1: g_1 = (.5 - 1) 1 + .05 + (-.5 - 0) (-1) + .05 = .1,
-    # g_2 = (1 - 1) 2 + .05 + .5 + .05 = .6; H = 1 + 1 + 4 + 1 + .4 = 7.4, damped 1.1 times.
+    # Squared loss, l2 = .1: g_1 = (.5 - 1) 1 + (-.5 - 0) (-1) = 0, g_2 = (1 - 1) 2 + .5 = .5;
+    # H = 1 + 1 + 4 + 1 + .4 = 7.4, damped 1.1 times.
     table = np.array([[1.0], [2.0], [-1.0], [4.0]])
     samples = of_one([0, 2, 1, 2], [1, 0, 1, 0])
     model = MatrixFactorisation(1, "squared")
@@ -59,7 +59,7 @@ def test_by_hand() -> None:
     asked = np.array([3])
     found = influence(model, scored(table), values, samples, METHOD.phases[0], asked, 2)
     assert DAMPING == 0.1
-    assert found == pytest.approx(-4.0 * np.array([[0.1, 0.6]]) / (1.1 * 7.4), rel=1e-3)
+    assert found == pytest.approx(-4.0 * np.array([[0.0, 0.5]]) / (1.1 * 7.4), rel=1e-3, abs=1e-5)
 
 
 def loss_of(kind: str, table: Floats, samples: Samples, l2: float, spread: float) -> Callable:
@@ -76,7 +76,7 @@ def loss_of(kind: str, table: Floats, samples: Samples, l2: float, spread: float
             each = np.where(samples.label > 0, missed, spread * at**2)
         else:
             each = 0.5 * (at - samples.label) ** 2
-        return float(weight @ (each + 0.5 * l2 * user @ user))
+        return float(weight @ each + 0.5 * l2 * len(each) * user @ user)
 
     return loss
 
