@@ -28,13 +28,17 @@ def report(
     """Write report.html: systems, convergence, cost, privacy, how to reproduce it.
 
     DIR is the output directory of run or compare, or a directory of such directories;
-    the systems of several are put side by side.
+    the systems of several are put side by side.  A comparison of merchants gets its
+    merchants.html anew, with what fedrec contribution has found in another DIR.
     """
     from fedrec.report.html import write_report
+    from fedrec.report.merchants import PAGE, compares_merchants, write_merchants
 
     found = [run for directory in directories for run in find_runs(directory)]
     target = out or (found[0] / "report.html" if len(found) == 1 else Path("report.html"))
     typer.echo(write_report(found, target))
+    for run in filter(compares_merchants, found):
+        typer.echo(write_merchants(run, run / PAGE, found))
 
 
 def find_runs(directory: Path) -> list[Path]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from fedrec.report.merchants_text import (
 )
 from fedrec.report.page import fill
 from fedrec.report.view import duration, number, size
-from fedrec.results import Result, load_result
+from fedrec.results import RESULT_FILE, Result, load_result
 
 TEMPLATE = "merchants.html"
 PAGE = "merchants.html"
@@ -36,15 +36,25 @@ TITLES = {
 }
 
 
-def write_merchants(directory: Path, out: Path) -> Path:
+def compares_merchants(directory: Path) -> bool:
+    """Return whether a finished comparison of merchants lies in a directory.
+
+    Raises:
+        OutputError: if its result cannot be read.
+    """
+    return (directory / RESULT_FILE).is_file() and KEY in load_result(directory).extra
+
+
+def write_merchants(directory: Path, out: Path, beside: Sequence[Path] = ()) -> Path:
     """Write the page of a finished comparison of merchants.
 
-    Contributions and audits that lie in the directory, as contribution.json and audit.json,
-    get their sections.
+    Contributions and audits, as contribution.json and audit.json, get their sections.
 
     Args:
-        directory: with its result.json.
+        directory: with its result.json; contributions and audits in it are taken first.
         out: the file to write; its directory is created.
+        beside: directories of other commands, whose contributions of the same merchants, and
+            whose audits, are taken.
 
     Returns:
         The file.
@@ -53,14 +63,19 @@ def write_merchants(directory: Path, out: Path) -> Path:
         OutputError: if the result cannot be read or the page cannot be written.
         MissingExtraError: if jinja2 or matplotlib is not installed.
     """
-    write_atomically(out, merchants_page(_with_findings(load_result(directory), directory)))
+    every = (directory, *beside)
+    write_atomically(out, merchants_page(_with_findings(load_result(directory), every)))
     return out
 
 
-def _with_findings(result: Result, directory: Path) -> Result:
+def _with_findings(result: Result, directories: Sequence[Path]) -> Result:
     """Return the result with what other commands have found out about the same merchants."""
     told = dict(result.extra[KEY])
-    brought, audit = load_contributions(directory), load_audit(directory)
+    names = {one["name"] for one in told["merchants"]}
+    contributions = (load_contributions(d) for d in directories)
+    same = (c for c in contributions if c and {m["name"] for m in c["merchants"]} == names)
+    brought = next(same, None)
+    audit = next((a for a in map(load_audit, directories) if a is not None), None)
     if brought is not None:
         told["contributions"] = merchants_entry(brought)
     if audit is not None:

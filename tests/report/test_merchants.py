@@ -13,7 +13,7 @@ from fedrec.merchants.decision import verdict
 from fedrec.merchants.gains import Gain
 from fedrec.report.headline import headline
 from fedrec.report.html import render
-from fedrec.report.merchants import merchants_page, write_merchants
+from fedrec.report.merchants import compares_merchants, merchants_page, write_merchants
 from fedrec.report.merchants_table import markdown_merchants, print_merchants
 from fedrec.report.merchants_text import answer, lead
 from fedrec.results import Result, save_result
@@ -163,3 +163,37 @@ def test_what_other_commands_found_in_the_directory_is_told(tmp_path):
     page = write_merchants(tmp_path, tmp_path / "merchants.html").read_text()
     assert "A server tells members with AUC 0.61." in page
     assert "No attack was tried" not in page
+
+
+def contributions(*names: str) -> str:
+    """A contribution.json of these merchants."""
+    values = [0.01, 0.03][: len(names)]
+    content = {
+        "schema": 1,
+        "name": "shops",
+        "metric": "valid.full.ndcg@10",
+        "merchants": [
+            {"name": n, "customers": 9, "interactions": 90, "alone": 0.1, "federated": 0.12}
+            for n in names
+        ],
+        "estimates": {"groups": {"values": values, "errors": [0.0] * len(names), "statement": ""}},
+        "payments": {"sentence": f"{names[0]} pays.", "by": "groups", "gains": [0.5, 0.5],
+                     "shares": [0.25, 0.75], "transfers": [-0.25, 0.25]},
+        "suspects": [], "alike": [], "leak": "",
+    }  # fmt: skip
+    return json.dumps(content)
+
+
+def test_contributions_of_the_same_merchants_are_told_from_another_directory(tmp_path):
+    shops, brought, others = tmp_path / "shops", tmp_path / "brought", tmp_path / "others"
+    save_result(result_of(TWO), shops)
+    for place, names in ((others, ("east", "west")), (brought, ("south", "north"))):
+        place.mkdir()
+        (place / "contribution.json").write_text(contributions(*names))
+    assert compares_merchants(shops)
+    assert not compares_merchants(brought)
+    page = write_merchants(shops, shops / "merchants.html", [others, brought]).read_text()
+    assert "south pays." in page
+    assert "east pays." not in page
+    alone = write_merchants(shops, shops / "merchants.html").read_text()
+    assert "Who brings how much" not in alone
