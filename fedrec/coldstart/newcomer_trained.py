@@ -2,11 +2,12 @@
 
 Nothing is chosen by what is measured.  The newcomer holds out the latest quarter of its own
 weeks.  A few weeks hold few purchases, so what serves best there is often luck; therefore each
-choice has a usual answer, which only gives way to one that is better by more than a standard
-error of the difference (the one-standard-error rule: Breiman, Friedman, Olshen and Stone 1984):
-customers' vectors stay at the mean of the others' customers, the federated model stays as it
-is, and the own model's share of the mixture is n / (n + pull) for n customers, as of EASE.  What
-is chosen is trained again on all of the weeks.
+choice has a usual answer, which only gives way to one that is better by more than half a
+standard error of the difference (after Breiman, Friedman, Olshen and Stone 1984, whose whole
+error holds back small merchants of many weeks too long): customers' vectors stay at the mean of
+the others' customers, the federated model stays as it is, and the own model's share of the
+mixture is n / (n + pull) for n customers, as of EASE.  What is chosen is trained again on all of
+the weeks.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 OWN, FEDERATED, TUNED, MIXED = "own", "federated", "fine-tuned", "mixture"
 HELD = (np.inf, 30.0, 10.0, 0.0)
 """How many purchases the mean of the others' customers weighs in a vector; first the usual."""
+ERRORS = 0.5
+"""Standard errors by which something is clearly better."""
 HELD_BACK = 0.25
 """Share of the newcomer's own weeks, the latest, on which it chooses."""
 
@@ -167,7 +170,7 @@ def _best(new: Newcomer, asked: HeldOut, scorers: Sequence[Scorer], fixed: int =
     ])  # fmt: skip
     gains = found - found[fixed]
     best = int(np.argmax(gains.mean(1)))
-    return best if gains[best].mean() > _error(gains[best]) else fixed
+    return best if gains[best].mean() > ERRORS * _error(gains[best]) else fixed
 
 
 def _error(gains: NDArray[np.float64]) -> float:

@@ -219,14 +219,13 @@ def test_only_what_is_clearly_better_replaces_the_usual_answer(warm: Warm) -> No
     good = found.copy()
     for user, begin, end in zip(asked.users, asked.indptr, asked.indptr[1:], strict=False):
         good[user, asked.items[begin:end]] = 1.0  # all that is to be found comes first
-    lucky = found.copy()  # the same for one customer alone
-    lucky[asked.users[0]] = good[asked.users[0]]
-    bad = -good
-    scorers = [lambda users, s=s: s[users] for s in (bad, good)]
-    assert _best(new, asked, scorers) == 1
-    assert _best(new, asked, scorers, fixed=1) == 1
-    lucks = [lambda users, s=s: s[users] for s in (bad, np.where(lucky > 0, lucky, bad))]
-    assert _best(new, asked, lucks) == 0  # one customer's gain is its own standard error
+    people = asked.users[:5]  # three gain and two lose as much: less than half a standard error
+    three, two = bad.copy(), bad.copy()
+    three[people[:3]], two[people[3:]] = good[people[:3]], good[people[3:]]
+    luck = [lambda users, s=s: s[users] for s in (two, three)]
+    assert _best(new, asked, luck) == 0
+    two[people[4]] = bad[people[4]]  # three against one
+    assert _best(new, asked, luck) == 1
 
 
 @pytest.mark.parametrize(
