@@ -215,10 +215,13 @@ def test_a_vector_goes_from_the_mean_as_far_as_its_purchases_weigh(warm: Warm) -
 def test_only_what_is_clearly_better_replaces_the_usual_answer(warm: Warm) -> None:
     new = newcomer(config())
     asked, items = new.asked, new.trade.num_items
-    found = np.zeros((new.trade.num_customers, items), np.float32)
-    good = found.copy()
+    good = np.zeros((new.trade.num_customers, items), np.float32)
     for user, begin, end in zip(asked.users, asked.indptr, asked.indptr[1:], strict=False):
         good[user, asked.items[begin:end]] = 1.0  # all that is to be found comes first
+    bad = -good
+    scorers = [lambda users, s=s: s[users] for s in (bad, good)]
+    assert _best(new, asked, scorers) == 1
+    assert _best(new, asked, scorers, fixed=1) == 1
     people = asked.users[:5]  # three gain and two lose as much: less than half a standard error
     three, two = bad.copy(), bad.copy()
     three[people[:3]], two[people[3:]] = good[people[:3]], good[people[3:]]
