@@ -27,15 +27,14 @@ from typing import Any
 import numpy as np
 
 import fedrec
-from experiments.cold_start_merchants import curve_of, gap_of
+from experiments.cold_start_merchants import curve_of, gap_of, keep_sums, kept_sums
 from fedrec.coldstart.newcomer import newcomer
 from fedrec.coldstart.newcomer_trained import FEDERATED, MIXED, OWN, TUNED, trained_ways
 from fedrec.coldstart.strategy import Warm
 from fedrec.config_newcomer import own_weeks
-from fedrec.evaluation.sums import EvaluationSums, from_arrays, merge, to_arrays
+from fedrec.evaluation.sums import EvaluationSums, merge
 from fedrec.machine import describe_machine
 from fedrec.models.export import load_model
-from fedrec.storage import read_arrays, write_arrays
 from fedrec.training.node import prepare
 
 FILE = Path(__file__).parent / "cold_start_joining.toml"
@@ -65,15 +64,9 @@ def joined(market: str, number: int, work: Path) -> tuple[dict[str, EvaluationSu
         keys, place = MARKETS[market][number], work / f"{market}-{number}"
         fedrec.run(fedrec.load_config(FILE, {**keys, "coldstart.weeks": "0"}), out=place)
         sums, told = measured(fedrec.load_config(FILE, keys), place)
-        flat = {f"{n}|{part}": a for n, s in sums.items() for part, a in to_arrays(s).items()}
-        write_arrays(file, flat, {"told": told})
+        keep_sums(file, sums, told)
         shutil.rmtree(place)
-    arrays, facts = read_arrays(file)
-    parts: dict[str, dict[str, Any]] = {}
-    for name, value in arrays.items():
-        system, part = name.rsplit("|", 1)
-        parts.setdefault(system, {})[part] = value
-    return {name: from_arrays(part) for name, part in parts.items()}, facts["told"]
+    return kept_sums(file)
 
 
 def measured(config: fedrec.Config, place: Path) -> tuple[dict[str, EvaluationSums], Keys]:

@@ -148,8 +148,18 @@ def run_one(market: str, number: int, work: Path) -> tuple[dict[str, EvaluationS
             found, told[str(merchant)] = join(now, before, merchant)
             sums |= {f"{merchant}|{name}": s for name, s in found.items()}
             print(f"  {market} {number}: merchant {merchant}", flush=True)
-        flat = {f"{n}|{part}": a for n, s in sums.items() for part, a in to_arrays(s).items()}
-        write_arrays(file, flat, {"chosen": told})
+        keep_sums(file, sums, told)
+    return kept_sums(file)
+
+
+def keep_sums(file: Path, sums: Mapping[str, EvaluationSums], told: Keys) -> None:
+    """Write sums by name, and what was chosen."""
+    flat = {f"{n}|{part}": a for n, s in sums.items() for part, a in to_arrays(s).items()}
+    write_arrays(file, flat, {"chosen": told})
+
+
+def kept_sums(file: Path) -> tuple[dict[str, EvaluationSums], Keys]:
+    """Return what `keep_sums` has written."""
     arrays, facts = read_arrays(file)
     parts: dict[str, dict[str, Any]] = {}
     for name, value in arrays.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from experiments import cold_start_boost as boost_script
 from experiments import cold_start_items as items_script
+from experiments import cold_start_joins as joins_script
 from experiments import tables_cold_start as tables
 from experiments.cold_start_page import OUT, make, read
 from fedrec.coldstart.boost import Boost
@@ -150,3 +152,30 @@ def test_what_is_said_of_the_boost() -> None:
     told = tables.boost_verdict({"systems": rows})
     assert "boost, 10% of places: +0.200 purchases a list [+0.100, +0.300], significantly" in told
     assert "No boost sells more" in tables.boost_verdict({"systems": rows[:1]})
+
+
+def test_merchants_that_join_are_measured_and_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny = {"data.users": 120, "data.items": 40, "data.merchants": 4, "model.dim": 4,
+            "train.rounds": 2, "evaluate.every": 2, "local.epochs": 4, "coldstart.steps": 3,
+            "coldstart.weeks": "0 8", "evaluate.bootstrap": 20}  # fmt: skip
+    runs = [{**tiny, "data.data_seed": n, "coldstart.merchant": "1"} for n in (0, 1)]
+    monkeypatch.setattr(joins_script, "MARKETS", {"marketplace": runs})
+    found = [joins_script.joined("marketplace", n, tmp_path) for n in range(2)]
+    again = joins_script.joined("marketplace", 0, tmp_path)  # what is finished is kept
+    assert again[0]["own|8"].values == found[0][0]["own|8"].values
+    told = joins_script.figures_of("marketplace", found)
+    asked = sum(sums["own|0"].counts["full"] for sums, _ in found)
+    assert told["customers"] == asked > 10
+    total = sum(sums["federated|8"].values["full.ndcg@10"] for sums, _ in found)
+    curve = {p["weeks"]: p["ndcg@10"][0] for p in told["curves"]["federated"]}
+    assert curve[8] == pytest.approx(total / asked, abs=1e-4)
+    gap = {p["weeks"]: p["gap"] for p in told["against_own"]["federated"]}
+    own = {p["weeks"]: p["ndcg@10"][0] for p in told["curves"]["own"]}
+    assert gap[8] == pytest.approx(curve[8] - own[8], abs=2e-4)
+    assert [s["merchant"] for s in told["settings"]] == ["1", "1"]
+    assert len(told["mixture_at_merchants"]) == 4
+    assert not list(tmp_path.glob("marketplace-0/*"))  # models take room
+    told_words = tables.merchants_verdict(told)
+    assert told_words.startswith("Significantly better than the merchant's own weeks alone")
