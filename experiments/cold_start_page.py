@@ -18,7 +18,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from experiments.cold_start_page_shops import boost_section, items_section, merchants_section
+from experiments.cold_start_page_shops import (
+    boost_section,
+    items_section,
+    joins_section,
+    merchants_section,
+)
 from experiments.cold_start_page_users import users_section
 from experiments.cold_start_section import Figure, Section, Table
 from fedrec.output import write_atomically
@@ -30,6 +35,7 @@ SECTIONS: dict[str, Callable[[Mapping[str, Any]], Section]] = {
     "users": users_section,
     "items": items_section,
     "merchants": merchants_section,
+    "joins": joins_section,
     "boost": boost_section,
 }
 """Name of a file of results -> what makes its section of the page."""

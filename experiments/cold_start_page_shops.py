@@ -62,17 +62,7 @@ def items_section(results: Found) -> Section:
 def merchants_section(results: Found) -> Section:
     """Return the section of experiments/results/cold_start/merchants.json."""
     markets = [dict(market) for market in results["markets"]]
-    figures, shown = [], []
-    for market in markets:
-        name = market["market"]
-        curves = {n: c for n, c in market["curves"].items() if c and n != "oracle"}
-        title = f"{name}: NDCG@10 against weeks of own data"
-        file = f"merchants-{name.replace(', ', '-').replace(' ', '-')}.svg"
-        figures.append(
-            Figure(title, lines(title, curves, market["weeks"]), file,
-                   f"{title}. Bars: 95% interval over people.")
-        )  # fmt: skip
-        shown.append(Table(f"{name}: NDCG@10", *tables.merchants_grid(market)))
+    figures, shown = _curves(markets, "merchants")
     needs = tuple((n, f["what"], f["privacy"]) for n, f in results["strategies"].items())
     shown.append(Table("What each needs", ("starts from", "what it is", "what leaves"), needs,
                        folded=True, prose=True))  # fmt: skip
@@ -80,14 +70,51 @@ def merchants_section(results: Found) -> Section:
         "Merchants",
         " ".join(f"{m['market']}: {tables.merchants_verdict(m)}" for m in markets),
         (
-            "Each of ten merchants is held out entirely in turn and joins with its last 0 to 16 "
-            "weeks. " + " ".join(f"{m['market']}: {tables.merchants_about(m)}" for m in markets),
+            "EASE. Each of ten merchants is held out entirely in turn and joins with its last 0 to "
+            "16 weeks. " + " ".join(f"{m['market']}: {tables.merchants_about(m)}" for m in markets),
             " ".join(tables.merchants_miss(m) for m in markets),
             _OWN_MERCHANT,
         ),
         tuple(figures),
         tuple(shown),
     )
+
+
+def joins_section(results: Found) -> Section:
+    """Return the section of experiments/results/cold_start/joins.json."""
+    markets = [dict(market) for market in results["markets"]]
+    figures, shown = _curves(markets, "joins")
+    asked = ", ".join(
+        f"{m['customers']:,} customers of {len(m['settings'])} merchants on the {m['market']} data"
+        for m in markets
+    )
+    return Section(
+        "Merchants that join a model trained in rounds",
+        " ".join(f"{m['market']}: {tables.merchants_verdict(m)}" for m in markets),
+        (
+            "Matrix factorisation by FedAvg; in each run one merchant is held out entirely and "
+            f"joins with its last 0 to 16 weeks: {asked}.",
+            " ".join(tables.merchants_miss(m) for m in markets),
+        ),
+        tuple(figures),
+        tuple(shown),
+    )
+
+
+def _curves(markets: list[dict[str, Any]], kind: str) -> tuple[list[Figure], list[Table]]:
+    """Return a figure and a table for each market."""
+    figures, shown = [], []
+    for market in markets:
+        name = market["market"]
+        curves = {n: c for n, c in market["curves"].items() if c and n != "oracle"}
+        title = f"{name}: NDCG@10 against weeks of own data"
+        file = f"{kind}-{name.replace(', ', '-').replace(' ', '-')}.svg"
+        figures.append(
+            Figure(title, lines(title, curves, market["weeks"]), file,
+                   f"{title}. Bars: 95% interval over people.")
+        )  # fmt: skip
+        shown.append(Table(f"{name}: NDCG@10", *tables.merchants_grid(market)))
+    return figures, shown
 
 
 def boost_section(results: Found) -> Section:
