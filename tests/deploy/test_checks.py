@@ -127,7 +127,7 @@ def test_certificates_end(whole: Path) -> None:
     assert "fedrec deploy renew" in wrong(whole / "server", now + timedelta(days=398))[0]
     early = wrong(whole / "merchants" / "web", now - timedelta(days=1))
     assert "set the clock" in early[0]
-    soon = check_folder(whole / "server", now + timedelta(days=390))
+    soon = check_folder(whole / "server", now + timedelta(days=389, hours=12))
     assert any("ENDS IN 7 DAYS" in f.told for f in soon)
 
 
