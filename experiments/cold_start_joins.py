@@ -10,7 +10,9 @@ The marketplace is generated anew for each of three seeds, and three merchants j
 Complete Journey, whose data are the same for all seeds, a run is one of the stores with most
 customers, two for each seed: ten rounds, items are categories.  How much better something must be
 on a newcomer's own weeks was set while looking at other merchants (0, 3 and 6; the nine largest
-stores), which are left out here.  Intervals are over people.
+stores), which are left out here.  The marketplace is measured twice: among all items, which a
+newcomer of few weeks cannot tell from those on its shelves, and among what it sells, which a shop
+knows.  Intervals are over people.
 """
 
 from __future__ import annotations
@@ -43,17 +45,19 @@ NAMES = (OWN, FEDERATED, TUNED, MIXED)
 STORES = ("319", "412", "421", "32004", "296", "424")
 JOURNEY: Keys = {"data.name": "complete-journey", "data.level": "category", "train.rounds": 10}
 SEEDS = (0, 1, 2)
+PLACES: list[Keys] = [
+    {"run.seed": seed, "data.data_seed": seed, "coldstart.merchant": str(merchant)}
+    for seed in SEEDS
+    for merchant in (1, 4, 7)
+]
 MARKETS: dict[str, list[Keys]] = {
     "complete-journey": [
         {**JOURNEY, "run.seed": seed, "coldstart.merchant": store}
         for seed in SEEDS
         for store in STORES[seed::3]
     ],
-    "marketplace": [
-        {"run.seed": seed, "data.data_seed": seed, "coldstart.merchant": str(merchant)}
-        for seed in SEEDS
-        for merchant in (1, 4, 7)
-    ],
+    "marketplace": PLACES,
+    "marketplace, on sale": [{**keys, "coldstart.merchant_items": "sold"} for keys in PLACES],
 }
 
 
