@@ -32,13 +32,15 @@ def report(
     merchants.html anew, with what fedrec contribution has found in another DIR.
     """
     from fedrec.report.html import write_report
-    from fedrec.report.merchants import PAGE, compares_merchants, write_merchants
+    from fedrec.report.merchants import PAGE, compares_merchants, left_out, write_merchants
 
     found = [run for directory in directories for run in find_runs(directory)]
     target = out or (found[0] / "report.html" if len(found) == 1 else Path("report.html"))
     typer.echo(write_report(found, target))
     for run in filter(compares_merchants, found):
         typer.echo(write_merchants(run, run / PAGE, found))
+        for other in left_out(run, found):
+            typer.echo(f"without the contributions in {other}: they are of other merchants")
 
 
 def find_runs(directory: Path) -> list[Path]:

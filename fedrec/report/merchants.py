@@ -68,13 +68,30 @@ def write_merchants(directory: Path, out: Path, beside: Sequence[Path] = ()) -> 
     return out
 
 
+def left_out(directory: Path, beside: Sequence[Path]) -> list[Path]:
+    """Return where contributions lie that are of other merchants than a comparison's.
+
+    Args:
+        directory: of the comparison.
+        beside: directories of other commands.
+
+    Raises:
+        OutputError: if a file cannot be read.
+    """
+    names = _names(load_result(directory).extra[KEY])
+    contributions = {place: load_contributions(place) for place in beside}
+    return [place for place, c in contributions.items() if c and _names(c) != names]
+
+
+def _names(told: Mapping[str, Any]) -> set[str]:
+    return {one["name"] for one in told["merchants"]}
+
+
 def _with_findings(result: Result, directories: Sequence[Path]) -> Result:
     """Return the result with what other commands have found out about the same merchants."""
     told = dict(result.extra[KEY])
-    names = {one["name"] for one in told["merchants"]}
     contributions = (load_contributions(d) for d in directories)
-    same = (c for c in contributions if c and {m["name"] for m in c["merchants"]} == names)
-    brought = next(same, None)
+    brought = next((c for c in contributions if c and _names(c) == _names(told)), None)
     audit = next((a for a in map(load_audit, directories) if a is not None), None)
     if brought is not None:
         told["contributions"] = merchants_entry(brought)

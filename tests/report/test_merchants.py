@@ -13,7 +13,12 @@ from fedrec.merchants.decision import verdict
 from fedrec.merchants.gains import Gain
 from fedrec.report.headline import headline
 from fedrec.report.html import render
-from fedrec.report.merchants import compares_merchants, merchants_page, write_merchants
+from fedrec.report.merchants import (
+    compares_merchants,
+    left_out,
+    merchants_page,
+    write_merchants,
+)
 from fedrec.report.merchants_table import markdown_merchants, print_merchants
 from fedrec.report.merchants_text import answer, lead
 from fedrec.results import Result, save_result
@@ -195,5 +200,6 @@ def test_contributions_of_the_same_merchants_are_told_from_another_directory(tmp
     page = write_merchants(shops, shops / "merchants.html", [others, brought]).read_text()
     assert "south pays." in page
     assert "east pays." not in page
+    assert left_out(shops, [shops, others, brought]) == [others]
     alone = write_merchants(shops, shops / "merchants.html").read_text()
     assert "Who brings how much" not in alone
