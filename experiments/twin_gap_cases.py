@@ -163,6 +163,27 @@ _ADAM: Keys = {
     "server.table_optimizer": "adam",
     "server.table_lr": 0.05,
 }
+_GRAPH: Keys = {
+    "train.rounds": 60,
+    "evaluate.every": 10,
+    "train.row_lr": 13456.0,
+    "train.personal_lr": 0.3,
+    "train.prox_mu": 7e-5,
+    "train.neighbour_factor": 1.1,
+    "evaluate.table": "personalised",
+}
+_ALIKE: Keys = {"train.method": "pfedrec", "evaluate.table": "averaged"}
+_MACHINE: Keys = {
+    "train.rounds": 50,
+    "evaluate.every": 5,
+    "model.loss": "logistic",
+    "train.personal_lr": 0.05,
+    "train.l2": 0.01,
+    "server.table_lr": 0.05,
+    "server.weight_lr": 0.003,
+}
+_TOWERS: Keys = {**_MACHINE, "model.tower": "64 32"}
+_TOWERS_TWIN: Keys = {**_TOWERS, "central.lr": 0.01, "central.l2": 0.001}
 
 GAPS: tuple[Gap, ...] = (
     Gap(
@@ -301,6 +322,31 @@ GAPS: tuple[Gap, ...] = (
             Case("federated, the twin's negatives", {**_JOURNEY, "train.negatives": 8}),
             Case("smaller steps of the server", {**_JOURNEY, "server.table_lr": 0.02}),
             Case("twice the steps, of half the clients", {**_JOURNEY, **_HALVED}),
+        ),
+    ),
+    Gap(
+        "gpfedrec",
+        "ml-100k",
+        (
+            Case(FIRST, _GRAPH),
+            Case(TWIN, {**_GRAPH, "central.lr": 0.01, "central.l2": 0.001}, "centralised"),
+            Case("federated, no graph: everyone is alike (PFedRec)", {**_GRAPH, **_ALIKE}),
+            Case("and longer steps of rows", {**_GRAPH, **_ALIKE, "train.row_lr": 40000.0}),
+        ),
+    ),
+    Gap(
+        "deepfm",
+        "ml-100k",
+        (
+            Case(FIRST, {**_MACHINE, "model.tower": "32"}),
+            Case(TWIN, _TOWERS_TWIN, "centralised"),
+            Case(
+                "the twin, batches of 65,536",
+                {**_TOWERS_TWIN, "central.batch": 65536},
+                "centralised",
+            ),
+            Case("federated, the twin's model", _TOWERS),
+            Case("and twice the rounds", {**_TOWERS, "train.rounds": 100, "evaluate.every": 10}),
         ),
     ),
 )

@@ -2,12 +2,15 @@
 
 Nothing is chosen by what is measured.  The newcomer holds out the latest quarter of its own
 weeks.  A few weeks hold few purchases, so what serves best there is often luck; therefore each
-choice has a usual answer, which only gives way to one that is better by more than half a
-standard error of the difference (after Breiman, Friedman, Olshen and Stone 1984, whose whole
-error holds back small merchants of many weeks too long): customers' vectors stay at the mean of
-the others' customers, the federated model stays as it is, and the own model's share of the
-mixture is n / (n + pull) for n customers, as of EASE.  What is chosen is trained again on all of
-the weeks.
+choice has a usual answer, which only gives way to one that is better by more than a standard
+error of the difference (the rule of Breiman, Friedman, Olshen and Stone 1984): customers'
+vectors stay at the mean of the others' customers, the federated model stays as it is, and the
+own model's share of the mixture is n / (n + pull) for n customers, as of EASE.  What is chosen
+is trained again on all of the weeks.
+
+The mixture is of the own model and the fine-tuned one.  The own model gains from the weeks that
+were held out; of the federated model as it is, a share chosen without them would be too large,
+whereas the fine-tuned one gains with it.
 """
 
 from __future__ import annotations
@@ -37,7 +40,7 @@ if TYPE_CHECKING:
 OWN, FEDERATED, TUNED, MIXED = "own", "federated", "fine-tuned", "mixture"
 HELD = (np.inf, 30.0, 10.0, 0.0)
 """How many purchases the mean of the others' customers weighs in a vector; first the usual."""
-ERRORS = 0.5
+ERRORS = 1.0
 """Standard errors by which something is clearly better."""
 HELD_BACK = 0.25
 """Share of the newcomer's own weeks, the latest, on which it chooses."""
@@ -101,12 +104,12 @@ def served_with(new: Newcomer, warm: Warm, weeks: int) -> Served:
         nothing = same_for_all(np.zeros(new.trade.num_items))
         return Served({OWN: nothing, FEDERATED: federated, TUNED: federated, MIXED: federated})
     chosen = settings_of(new, warm, weeks) or usual(shop)
-    alone, federated = shop.alone()[chosen.own], shop.federated(chosen.held)
+    alone, tuned = shop.alone()[chosen.own], shop.tuned(chosen.held)[chosen.tuned]
     scorers = {
         OWN: alone,
-        FEDERATED: federated,
-        TUNED: shop.tuned(chosen.held)[chosen.tuned],
-        MIXED: mixture(alone, federated, chosen.share),
+        FEDERATED: shop.federated(chosen.held),
+        TUNED: tuned,
+        MIXED: mixture(alone, tuned, chosen.share),
     }
     return Served(scorers, chosen.told(new.config))
 
@@ -135,12 +138,12 @@ def settings_of(new: Newcomer, warm: Warm, weeks: int) -> Settings | None:
     held = HELD[0]
     if has_vectors(warm.setup):
         held = HELD[_best(new, asked, [shop.federated(h) for h in HELD])]
-    alone, federated = shop.alone(), shop.federated(held)
-    own = _best(new, asked, alone, fixed.own)
+    alone, further = shop.alone(), shop.tuned(held)
+    own, tuned = _best(new, asked, alone, fixed.own), _best(new, asked, further)
     shares = sorted({*numbers_of(new.config, "mixtures"), fixed.share})
-    mixed = mixtures(alone[own], federated, tuple(shares))
+    mixed = mixtures(alone[own], further[tuned], tuple(shares))
     share = shares[_best(new, asked, mixed, shares.index(fixed.share))]
-    return Settings(own, _best(new, asked, shop.tuned(held)), share, held, learnt=True)
+    return Settings(own, tuned, share, held, learnt=True)
 
 
 def usual(shop: Shop) -> Settings:
@@ -203,8 +206,8 @@ def _strategies(setup: Setup) -> dict[str, tuple[str, str]]:
         FEDERATED: (f"the shared model as it is{fitted}", known),
         TUNED: ("the shared model, trained on at home; passes learnt on its own weeks", known),
         MIXED: (
-            "the scores of both, standardised for each customer; the share is that of n customers "
-            "against a pull unless its own weeks speak for another",
+            "the scores of own and fine-tuned, standardised for each customer; the share is that of "
+            "n customers against a pull unless its own weeks speak for another",
             known,
         ),
     }

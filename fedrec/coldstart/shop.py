@@ -100,9 +100,9 @@ class Shop:
         return [self.federated(held), *(scorer for _, _, scorer in passes)]
 
 
-def mixtures(own: Scorer, federated: Scorer, shares: tuple[float, ...]) -> list[Scorer]:
+def mixtures(own: Scorer, tuned: Scorer, shares: tuple[float, ...]) -> list[Scorer]:
     """Return a mixture for each share of the own model."""
-    return [mixture(own, federated, share) for share in shares]
+    return [mixture(own, tuned, share) for share in shares]
 
 
 def open_shop(warm: Warm, new: Newcomer, begin: float, end: float) -> Shop:

@@ -91,8 +91,8 @@ def test_the_mixture_moves_from_one_to_the_other(warm: Warm) -> None:
         return (scores - scores.mean(1, keepdims=True)) / scores.std(1, keepdims=True)
 
     users = new.asked.users[:5]
-    own, shared = standard(served["own"](users)), standard(served["federated"](users))
-    expected = chosen.share * own + (1 - chosen.share) * shared
+    own, tuned = standard(served["own"](users)), standard(served["fine-tuned"](users))
+    expected = chosen.share * own + (1 - chosen.share) * tuned
     assert served["mixture"](users) == pytest.approx(expected, abs=1e-4)
 
 
@@ -222,12 +222,12 @@ def test_only_what_is_clearly_better_replaces_the_usual_answer(warm: Warm) -> No
     scorers = [lambda users, s=s: s[users] for s in (bad, good)]
     assert _best(new, asked, scorers) == 1
     assert _best(new, asked, scorers, fixed=1) == 1
-    people = asked.users[:5]  # three gain and two lose as much: less than half a standard error
+    people = asked.users[:5]  # three gain and two lose as much: less than a standard error
     three, two = bad.copy(), bad.copy()
     three[people[:3]], two[people[3:]] = good[people[:3]], good[people[3:]]
     luck = [lambda users, s=s: s[users] for s in (two, three)]
     assert _best(new, asked, luck) == 0
-    two[people[4]] = bad[people[4]]  # three against one
+    two[people[3:]] = bad[people[3:]]  # three against none
     assert _best(new, asked, luck) == 1
 
 
