@@ -206,8 +206,8 @@ def _strategies(setup: Setup) -> dict[str, tuple[str, str]]:
         FEDERATED: (f"the shared model as it is{fitted}", known),
         TUNED: ("the shared model, trained on at home; passes learnt on its own weeks", known),
         MIXED: (
-            "the scores of own and fine-tuned, standardised for each customer; the share is that of "
-            "n customers against a pull unless its own weeks speak for another",
+            "the scores of own and fine-tuned, standardised for each customer; the share is that "
+            "of n customers against a pull unless its own weeks speak for another",
             known,
         ),
     }
