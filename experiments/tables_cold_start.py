@@ -154,11 +154,13 @@ def merchants_miss(market: Figures) -> str:
         for w in missed
     )
     own, shared = ([p["ndcg@10"][0] for p in market["curves"][n]] for n in ("own", "federated"))
-    why = (
-        "own rows also show what the merchant has on sale, which the others' do not"
-        if any(versus[w]["high"] < 0 for w in missed)
-        else "the two are too close for these customers to tell them apart"
-    )
+    why = "the two are too close for these customers to tell them apart"
+    if any(versus[w]["high"] < 0 for w in missed):
+        known = market["market"].endswith("on sale")
+        what = (
+            "which of its items sell at the merchant" if known else "what the merchant has on sale"
+        )
+        why = f"own rows also show {what}, which the others' do not"
     return (
         f"{goal}, and does not at weeks {where}. The first week takes a merchant's own model from "
         f"{own[0]:.3f} to {own[1]:.3f}, and the federated one as it is stays between "
