@@ -108,13 +108,18 @@ class Attributed:
         raise NotImplementedError
 
     @property
+    def read_names(self) -> tuple[str, ...]:
+        """The tables of which `logits` reads rows."""
+        return (*self.item_tables(), *self.constants)
+
+    @property
     def row_inputs(self) -> tuple[RowInput, ...]:
         """The rows of an item and, for pairs, of its negative."""
         prefixes = {"": "item", **({"negative_": "negative"} if self.pairwise else {})}
         return tuple(
             RowInput(prefix + table, table, where, fixed=table in self.constants)
             for prefix, where in prefixes.items()
-            for table in (*self.item_tables(), *self.constants)
+            for table in self.read_names
         )
 
     @property
@@ -160,7 +165,7 @@ class Attributed:
 
         from fedrec.models import losses
 
-        names = (*self.item_tables(), *self.constants)
+        names = self.read_names
         logit = self.logits(weights, personal, {n: rows[n] for n in names})
         label, weight = batch["label"], batch["weight"]
         if self.pairwise:
@@ -220,15 +225,37 @@ def layer_shapes(name: str, widths: tuple[int, ...]) -> dict[str, tuple[int, ...
     return shapes
 
 
-def run_layers(name: str, x: Tensor, weights: Tensors) -> Tensor:
+def product(x: Tensor, kernel: Tensor) -> Tensor:
+    """Return tiles [N or 1, K, a] times a matrix [N or 1, a, b]; one for all is one product."""
+    import tensorflow as tf
+
+    if kernel.shape[0] != 1:
+        return tf.linalg.matmul(x, kernel)
+    shape = tf.shape(x)
+    found = tf.linalg.matmul(tf.reshape(x, [-1, x.shape[-1]]), kernel[0])
+    return tf.reshape(found, [shape[0], shape[1], kernel.shape[-1]])
+
+
+def run_rows(name: str, x: Tensor, weights: Tensors) -> Tensor:
+    """Run a stack of dense layers on rows [n, a], with weights as the server has them."""
+    return run_layers(name, x[None], {n: v[None] for n, v in weights.items()})[0]
+
+
+def run_layers(name: str, x: Tensor, weights: Tensors, first: int = 0) -> Tensor:
     """Run a stack of dense layers on tiles [N, K, a]: ReLU between them, none at the end.
 
     Where all tiles have the same weights they are one product, with its bias and its ReLU in
     one pass.
+
+    Args:
+        name: of the stack, see `layer_shapes`.
+        x: what the first layer reads or, where `first` is not 0, the layer before has given.
+        weights: name -> float32 [N or 1, ...].
+        first: number of the first layer that is run; beyond the last nothing is.
     """
     import tensorflow as tf
 
-    number, shape = 0, tf.shape(x)
+    number, shape = first, tf.shape(x)
     same = weights[f"{name}_0"].shape[0] == 1
     x = tf.reshape(x, [-1, x.shape[-1]]) if same else x
     while f"{name}_{number}" in weights:

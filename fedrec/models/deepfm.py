@@ -11,7 +11,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from fedrec.models.attributed import FEATURES, PROFILE, Attributed, layer_shapes, run_layers
+from fedrec.models.attributed import (
+    FEATURES,
+    PROFILE,
+    Attributed,
+    layer_shapes,
+    product,
+    run_layers,
+)
 from fedrec.models.features import Features
 from fedrec.models.recommender import Tensor, Tensors
 
@@ -45,19 +52,43 @@ class DeepFM(Attributed):
         """See `Attributed.logits`."""
         import tensorflow as tf
 
-        given = {**rows, **personal}
-        fields, first = [personal["user"], rows["item"]], rows["item_bias"]
+        sides = [([rows["item"]], rows["item_bias"]), ([personal["user"]], 0.0)]
         for name, side in self._sides().items():
-            x, embedding = given[name], weights[f"{name}_embedding"]
-            first += tf.linalg.matmul(x, weights[f"{name}_linear"][..., None])
-            fields += [
-                tf.linalg.matmul(x[..., begin:end], embedding[:, begin:end])
-                for begin, end in side.fields.values()
-            ]
-        same = tf.zeros_like(rows["item"] + personal["user"])  # of the shape of all fields
-        fields = [field + same for field in fields]
-        total = sum(fields[1:], start=fields[0])
-        squares = sum((tf.square(field) for field in fields[1:]), start=tf.square(fields[0]))
-        second = 0.5 * tf.reduce_sum(tf.square(total) - squares, -1)
-        deep = run_layers("deep", tf.concat(fields, -1), weights)
-        return first[..., 0] + second + deep[..., 0]
+            own = name == PROFILE
+            fields, first = sides[own]
+            x = (personal if own else rows)[name]
+            fields += fields_of(x, weights[f"{name}_embedding"], side)
+            sides[own] = (fields, first + product(x, weights[f"{name}_linear"][..., None]))
+        (items, first), (users, linear) = sides
+        total = sum(items[1:], start=items[0]) + sum(users[1:], start=users[0])
+        squares = sum(tf.reduce_sum(tf.square(field), -1) for field in (*items, *users))
+        second = 0.5 * (tf.reduce_sum(tf.square(total), -1) - squares)
+        deep = self._deep(weights, tf.concat(items, -1), tf.concat(users, -1))
+        return (first + linear)[..., 0] + second + deep[..., 0]
+
+    def _deep(self, weights: Tensors, items: Tensor, users: Tensor) -> Tensor:
+        """Run the network; what a user brings into its first layer is the same for all items."""
+        import tensorflow as tf
+
+        kernel, end = weights["deep_0"], self.dim + items.shape[-1]
+        first = product(items, kernel[:, self.dim : end])
+        own = tf.concat([kernel[:, : self.dim], kernel[:, end:]], 1)
+        first += product(users, own) + weights["deep_0_bias"][:, None]
+        return run_layers("deep", first, weights, 1)
+
+
+def fields_of(x: Tensor, embedding: Tensor, side: Features) -> list[Tensor]:
+    """Return the embedding of each field of some rows.
+
+    Args:
+        x: features of an item or a user, float32 [..., n, A].
+        embedding: float32 [..., A, d].
+        side: says which columns are a field.
+    """
+    import tensorflow as tf
+
+    times = product if len(x.shape) == 3 else tf.linalg.matmul
+    return [
+        times(x[..., begin:end], embedding[..., begin:end, :])
+        for begin, end in side.fields.values()
+    ]

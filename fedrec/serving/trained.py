@@ -97,8 +97,7 @@ class Trained:
         """What is trained and scored, with tensors: the frozen form, where there is one."""
         if self.frozen is None:
             return self.model, self.shared
-        found = self.frozen.shared(self.profile)
-        return self.frozen.model, Shared({}, _tensors(found.weights), self.frozen.tensors)
+        return self.frozen.model, self.frozen.shared(self.profile)
 
     def _fresh(self, count: int) -> Personal:
         """Return what `count` clients begin with, all alike."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from fedrec.models.recommender import Recommender
+from fedrec.training.optimizers import adam_init
 from fedrec.training.rows import entities, personal_tables
 
 
@@ -60,3 +63,15 @@ def moving_tables(model: Recommender, shared: bool, personal: bool) -> tuple[str
     of_all = entities(model).items()
     moving = [table for table, e in of_all if (personal if e == "user" else shared)]
     return (*moving, *(personal_tables(model) if personal else ()))
+
+
+def fresh_moments(kind: Kind, state: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what an optimiser starts with: group -> name -> moments; nothing for SGD."""
+    if kind.optimizer != "adam":
+        return {}
+    moments = {"rows": adam_init({t: state["rows"][t] for t in kind.tables})}
+    if kind.shared:
+        moments["weights"] = adam_init(state["weights"])
+    if kind.personal:
+        moments["personal"] = adam_init(state["personal"])
+    return moments

@@ -21,11 +21,10 @@ from fedrec.data.tiles import lay_out
 from fedrec.models.recommender import Recommender, constants
 from fedrec.params import Personal, Shared
 from fedrec.training.control import Drift
-from fedrec.training.kinds import Kind, moving_tables
+from fedrec.training.kinds import Kind, fresh_moments, moving_tables
 from fedrec.training.meta import with_starts
 from fedrec.training.methods import Method, Phase
 from fedrec.training.neighbourhood import spread, user_vectors
-from fedrec.training.optimizers import adam_init
 from fedrec.training.outside import Solver, asked_of
 from fedrec.training.own import aims, no_rows, own_rows, vectors_of, with_own_rows
 from fedrec.training.parts import part_of, rows_of_query
@@ -43,6 +42,7 @@ from fedrec.training.rows import (
     trained_tables,
 )
 from fedrec.training.steps import Moments, State, compile_phase
+from fedrec.training.still import still_before, still_cohort
 
 Slots = tuple[int, Moments]  # steps taken, moments
 
@@ -174,7 +174,12 @@ def train_cohort(
         last = number == len(phases) - 1
         own, places = part_of(samples, touched, phase.part)
         part = replace(cohort, samples=own, touched=places)
-        result = _run_phase(part, phase, result, slots if last else None, last=last)
+        calm = still_before(phases[: number + 1]) and not slots
+        ready = still_cohort(part) if calm else None
+        if ready is None:
+            result = _run_phase(part, phase, result, slots if last else None, last=last)
+        else:
+            result = _run_still(ready, phase, result)
     update = with_starts(method.name, _update(cohort, result, personal), personal)
     if method.from_neighbours and len(samples.client):
         return spread(update, samples, touched["item"], personal)
@@ -312,7 +317,7 @@ def _run_phase(
         for entity, touched in cohort.touched.items()
     }
     state = {**before.state, "rows": _changes(cohort, kind, before.state, traffic)}
-    first, moments = slots or (0, _fresh_moments(kind, state))
+    first, moments = slots or (0, fresh_moments(kind, state))
     state, moments, out = compile_phase(kind)(
         cohort.start,
         state,
@@ -334,6 +339,17 @@ def _run_phase(
         factors = factors_of(model, cohort.touched, tiles, out, rank_one=kind.rank_one)
     steps = np.bincount(tiles.client, minlength=count) * repeats
     return _Result({**state, "rows": kept}, after, samples, loss, factors, steps)
+
+
+def _run_still(still: Cohort, phase: Phase, before: _Result) -> _Result:
+    """Run a phase of personal parameters alone, as `still_cohort` has made it ready."""
+    nothing = {n: tf.zeros_like(v) for n, v in still.start["personal"].items()}
+    known = before.state["personal"]
+    moving = {**nothing, **{n: known[n] for n in nothing if n in known}}
+    own: State = {"rows": {}, "weights": {}, "personal": moving}
+    found = _run_phase(still, phase, replace(before, state=own), None, last=False)
+    moved = {n: v for n, v in found.state["personal"].items() if n in known}
+    return replace(found, state={**before.state, "personal": {**known, **moved}})
 
 
 def _unvisited_rows_move(cohort: Cohort, kind: Kind) -> bool:
@@ -381,14 +397,3 @@ def _changes(
             width = cohort.start["rows"][table].shape[1:]
             out[table] = tf.zeros((traffic[entity].num_slots, *width))
     return out
-
-
-def _fresh_moments(kind: Kind, state: State) -> Moments:
-    if kind.optimizer != "adam":
-        return {}
-    moments = {"rows": adam_init({t: state["rows"][t] for t in kind.tables})}
-    if kind.shared:
-        moments["weights"] = adam_init(state["weights"])
-    if kind.personal:
-        moments["personal"] = adam_init(state["personal"])
-    return moments
