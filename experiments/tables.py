@@ -53,6 +53,7 @@ from experiments.tables_bench import (
     secure_rows_table,
     secure_speed_table,
     speed_table,
+    still_table,
 )
 from experiments.tables_board import gap_table
 from experiments.tables_cold_start import boost_table, items_table, joins_table, merchants_table
@@ -304,10 +305,8 @@ PARTS: dict[Path, dict[str, Callable[[Path], str]]] = {
         "details": details,
         "speed": speed_table,
         "bench": partial(bench_table, "workloads"),
-        "peers": partial(bench_table, "peers"),
-        "catalogue": partial(bench_table, "catalogue"),
-        "sharding": partial(bench_table, "sharding"),
-        "estimate": partial(bench_table, "estimate"),
+        **{n: partial(bench_table, n) for n in ("peers", "catalogue", "sharding", "estimate")},
+        "still": still_table,
         "gpu": gpu_table,
         "secure-speed": secure_speed_table,
         "secure-round": secure_round_table,

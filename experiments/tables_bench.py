@@ -96,3 +96,16 @@ def secure_speed_table(root: Path = ROOT) -> str:
     """Return the table of what secure_speed.py has measured."""
     file = root / RESULTS / "secure" / "speed.json"
     return bench.markdown_secure(json.loads(file.read_text())) if file.is_file() else ""
+
+
+def still_table(root: Path = ROOT) -> str:
+    """Return how long a round takes with the items' side worked out once, and without."""
+    figures = measurement("bench/still", root)
+    if figures is None:
+        return ""
+    lines = ["| data | model | without | with | times as fast |", "|---|---|---:|---:|---:|"]
+    for row in figures["cases"]:
+        cells = (row["data"], row["method"].replace("_", "-"), f"{row['without']:.2f} s",
+                 f"{row['with']:.2f} s", f"{row['without'] / row['with']:.1f}")  # fmt: skip
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*lines, "", f"Measured on {machine_of(figures['machine'])}."])

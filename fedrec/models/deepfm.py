@@ -56,9 +56,10 @@ class DeepFM(Attributed):
         for name, side in self._sides().items():
             own = name == PROFILE
             fields, first = sides[own]
-            x = (personal if own else rows)[name]
-            fields += fields_of(x, weights[f"{name}_embedding"], side)
-            sides[own] = (fields, first + product(x, weights[f"{name}_linear"][..., None]))
+            both = [weights[f"{name}_embedding"], weights[f"{name}_linear"][..., None]]
+            found = fields_of((personal if own else rows)[name], tf.concat(both, -1), side)
+            fields += [field[..., :-1] for field in found]
+            sides[own] = (fields, first + sum(field[..., -1:] for field in found))
         (items, first), (users, linear) = sides
         total = sum(items[1:], start=items[0]) + sum(users[1:], start=users[0])
         squares = sum(tf.reduce_sum(tf.square(field), -1) for field in (*items, *users))
