@@ -65,7 +65,7 @@ def moving_tables(model: Recommender, shared: bool, personal: bool) -> tuple[str
     return (*moving, *(personal_tables(model) if personal else ()))
 
 
-def fresh_moments(kind: Kind, state: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def fresh_moments(kind: Kind, state: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     """Return what an optimiser starts with: group -> name -> moments; nothing for SGD."""
     if kind.optimizer != "adam":
         return {}
