@@ -16,7 +16,7 @@ NOT_RECORDED = "Not recorded."
 def multitask_table(root: Path = ROOT) -> str:
     """Return the tables of several tasks, one for customers as clients and one for merchants."""
     figures = measurement("multitask", root)
-    if figures is None:
+    if figures is None or "differences" not in figures:  # none, or a run that was stopped
         return NOT_RECORDED
     parts = []
     for part in dict.fromkeys(row["part"] for row in figures["systems"].values()):

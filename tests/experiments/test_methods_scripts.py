@@ -76,6 +76,13 @@ def test_systems_are_searched_and_run(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert 0 < p <= 1
 
 
+def test_a_run_of_tasks_that_was_stopped_is_not_shown(tmp_path: Path) -> None:
+    place = tmp_path / "experiments" / "results"
+    place.mkdir(parents=True)
+    (place / "multitask.json").write_text('{"systems": {"MMoE": {"trials": []}}, "machine": {}}')
+    assert multitask_table(tmp_path) == "Not recorded."
+
+
 def test_a_federated_closed_form_is_the_centralised_one(monkeypatch: pytest.MonkeyPatch) -> None:
     few = {"data.users": 30, "data.items": 50, "data.events_per_user": 8.0}
     cases = {
