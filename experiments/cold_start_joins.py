@@ -10,10 +10,10 @@ The marketplace is generated anew for each of three seeds, and three merchants j
 Complete Journey, whose data are the same for all seeds, a run is one of the stores with most
 customers, two for each seed: ten rounds, items are categories.  What is mixed, and how much better
 something must be on a newcomer's own weeks, was set while looking at other merchants (0, 3 and 6
-of marketplaces of the seeds 0 to 2; the nine largest stores), which are left out here; no
-marketplace measured here had been looked at.  The marketplace is measured twice: among all items,
-which a newcomer of few weeks cannot tell from those on its shelves, and among what it sells,
-which a shop knows.  Intervals are over people.
+of marketplaces of the seeds 0 to 2; five of the nine largest stores), which are left out here.  No
+marketplace measured here had been looked at; the stores had, with an earlier mixture.  The
+marketplace is measured twice: among all items, which a newcomer of few weeks cannot tell from those
+on its shelves, and among what it sells, which a shop knows.  Intervals are over people.
 """
 
 from __future__ import annotations
