@@ -27,7 +27,8 @@ import numpy as np
 
 from experiments.board.entries import Entry, read_entries
 from experiments.board.search import trial_config
-from experiments.twin_gap_cases import GAPS, Case, Gap
+from experiments.twin_gap_cases import FILMS, Case, Gap
+from experiments.twin_gap_journey import JOURNEY
 from fedrec.config import Config
 from fedrec.data.batches import draw_samples
 from fedrec.machine import describe_machine
@@ -37,6 +38,7 @@ from fedrec.training.central import central_method, one_client
 from fedrec.training.node import prepare
 
 METRIC = "ndcg@10"
+GAPS: tuple[Gap, ...] = (*FILMS, *JOURNEY)
 
 
 def steps(system: str, config: Config) -> int:

@@ -45,20 +45,20 @@ class Gap:
         return f"{self.method} on {self.data}"
 
 
-_FIRST: Keys = {
+SEQUENCE: Keys = {
     "clients.per_round": 200,
     "train.rounds": 100,
     "evaluate.every": 5,
     "server.weighting": "equal",
 }
 _SLOW: Keys = {"server.table_lr": 0.01, "server.weight_lr": 0.003}
-_SASREC: Keys = {**_FIRST, "model.ahead": 1, "model.history": 20}
-_CENTRAL: Keys = {"central.lr": 0.01, "central.l2": 0.001}
-_MANY: Keys = {"clients.per_round": 50, "train.rounds": 400, "evaluate.every": 20}
-_SAMPLES: Keys = {"server.weighting": "samples"}
+_SASREC: Keys = {**SEQUENCE, "model.ahead": 1, "model.history": 20}
+CENTRAL: Keys = {"central.lr": 0.01, "central.l2": 0.001}
+MANY: Keys = {"clients.per_round": 50, "train.rounds": 400, "evaluate.every": 20}
+SAMPLES: Keys = {"server.weighting": "samples"}
 _TWICE: Keys = {"clients.per_round": 100, "train.rounds": 200, "evaluate.every": 10}
 _NEXTITNET: Keys = {
-    **_FIRST,
+    **SEQUENCE,
     "model.ahead": 3,
     "model.history": 50,
     "server.table_lr": 0.05,
@@ -91,24 +91,6 @@ _AVERAGED: Keys = {
 _FASTER: Keys = {"train.personal_lr": 32.0}
 _WIDER: Keys = {"clients.per_round": 200}
 _PULLED: Keys = {"train.l2": 0.001, "train.negatives": 8}
-_GRU: Keys = {
-    **_FIRST,
-    "model.ahead": 1,
-    "model.history": 50,
-    "server.table_lr": 0.05,
-    "server.weight_lr": 0.003,
-}
-_NCF: Keys = {
-    "clients.per_round": 800,
-    "train.rounds": 60,
-    "train.negatives": 2,
-    "train.personal_lr": 0.1,
-    "train.l2": 0.003,
-    "server.table_lr": 0.02,
-    "server.weight_lr": 0.01,
-    "evaluate.every": 5,
-}
-_LONGER: Keys = {"train.negatives": 4, "train.l2": 0.0, "train.rounds": 120, "evaluate.every": 10}
 _DECAY: Keys = {"train.l2": 0.01}
 _RECONSTRUCTED: Keys = {
     "train.rounds": 60,
@@ -120,7 +102,7 @@ _RECONSTRUCTED: Keys = {
     "server.table_lr": 0.1,
     "evaluate.every": 10,
 }
-_KEPT: Keys = {
+KEPT: Keys = {
     "train.method": "alternating",
     "train.optimizer": "adam",
     "train.reduction": "sum",
@@ -130,7 +112,7 @@ _KEPT: Keys = {
     "train.rounds": 50,
     "server.table_lr": 0.05,
 }
-_POOLED: Keys = {
+POOLED: Keys = {
     "model.dim": 32,
     "train.negatives": 8,
     "central.optimizer": "adam",
@@ -139,7 +121,7 @@ _POOLED: Keys = {
     "central.lr": 0.01,
     "central.l2": 0.01,
 }
-_EVERYONE: Keys = {
+EVERYONE: Keys = {
     "clients.sampling": "all",
     "evaluate.every": 5,
     "server.rows": "sum",
@@ -147,16 +129,6 @@ _EVERYONE: Keys = {
 }
 _MORE: Keys = {"train.support": 0.8}
 _MORE_STEPS: Keys = {"train.personal_steps": 50}
-_HALVED: Keys = {"clients.per_round": 1234, "train.rounds": 100, "evaluate.every": 10}
-_JOURNEY: Keys = {
-    "train.rounds": 50,
-    "evaluate.every": 5,
-    "model.dim": 32,
-    "train.negatives": 4,
-    "train.personal_lr": 0.05,
-    "train.l2": 0.01,
-    "server.table_lr": 0.05,
-}
 _ADAM: Keys = {
     "train.row_lr": 1.0,
     "server.rows": "sum",
@@ -185,23 +157,23 @@ _MACHINE: Keys = {
 _TOWERS: Keys = {**_MACHINE, "model.tower": "64 32"}
 _TOWERS_TWIN: Keys = {**_TOWERS, "central.lr": 0.01, "central.l2": 0.001}
 
-GAPS: tuple[Gap, ...] = (
+FILMS: tuple[Gap, ...] = (
     Gap(
         "sasrec",
         "ml-100k",
         (
-            Case(FIRST, {**_FIRST, **_SLOW, "model.ahead": 3, "model.history": 10}),
-            Case(TWIN, {**_SASREC, **_CENTRAL}, "centralised"),
+            Case(FIRST, {**SEQUENCE, **_SLOW, "model.ahead": 3, "model.history": 10}),
+            Case(TWIN, {**_SASREC, **CENTRAL}, "centralised"),
             Case(
                 "the twin, batches as large as a round's",
-                {**_SASREC, **_CENTRAL, "central.batch": 12288},
+                {**_SASREC, **CENTRAL, "central.batch": 12288},
                 "centralised",
             ),
             Case("federated, the twin's model", {**_SASREC, **_SLOW}),
             Case(
-                "and 4 times the steps, of a quarter of the clients", {**_SASREC, **_SLOW, **_MANY}
+                "and 4 times the steps, of a quarter of the clients", {**_SASREC, **_SLOW, **MANY}
             ),
-            Case("and clients count by their samples", {**_SASREC, **_SLOW, **_MANY, **_SAMPLES}),
+            Case("and clients count by their samples", {**_SASREC, **_SLOW, **MANY, **SAMPLES}),
         ),
     ),
     Gap(
@@ -242,38 +214,8 @@ GAPS: tuple[Gap, ...] = (
             Case("and the twin's negatives", {**_AVERAGED, **_FASTER, **_WIDER, **_PULLED}),
             Case(
                 "no local steps on rows: one gradient of all clients (FedMF)",
-                {**_AVERAGED, **_KEPT, **_EVERYONE},
+                {**_AVERAGED, **KEPT, **EVERYONE},
             ),
-        ),
-    ),
-    Gap(
-        "gru4rec",
-        "complete-journey",
-        (
-            Case(FIRST, _GRU),
-            Case(TWIN, {**_GRU, **_CENTRAL}, "centralised"),
-            Case(
-                "the twin, batches as large as a round's",
-                {**_GRU, **_CENTRAL, "central.batch": 65536},
-                "centralised",
-            ),
-            Case("federated, clients count by their samples", {**_GRU, **_SAMPLES}),
-            Case("and twice the steps, of half the clients", {**_GRU, **_SAMPLES, **_TWICE}),
-        ),
-    ),
-    Gap(
-        "ncf",
-        "complete-journey",
-        (
-            Case(FIRST, _NCF),
-            Case(
-                TWIN,
-                {**_NCF, "train.negatives": 4, "central.lr": 0.001, "central.l2": 0.0},
-                "centralised",
-            ),
-            Case("federated, the twin's negatives", {**_NCF, "train.negatives": 4}),
-            Case("and no weight decay", {**_NCF, "train.negatives": 4, "train.l2": 0.0}),
-            Case("and twice the rounds", {**_NCF, **_LONGER}),
         ),
     ),
     Gap(
@@ -287,10 +229,10 @@ GAPS: tuple[Gap, ...] = (
                 {**_NEXTITNET, "model.history": 20, "central.batch": 12288},
                 "centralised",
             ),
-            Case("federated, clients count by their samples", {**_NEXTITNET, **_SAMPLES}),
+            Case("federated, clients count by their samples", {**_NEXTITNET, **SAMPLES}),
             Case(
                 "and twice the steps, of half the clients",
-                {**_NEXTITNET, **_SAMPLES, **_TWICE},
+                {**_NEXTITNET, **SAMPLES, **_TWICE},
             ),
         ),
     ),
@@ -299,29 +241,14 @@ GAPS: tuple[Gap, ...] = (
         "ml-100k",
         (
             Case(FIRST, _RECONSTRUCTED),
-            Case(TWIN, {**_RECONSTRUCTED, **_KEPT, **_POOLED}, "centralised"),
-            Case("federated, user vectors are kept", {**_RECONSTRUCTED, **_KEPT}),
+            Case(TWIN, {**_RECONSTRUCTED, **KEPT, **POOLED}, "centralised"),
+            Case("federated, user vectors are kept", {**_RECONSTRUCTED, **KEPT}),
             Case("reconstructed, the support is 80% of a history", {**_RECONSTRUCTED, **_MORE}),
             Case("and 50 steps of reconstruction", {**_RECONSTRUCTED, **_MORE, **_MORE_STEPS}),
             Case(
                 "reconstructed, steps of the server half as long",
                 {**_RECONSTRUCTED, "server.table_lr": 0.05},
             ),
-        ),
-    ),
-    Gap(
-        "fedmf",
-        "complete-journey",
-        (
-            Case(FIRST, _JOURNEY),
-            Case(
-                TWIN,
-                {**_JOURNEY, "train.negatives": 8, "central.lr": 0.003, "central.l2": 0.01},
-                "centralised",
-            ),
-            Case("federated, the twin's negatives", {**_JOURNEY, "train.negatives": 8}),
-            Case("smaller steps of the server", {**_JOURNEY, "server.table_lr": 0.02}),
-            Case("twice the steps, of half the clients", {**_JOURNEY, **_HALVED}),
         ),
     ),
     Gap(

@@ -1,0 +1,198 @@
+"""Why methods are below their centralised twins on Complete Journey (twin_gap.py)."""
+
+from __future__ import annotations
+
+from experiments.board.entries import Keys
+from experiments.twin_gap_cases import (
+    CENTRAL,
+    EVERYONE,
+    FIRST,
+    KEPT,
+    MANY,
+    POOLED,
+    SAMPLES,
+    SEQUENCE,
+    TWIN,
+    Case,
+    Gap,
+)
+
+_GRU: Keys = {
+    **SEQUENCE,
+    "model.ahead": 1,
+    "model.history": 50,
+    "server.table_lr": 0.05,
+    "server.weight_lr": 0.003,
+}
+_NCF: Keys = {
+    "clients.per_round": 800,
+    "train.rounds": 60,
+    "train.negatives": 2,
+    "train.personal_lr": 0.1,
+    "train.l2": 0.003,
+    "server.table_lr": 0.02,
+    "server.weight_lr": 0.01,
+    "evaluate.every": 5,
+}
+_LONGER: Keys = {"train.negatives": 4, "train.l2": 0.0, "train.rounds": 120, "evaluate.every": 10}
+_HALVED: Keys = {"clients.per_round": 1234, "train.rounds": 100, "evaluate.every": 10}
+_JOURNEY: Keys = {
+    "train.rounds": 50,
+    "evaluate.every": 5,
+    "model.dim": 32,
+    "train.negatives": 4,
+    "train.personal_lr": 0.05,
+    "train.l2": 0.01,
+    "server.table_lr": 0.05,
+}
+_BASKETS: Keys = {
+    **SEQUENCE,
+    "model.ahead": 3,
+    "model.history": 20,
+    "server.table_lr": 0.02,
+    "server.weight_lr": 0.01,
+}
+_LONG: Keys = {**_BASKETS, "model.ahead": 1, "model.history": 50}
+_LONG_TWIN: Keys = {**_LONG, "central.lr": 0.01, "central.l2": 0.0001}
+_FEW: Keys = {
+    **MANY,
+    **SAMPLES,
+    "model.ahead": 1,
+    "model.history": 20,
+    "server.table_lr": 0.02,
+    "server.weight_lr": 0.01,
+}
+_HALF: Keys = {"clients.per_round": 25, "train.rounds": 800, "evaluate.every": 40}
+_TWICE: Keys = {"train.rounds": 800, "evaluate.every": 40}
+_AVERAGED: Keys = {
+    "model.dim": 16,
+    "clients.per_round": 100,
+    "train.rounds": 300,
+    "evaluate.every": 20,
+    "train.negatives": 4,
+    "train.lr": 2.0,
+    "train.personal_lr": 2.0,
+    "train.l2": 0.0,
+    "server.table_lr": 0.05,
+}
+_WIDE: Keys = {**_AVERAGED, "model.dim": 32}
+_AT_ONCE: Keys = {**_WIDE, **KEPT, **EVERYONE}
+_RECONSTRUCTED: Keys = {
+    "model.dim": 32,
+    "train.rounds": 40,
+    "evaluate.every": 5,
+    "train.negatives": 4,
+    "train.personal_lr": 10.0,
+    "train.personal_steps": 20,
+    "train.l2": 0.01,
+    "train.support": 0.5,
+    "server.table_lr": 0.05,
+}
+_TWIN: Keys = {
+    **POOLED,
+    "central.lr": 0.003,
+    "central.batch": 4096,
+    "central.epochs": 15,
+}
+
+JOURNEY: tuple[Gap, ...] = (
+    Gap(
+        "gru4rec",
+        "complete-journey",
+        (
+            Case(FIRST, _GRU),
+            Case(TWIN, {**_GRU, **CENTRAL}, "centralised"),
+            Case(
+                "the twin, batches as large as a round's",
+                {**_GRU, **CENTRAL, "central.batch": 65536},
+                "centralised",
+            ),
+            Case("federated, clients count by their samples", {**_GRU, **SAMPLES}),
+            Case("and 4 times the steps, of a quarter of the clients", {**_GRU, **SAMPLES, **MANY}),
+        ),
+    ),
+    Gap(
+        "ncf",
+        "complete-journey",
+        (
+            Case(FIRST, _NCF),
+            Case(
+                TWIN,
+                {**_NCF, "train.negatives": 4, "central.lr": 0.001, "central.l2": 0.0},
+                "centralised",
+            ),
+            Case("federated, the twin's negatives", {**_NCF, "train.negatives": 4}),
+            Case("and no weight decay", {**_NCF, "train.negatives": 4, "train.l2": 0.0}),
+            Case("and twice the rounds", {**_NCF, **_LONGER}),
+        ),
+    ),
+    Gap(
+        "fedmf",
+        "complete-journey",
+        (
+            Case(FIRST, _JOURNEY),
+            Case(
+                TWIN,
+                {**_JOURNEY, "train.negatives": 8, "central.lr": 0.003, "central.l2": 0.01},
+                "centralised",
+            ),
+            Case("federated, the twin's negatives", {**_JOURNEY, "train.negatives": 8}),
+            Case("smaller steps of the server", {**_JOURNEY, "server.table_lr": 0.02}),
+            Case("twice the steps, of half the clients", {**_JOURNEY, **_HALVED}),
+        ),
+    ),
+    Gap(
+        "sasrec",
+        "complete-journey",
+        (
+            Case(FIRST, _FEW),
+            Case(
+                TWIN,
+                {**_FEW, "model.history": 50, "central.lr": 0.01, "central.l2": 0.0001},
+                "centralised",
+            ),
+            Case("federated, the twin's history", {**_FEW, "model.history": 50}),
+            Case("twice the steps, of half the clients", {**_FEW, **_HALF}),
+            Case("twice the steps, of as many clients", {**_FEW, **_TWICE}),
+        ),
+    ),
+    Gap(
+        "nextitnet",
+        "complete-journey",
+        (
+            Case(FIRST, _BASKETS),
+            Case(TWIN, _LONG_TWIN, "centralised"),
+            Case(
+                "the twin, batches as large as a round's",
+                {**_LONG_TWIN, "central.batch": 65536},
+                "centralised",
+            ),
+            Case("federated, the twin's model", _LONG),
+            Case("and 4 times the steps, of a quarter of the clients", {**_LONG, **MANY}),
+            Case("and clients count by their samples", {**_LONG, **MANY, **SAMPLES}),
+        ),
+    ),
+    Gap(
+        "fedavg-mf",
+        "complete-journey",
+        (
+            Case(FIRST, _AVERAGED),
+            Case(TWIN, {**_AT_ONCE, **_TWIN}, "centralised"),
+            Case("federated, the twin's width, 32", _WIDE),
+            Case(
+                "and three times the rounds",
+                {**_WIDE, "train.rounds": 900, "evaluate.every": 60},
+            ),
+            Case("no local steps on rows: one gradient of all clients (FedMF)", _AT_ONCE),
+        ),
+    ),
+    Gap(
+        "fedrecon",
+        "complete-journey",
+        (
+            Case(FIRST, _RECONSTRUCTED),
+            Case(TWIN, {**_RECONSTRUCTED, **KEPT, **_TWIN}, "centralised"),
+            Case("federated, user vectors are kept", {**_RECONSTRUCTED, **KEPT}),
+        ),
+    ),
+)
