@@ -20,6 +20,7 @@ from fedrec.models.attributed import (
     run_layers,
 )
 from fedrec.models.features import Features
+from fedrec.models.mf import dot
 from fedrec.models.recommender import Tensor, Tensors
 
 
@@ -61,11 +62,9 @@ class DeepFM(Attributed):
             fields += [field[..., :-1] for field in found]
             sides[own] = (fields, first + sum(field[..., -1:] for field in found))
         (items, first), (users, linear) = sides
-        total = sum(items[1:], start=items[0]) + sum(users[1:], start=users[0])
-        squares = sum(tf.reduce_sum(tf.square(field), -1) for field in (*items, *users))
-        second = 0.5 * (tf.reduce_sum(tf.square(total), -1) - squares)
+        (item, within), (user, between) = summed(items), summed(users)
         deep = self._deep(weights, tf.concat(items, -1), tf.concat(users, -1))
-        return (first + linear)[..., 0] + second + deep[..., 0]
+        return dot(item, user) + (first + within + linear + between + deep)[..., 0]
 
     def _deep(self, weights: Tensors, items: Tensor, users: Tensor) -> Tensor:
         """Run the network; what a user brings into its first layer is the same for all items."""
@@ -76,6 +75,25 @@ class DeepFM(Attributed):
         own = tf.concat([kernel[:, : self.dim], kernel[:, end:]], 1)
         first += product(users, own) + weights["deep_0_bias"][:, None]
         return run_layers("deep", first, weights, 1)
+
+
+def summed(fields: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """Return the sum of fields and the sum of the products of their pairs.
+
+    The products of all pairs of two groups are those within each of them, and the product
+    of their sums (Rendle 2010, lemma 3.1).
+
+    Args:
+        fields: embeddings, each float32 [..., n, d].
+
+    Returns:
+        Float32 [..., n, d] and [..., n, 1].
+    """
+    import tensorflow as tf
+
+    total = sum(fields[1:], start=fields[0])
+    squares = sum((tf.square(f) for f in fields[1:]), start=tf.square(fields[0]))
+    return total, 0.5 * tf.reduce_sum(tf.square(total) - squares, -1, keepdims=True)
 
 
 def fields_of(x: Tensor, embedding: Tensor, side: Features) -> list[Tensor]:

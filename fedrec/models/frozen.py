@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from fedrec.models.attributed import FEATURES, PROFILE, Attributed, run_layers, run_rows
-from fedrec.models.deepfm import DeepFM, fields_of
+from fedrec.models.deepfm import DeepFM, fields_of, summed
 from fedrec.models.features import Features
 from fedrec.models.keras_adapter import KerasRecommender
 from fedrec.models.mf import dot
@@ -223,7 +223,7 @@ def _deepfm(model: DeepFM) -> Form:
             x = tables[FEATURES]
             first += tf.linalg.matmul(x, weights[f"{FEATURES}_linear"][:, None])
             fields += fields_of(x, weights[f"{FEATURES}_embedding"], model.items)
-        total, pairs = _summed(fields)
+        total, pairs = summed(fields)
         deep = tf.linalg.matmul(tf.concat(fields, -1), weights["deep_0"][of_item])
         return {WIDE: total, BIAS: first + pairs, DEEP: deep + weights["deep_0_bias"]}
 
@@ -232,7 +232,7 @@ def _deepfm(model: DeepFM) -> Form:
 
         side = model.users or Features(np.zeros((0, 0), np.float32), {})
         fields = fields_of(profile, weights[f"{PROFILE}_embedding"], side)
-        total, pairs = _summed(fields)
+        total, pairs = summed(fields)
         const = pairs + tf.linalg.matmul(profile, weights[f"{PROFILE}_linear"][:, None])
         deep = tf.linalg.matmul(tf.concat(fields, -1), weights["deep_0"][of_item.stop :])
         return {OFFSET: total, LINEAR: total, CONST: const, DEEP_OFFSET: deep}
@@ -242,15 +242,6 @@ def _deepfm(model: DeepFM) -> Form:
         return {"deep_user": weights["deep_0"][:dim], **_renamed(rest)}
 
     return Form(still, of_items, of_all, of_profile, width)
-
-
-def _summed(fields: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """Return the sum of fields [n, d], and the sum of the products of their pairs [n, 1]."""
-    import tensorflow as tf
-
-    total = sum(fields[1:], start=fields[0])
-    squares = sum((tf.square(f) for f in fields[1:]), start=tf.square(fields[0]))
-    return total, 0.5 * tf.reduce_sum(tf.square(total) - squares, -1, keepdims=True)
 
 
 def _renamed(rest: Tensors) -> Tensors:
