@@ -21,7 +21,8 @@ from fedrec.data.population import Population
 from fedrec.params import PartialSum, Personal, Shared, SparseRows
 from fedrec.privacy.policy import build_policy
 from fedrec.training.aggregate import client_weights, partial_sum, weight_exponent
-from fedrec.training.local import CohortUpdate, train_cohort
+from fedrec.training.cohort import CohortUpdate
+from fedrec.training.local import train_cohort
 from fedrec.training.methods import Method, Phase
 from fedrec.training.node import Setup, init_shared, train_block, training_blocks
 

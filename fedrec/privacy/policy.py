@@ -40,7 +40,7 @@ from fedrec.privacy.ledger import Event, Kind, Ledger
 from fedrec.privacy.noise import derive, digest, gaussian, seeded_key
 from fedrec.privacy.stages import add_pseudo_items, clip_clients, clip_rows
 from fedrec.training.aggregate import ROW_ID_BYTES
-from fedrec.training.local import CohortUpdate
+from fedrec.training.cohort import CohortUpdate
 from fedrec.training.subspace import bases, within
 
 WHOLE_BITS = 32

@@ -21,7 +21,7 @@ from fedrec.robust.attacks import FREE_RIDING, make_plot, poison
 from fedrec.robust.rules import bound
 from fedrec.robust.updates import stack, unstack
 from fedrec.training.aggregate import weight_exponent
-from fedrec.training.local import CohortUpdate
+from fedrec.training.cohort import CohortUpdate
 
 
 def as_sent(

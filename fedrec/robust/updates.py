@@ -15,7 +15,7 @@ from scipy.sparse import csr_matrix
 
 from fedrec.params import PartialSum, Shared, SparseRows
 from fedrec.training.aggregate import client_weights
-from fedrec.training.local import CohortUpdate
+from fedrec.training.cohort import CohortUpdate
 from fedrec.training.rows import RowIndex
 
 

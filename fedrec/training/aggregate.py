@@ -10,7 +10,7 @@ from scipy.sparse import csc_matrix, csr_matrix
 
 from fedrec.config import Config
 from fedrec.params import PartialSum, Shared, SparseRows
-from fedrec.training.local import CohortUpdate
+from fedrec.training.cohort import CohortUpdate
 from fedrec.training.rows import FactoredRows, Factors, RowIndex
 from fedrec.training.statistics import SparseChanges, add_sparse
 

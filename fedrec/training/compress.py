@@ -21,7 +21,7 @@ from fedrec.params import Shared
 from fedrec.rng import Purpose, draw, keys
 from fedrec.secure.quantise import round_randomly
 from fedrec.training.aggregate import ROW_ID_BYTES
-from fedrec.training.local import CohortUpdate
+from fedrec.training.cohort import CohortUpdate
 from fedrec.training.rows import RowIndex
 from fedrec.training.subspace import bases, expand, project
 

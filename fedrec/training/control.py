@@ -31,7 +31,7 @@ from fedrec.errors import ConfigError
 from fedrec.params import Personal, Shared
 
 if TYPE_CHECKING:
-    from fedrec.training.local import CohortUpdate
+    from fedrec.training.cohort import CohortUpdate
     from fedrec.training.methods import Phase
 
 Arrays = dict[str, NDArray[np.float32]]

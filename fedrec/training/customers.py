@@ -22,7 +22,8 @@ from fedrec.errors import ConfigError
 from fedrec.models.recommender import Recommender
 from fedrec.params import Personal, Shared
 from fedrec.training.aggregate import ROW_ID_BYTES
-from fedrec.training.local import CohortUpdate, train_cohort
+from fedrec.training.cohort import CohortUpdate
+from fedrec.training.local import train_cohort
 from fedrec.training.rows import RowIndex
 from fedrec.training.statistics import PAIR_BYTES, ROW_BYTES, SparseChanges
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from fedrec.config import Config
 from fedrec.privacy.stages import scale_clients
-from fedrec.training.local import CohortUpdate
+from fedrec.training.cohort import CohortUpdate
 from fedrec.training.methods import Method
 
 

@@ -9,7 +9,7 @@ loop over steps is in `fedrec.training.steps`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from fedrec.data.batches import Samples
 from fedrec.data.tiles import lay_out
 from fedrec.models.recommender import Recommender, constants
 from fedrec.params import Personal, Shared
+from fedrec.training.cohort import Cohort, CohortUpdate, Result, Slots
 from fedrec.training.control import Drift
 from fedrec.training.kinds import Kind, fresh_moments, moving_tables
 from fedrec.training.meta import with_starts
@@ -31,8 +32,6 @@ from fedrec.training.parts import part_of, rows_of_query
 from fedrec.training.plan import step_plan
 from fedrec.training.rows import (
     FactoredRows,
-    Factors,
-    RowIndex,
     Touched,
     Traffic,
     entities,
@@ -41,75 +40,11 @@ from fedrec.training.rows import (
     plan_traffic,
     trained_tables,
 )
-from fedrec.training.steps import Moments, State, compile_phase
+from fedrec.training.steps import State, compile_phase
 from fedrec.training.still import still_before, still_cohort
-
-Slots = tuple[int, Moments]  # steps taken, moments
 
 _TILE = 32  # samples of a tile; a smaller one pads less, a larger one repeats less
 _DEEP_TILE = 64  # where each tile has a copy of the client's weights
-
-
-@dataclass(frozen=True, eq=False)
-class CohortUpdate:
-    """The updates of C clients, each still its own.
-
-    Attributes:
-        rows: table name -> float32 [T, d], row deltas, client by client; a
-            `FactoredRows` writes them out where they are asked for.
-        index: table name -> which client and row each delta belongs to.
-        weights: name -> float32 [C, ...], dense deltas.
-        personal: the new personal parameters, stacked [C, ...].
-        samples: float64 [C], weighted samples of each client.
-        loss: float64 [C], mean loss over the samples of the last phase.
-        slots: optimiser state of the last phase, for a caller that goes on (centralised).
-        metrics: name -> float64 [C], more numbers of each client that are to be summed.
-        sent: float64 [C], bytes that a compressed update takes; None: row ids and float32.
-        steps: int64 [C], steps of each client in the last phase; None if there was none.
-    """
-
-    rows: Mapping[str, NDArray[np.float32]]
-    index: dict[str, RowIndex]
-    weights: dict[str, NDArray[np.float32]]
-    personal: Personal
-    samples: NDArray[np.float64]
-    loss: NDArray[np.float64]
-    slots: Slots
-    metrics: dict[str, NDArray[np.float64]] = field(default_factory=dict)
-    sent: NDArray[np.float64] | None = None
-    steps: NDArray[np.int64] | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Cohort:
-    """What all phases of a call share: the model, what was received, and the samples."""
-
-    model: Recommender
-    start: State
-    samples: Samples
-    touched: Mapping[str, Touched]
-    reduction: str
-
-
-@dataclass(frozen=True, eq=False)
-class _Result:
-    """What a phase leaves.
-
-    Attributes:
-        state: changes since the start.
-        slots: steps taken, and moments.
-        samples: float64 [C], summed weights of one pass.
-        loss: float64 [C], mean over the samples of the phase.
-        factors: table name -> changes of its rows, if they are factored.
-        steps: int64 [C].
-    """
-
-    state: State
-    slots: Slots
-    samples: NDArray[np.float64]
-    loss: NDArray[np.float64]
-    factors: dict[str, list[Factors]] | None = None
-    steps: NDArray[np.int64] | None = None
 
 
 def train_cohort(
@@ -156,7 +91,7 @@ def train_cohort(
     start = _unchanged(cohort, shared, personal)
     if getattr(model, "one_for_all", False) and not any(p.shared for p in method.phases):
         start["weights"] = {}  # no copy of what never moves for each client
-    result = _Result(start, (0, {}), nothing, nothing)
+    result = Result(start, (0, {}), nothing, nothing)
     phases = method.phases if len(samples.client) else ()  # nothing to train on: no change
     for number, phase in enumerate(phases):
         if phase.solver == "statistics":
@@ -169,7 +104,7 @@ def train_cohort(
             vectors = _constants(personal.values)
             still = {n: tf.zeros_like(v) for n, v in vectors.items()}
             cohort = replace(cohort, start={**cohort.start, "personal": vectors})
-            result = _Result({**result.state, "personal": still}, (0, {}), nothing, nothing)
+            result = Result({**result.state, "personal": still}, (0, {}), nothing, nothing)
             continue
         last = number == len(phases) - 1
         own, places = part_of(samples, touched, phase.part)
@@ -247,7 +182,7 @@ def _zeros(shape: tuple[int, ...]) -> Any:
     return tf.constant(np.zeros(shape, np.float32))  # a fourth of the time of tf.zeros
 
 
-def _update(cohort: Cohort, result: _Result, personal: Personal) -> CohortUpdate:
+def _update(cohort: Cohort, result: Result, personal: Personal) -> CohortUpdate:
     """Return what has changed since the clients received their parameters."""
     index = {t: cohort.touched[e].index for t, e in entities(cohort.model).items()}
     rows: Mapping[str, NDArray[np.float32]]
@@ -292,8 +227,8 @@ def _tile(model: Recommender, start: State, num_clients: int) -> int:
 
 
 def _run_phase(
-    cohort: Cohort, phase: Phase, before: _Result, slots: Slots | None, *, last: bool
-) -> _Result:
+    cohort: Cohort, phase: Phase, before: Result, slots: Slots | None, *, last: bool
+) -> Result:
     """Run one phase; whoever goes on from `slots` continues with their moments."""
     model, count = cohort.model, cohort.samples.num_clients
     epochs = phase.epochs if phase.batch else 1
@@ -338,10 +273,10 @@ def _run_phase(
     if kind.factored:
         factors = factors_of(model, cohort.touched, tiles, out, rank_one=kind.rank_one)
     steps = np.bincount(tiles.client, minlength=count) * repeats
-    return _Result({**state, "rows": kept}, after, samples, loss, factors, steps)
+    return Result({**state, "rows": kept}, after, samples, loss, factors, steps)
 
 
-def _run_still(still: Cohort, phase: Phase, before: _Result) -> _Result:
+def _run_still(still: Cohort, phase: Phase, before: Result) -> Result:
     """Run a phase of personal parameters alone, as `still_cohort` has made it ready."""
     nothing = {n: tf.zeros_like(v) for n, v in still.start["personal"].items()}
     known = before.state["personal"]
@@ -357,7 +292,7 @@ def _unvisited_rows_move(cohort: Cohort, kind: Kind) -> bool:
     return kind.drifts or (kind.proximal and bool(cohort.start["aims"]))
 
 
-def _kind(cohort: Cohort, phase: Phase, before: _Result, *, last: bool) -> Kind:
+def _kind(cohort: Cohort, phase: Phase, before: Result, *, last: bool) -> Kind:
     """Return what is compiled; row changes stay factored if nothing after needs the rows."""
     model = cohort.model
     proximal = phase.prox_mu > 0 and phase.shared

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from fedrec.data.batches import Samples
 from fedrec.params import Personal, Shared
+from fedrec.training.cohort import CohortUpdate
 from fedrec.training.control import controlled, drift_of, without_controls
-from fedrec.training.local import CohortUpdate, train_cohort
+from fedrec.training.local import train_cohort
 from fedrec.training.pooled import PREFIX, first_user, with_users
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from fedrec.models.started import START
 from fedrec.params import Personal
 
 if TYPE_CHECKING:
-    from fedrec.training.local import CohortUpdate
+    from fedrec.training.cohort import CohortUpdate
 
 REPTILE = "reptile"
 

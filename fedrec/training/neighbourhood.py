@@ -20,7 +20,7 @@ from fedrec.params import Personal, Shared
 from fedrec.training.rows import FactoredRows, Factors, Touched
 
 if TYPE_CHECKING:
-    from fedrec.training.local import CohortUpdate
+    from fedrec.training.cohort import CohortUpdate
 
 TABLE = "item"
 

@@ -33,11 +33,12 @@ from fedrec.robust.client import as_sent
 from fedrec.robust.exposed import with_robust
 from fedrec.training.aggregate import partial_sum, weight_exponent
 from fedrec.training.closed_form import solve_cohort
+from fedrec.training.cohort import CohortUpdate
 from fedrec.training.compress import as_received, top_rows
 from fedrec.training.customers import check_customers, train_customers
 from fedrec.training.device import block_bytes, ready_device, train_in_parts
 from fedrec.training.fairness import fairly_weighted
-from fedrec.training.local import CohortUpdate, train_cohort
+from fedrec.training.local import train_cohort
 from fedrec.training.many_users import train_many_users
 from fedrec.training.methods import Method, build_method
 from fedrec.training.pooled import Pooled

@@ -12,7 +12,7 @@ from fedrec.data.batches import Samples
 from fedrec.training.rows import RowIndex, Touched
 
 if TYPE_CHECKING:
-    from fedrec.training.local import CohortUpdate
+    from fedrec.training.cohort import CohortUpdate
 
 
 def part_of(

@@ -13,7 +13,7 @@ from fedrec.training.methods import Phase
 from fedrec.training.rows import Traffic, trained_tables
 
 if TYPE_CHECKING:
-    from fedrec.training.local import Cohort
+    from fedrec.training.cohort import Cohort
 
 
 def step_plan(

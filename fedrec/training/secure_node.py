@@ -16,8 +16,8 @@ from fedrec.privacy.policy import At, build_policy
 from fedrec.privacy.ring import noise_key, rounding
 from fedrec.secure.shamir import Entropy
 from fedrec.training.aggregate import weight_exponent
+from fedrec.training.cohort import CohortUpdate
 from fedrec.training.graph import GRAPH_CLIP, GraphSums
-from fedrec.training.local import CohortUpdate
 from fedrec.training.node import Setup, client_updates, in_round
 from fedrec.training.rows import entities
 from fedrec.training.secure_update import (

@@ -44,7 +44,7 @@ from fedrec.secure import FixedPoint, Vector, encode
 from fedrec.secure.bounded import room, room_in_sum, round_vectors, shorten
 from fedrec.secure.shamir import Entropy
 from fedrec.training.aggregate import client_weights
-from fedrec.training.local import CohortUpdate
+from fedrec.training.cohort import CohortUpdate
 from fedrec.training.subspace import Bases, bases, expand, project
 
 FINE_BITS = 32

@@ -15,7 +15,7 @@ from fedrec.models.frozen import form_of
 from fedrec.training.methods import Phase
 
 if TYPE_CHECKING:
-    from fedrec.training.local import Cohort
+    from fedrec.training.cohort import Cohort
 
 
 def still_before(phases: tuple[Phase, ...]) -> bool:

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from fedrec.config import Config
 from fedrec.params import PartialSum, SparseRows
 from fedrec.rng import Purpose, generator
-from fedrec.training.local import CohortUpdate
+from fedrec.training.cohort import CohortUpdate
 
 Bases = dict[str, NDArray[np.float64]]
 

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from fedrec.data.population import expand
 from fedrec.params import Personal, Shared
 from fedrec.training.closed_form import solve_users
+from fedrec.training.cohort import CohortUpdate
 from fedrec.training.control import without_controls
 from fedrec.training.device import train_in_parts
-from fedrec.training.local import CohortUpdate
 from fedrec.training.node import (
     Setup,
     init_personal,

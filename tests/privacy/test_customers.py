@@ -27,9 +27,10 @@ from fedrec.report.html import write_report
 from fedrec.run import run
 from fedrec.secure.bounded import room_in_sum, round_vectors
 from fedrec.secure.quantise import FixedPoint
+from fedrec.training.cohort import CohortUpdate
 from fedrec.training.customers import by_owner, by_user, check_customers
 from fedrec.training.gram import GramSums
-from fedrec.training.local import CohortUpdate, train_cohort
+from fedrec.training.local import train_cohort
 from fedrec.training.methods import Method, build_method
 from fedrec.training.node import init_personal, init_shared, prepare, train_node
 from tests.privacy.updates import update_of, vectors

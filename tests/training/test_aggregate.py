@@ -9,7 +9,7 @@ import pytest
 from fedrec.config import Config
 from fedrec.params import Personal, Shared
 from fedrec.training.aggregate import bytes_up, client_weights, partial_sum, weight_exponent
-from fedrec.training.local import CohortUpdate
+from fedrec.training.cohort import CohortUpdate
 from fedrec.training.rows import RowIndex
 
 SHARED = Shared(

@@ -15,7 +15,8 @@ from fedrec.errors import ConfigError
 from fedrec.evaluation.sums import means
 from fedrec.params import Personal, Shared
 from fedrec.training.central import central_method, one_client, train_central
-from fedrec.training.local import CohortUpdate, train_cohort
+from fedrec.training.cohort import CohortUpdate
+from fedrec.training.local import train_cohort
 from fedrec.training.node import Setup, init_personal, init_shared, prepare, train_block
 from fedrec.training.pooled import PREFIX, Pooled
 from tests.training.cohorts import random_population, relative, setup_of

@@ -14,8 +14,8 @@ from fedrec.config import Config
 from fedrec.errors import ConfigError, ModelError
 from fedrec.params import Personal, Shared
 from fedrec.training.aggregate import bytes_up
+from fedrec.training.cohort import CohortUpdate
 from fedrec.training.compress import as_received, top_rows
-from fedrec.training.local import CohortUpdate
 from fedrec.training.rows import RowIndex
 from fedrec.training.subspace import bases
 

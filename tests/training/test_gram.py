@@ -15,9 +15,9 @@ from fedrec.params import Personal, Shared
 from fedrec.privacy.policy import build_policy
 from fedrec.training.aggregate import partial_sum
 from fedrec.training.baselines import fit_baseline
+from fedrec.training.cohort import CohortUpdate
 from fedrec.training.ease import ease_weights, near_gram_matrix, nearest_positive
 from fedrec.training.gram import GramSums, folded_width, gram_of
-from fedrec.training.local import CohortUpdate
 from fedrec.training.neighbours import similar_items, similarity
 from fedrec.training.node import block_samples, train_block, train_node
 from fedrec.training.scoring import make_scorer

@@ -11,7 +11,8 @@ import pytest
 
 from fedrec.data.batches import Samples, draw_samples
 from fedrec.params import Personal, Shared
-from fedrec.training.local import CohortUpdate, train_cohort
+from fedrec.training.cohort import CohortUpdate
+from fedrec.training.local import train_cohort
 from fedrec.training.methods import Phase
 from fedrec.training.node import Setup, init_personal, init_shared, train_block
 from tests.training.cohorts import SIZES, random_population, relative, setup_of

@@ -11,7 +11,8 @@ from fedrec.data.batches import Samples
 from fedrec.models.mf import MatrixFactorisation
 from fedrec.models.started import with_start
 from fedrec.params import Personal, Shared
-from fedrec.training.local import CohortUpdate, train_cohort
+from fedrec.training.cohort import CohortUpdate
+from fedrec.training.local import train_cohort
 from fedrec.training.methods import build_method
 from fedrec.training.node import Setup, init_personal, init_shared, train_block
 from fedrec.training.tuning import client_scorer, reconstruct

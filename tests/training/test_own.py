@@ -12,7 +12,8 @@ from fedrec.data.batches import Samples, draw_samples
 from fedrec.data.tiles import lay_out
 from fedrec.models.recommender import bound
 from fedrec.params import Guides, Personal, Shared
-from fedrec.training.local import CohortUpdate, train_cohort
+from fedrec.training.cohort import CohortUpdate
+from fedrec.training.local import train_cohort
 from fedrec.training.node import Setup, init_personal, init_shared, train_block, training_blocks
 from tests.training.cohorts import SIZES, random_population, relative, setup_of
 

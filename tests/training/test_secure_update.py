@@ -10,7 +10,7 @@ import pytest
 from fedrec.config import Config
 from fedrec.errors import ConfigError, ModelError
 from fedrec.params import Personal, Shared
-from fedrec.training.local import CohortUpdate
+from fedrec.training.cohort import CohortUpdate
 from fedrec.training.rows import RowIndex
 from fedrec.training.secure_update import (
     Layout,

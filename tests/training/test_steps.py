@@ -13,7 +13,7 @@ from fedrec.models.mf import MatrixFactorisation
 from fedrec.models.recommender import Outer
 from fedrec.training import local
 from fedrec.training.aggregate import partial_sum
-from fedrec.training.local import CohortUpdate
+from fedrec.training.cohort import CohortUpdate
 from fedrec.training.node import Setup, init_personal, init_shared, train_block
 from fedrec.training.pooled import PREFIX, Pooled
 from fedrec.training.rows import FactoredRows

@@ -12,7 +12,7 @@ import pytest
 from fedrec.config import Config
 from fedrec.models.frozen import form_of
 from fedrec.params import Personal, Shared
-from fedrec.training.local import CohortUpdate
+from fedrec.training.cohort import CohortUpdate
 from fedrec.training.node import Setup, init_personal, init_shared, prepare, train_block
 
 Make = Callable[..., Config]

@@ -10,7 +10,7 @@ import pytest
 from fedrec.config import Config
 from fedrec.params import PartialSum, Personal, Shared, SparseRows
 from fedrec.privacy.policy import build_policy
-from fedrec.training.local import CohortUpdate
+from fedrec.training.cohort import CohortUpdate
 from fedrec.training.rows import RowIndex
 from fedrec.training.secure_update import decode_sum, encode_clients, make_layout
 from fedrec.training.subspace import bases, expand, project, update_rank, within
