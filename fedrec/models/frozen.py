@@ -12,8 +12,8 @@ other (`train_cohort`).  What follows from a user's own attributes is a personal
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -41,12 +41,15 @@ class FrozenItems(Attributed):
             that never moves: some of "offset", "linear", "const", "deep_offset".  A value
             that is none of these may be a weight, the same for all users.
         spread: as `TwoTower.spread`.
+        moving: whether tables, weights and what follows from attributes have gradients: what
+            is pulled back to the model itself (`fedrec.training.pulled`).
     """
 
     names: tuple[str, str] = ("user", "user")
     tables: tuple[str, ...] = (WIDE,)
     of_profile: tuple[tuple[str, int], ...] = ()
     spread: float = 1.0
+    moving: bool = False
 
     @property
     def spreading(self) -> float:
@@ -60,10 +63,10 @@ class FrozenItems(Attributed):
 
     @property
     def row_inputs(self) -> tuple[RowInput, ...]:
-        """The tables, of which none is trained."""
+        """The tables, of which none is trained, unless the form moves."""
         prefixes = {"": "item", **({"negative_": "negative"} if self.pairwise else {})}
         return tuple(
-            RowInput(prefix + table, table, where, fixed=True)
+            RowInput(prefix + table, table, where, fixed=not self.moving)
             for prefix, where in prefixes.items()
             for table in self.tables
         )
@@ -71,7 +74,7 @@ class FrozenItems(Attributed):
     @property
     def personal_fixed(self) -> tuple[str, ...]:
         """What follows from the user's attributes."""
-        return tuple(name for name, _ in self.of_profile)
+        return () if self.moving else tuple(name for name, _ in self.of_profile)
 
     @property
     def personal_vectors(self) -> Mapping[str, int]:
@@ -114,8 +117,11 @@ class FrozenItems(Attributed):
     def gradients(
         self, weights: Tensors, personal: Tensors, rows: Tensors, batch: Tensors
     ) -> Gradients:
-        """The tape's losses and gradients of the user's vectors; nothing else moves."""
+        """The tape's losses and gradients: of the user's vectors alone, unless the form moves."""
         import tensorflow as tf
+
+        if self.moving:
+            return super().gradients(weights, personal, rows, batch)
 
         own = {n: personal[n] for n in self.vectors()}
         with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -149,6 +155,11 @@ class Form:
     weights: Callable[[Tensors], Tensors]
     of_profile: Callable[[Tensor, Tensors], Tensors]
     width: int = 0
+
+    @cached_property
+    def moving(self) -> FrozenItems:
+        """The model with gradients of all it is made of; always the same, compiled once."""
+        return replace(self.model, moving=True)
 
 
 @lru_cache(maxsize=64)

@@ -23,7 +23,7 @@ class CohortUpdate:
 
     Attributes:
         rows: table name -> float32 [T, d], row deltas, client by client; a
-            `FactoredRows` writes them out where they are asked for.
+            `FactoredRows` writes them out where they are asked for, a `Pulled` trains for them.
         index: table name -> which client and row each delta belongs to.
         weights: name -> float32 [C, ...], dense deltas.
         personal: the new personal parameters, stacked [C, ...].
@@ -37,7 +37,7 @@ class CohortUpdate:
 
     rows: Mapping[str, NDArray[np.float32]]
     index: dict[str, RowIndex]
-    weights: dict[str, NDArray[np.float32]]
+    weights: Mapping[str, NDArray[np.float32]]
     personal: Personal
     samples: NDArray[np.float64]
     loss: NDArray[np.float64]

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from fedrec.data.batches import Samples
 from fedrec.data.tiles import lay_out
+from fedrec.models.frozen import Form
 from fedrec.models.recommender import Recommender, constants
 from fedrec.params import Personal, Shared
 from fedrec.training.cohort import Cohort, CohortUpdate, Result, Slots
@@ -30,6 +31,13 @@ from fedrec.training.outside import Solver, asked_of
 from fedrec.training.own import aims, no_rows, own_rows, vectors_of, with_own_rows
 from fedrec.training.parts import part_of, rows_of_query
 from fedrec.training.plan import step_plan
+from fedrec.training.pulled import (
+    Gradient,
+    is_one_gradient,
+    moving_cohort,
+    moving_phase,
+    pulled,
+)
 from fedrec.training.rows import (
     FactoredRows,
     Touched,
@@ -41,7 +49,7 @@ from fedrec.training.rows import (
     trained_tables,
 )
 from fedrec.training.steps import State, compile_phase
-from fedrec.training.still import still_before, still_cohort
+from fedrec.training.still import still_before, still_cohort, still_form
 
 _TILE = 32  # samples of a tile; a smaller one pads less, a larger one repeats less
 _DEEP_TILE = 64  # where each tile has a copy of the client's weights
@@ -109,12 +117,14 @@ def train_cohort(
         last = number == len(phases) - 1
         own, places = part_of(samples, touched, phase.part)
         part = replace(cohort, samples=own, touched=places)
-        calm = still_before(phases[: number + 1]) and not slots
-        ready = still_cohort(part) if calm else None
-        if ready is None:
-            result = _run_phase(part, phase, result, slots if last else None, last=last)
+        calm = still_before(phases[:number]) and not slots
+        form = still_form(part) if calm else None
+        if form is not None and not phase.shared:
+            result = _run_still(still_cohort(part, form), phase, result)
+        elif form is not None and last and is_one_gradient(part, phase):
+            return _pulled_update(part, form, phase, result, personal)
         else:
-            result = _run_still(ready, phase, result)
+            result = _run_phase(part, phase, result, slots if last else None, last=last)
     update = with_starts(method.name, _update(cohort, result, personal), personal)
     if method.from_neighbours and len(samples.client):
         return spread(update, samples, touched["item"], personal)
@@ -190,24 +200,51 @@ def _update(cohort: Cohort, result: Result, personal: Personal) -> CohortUpdate:
         rows = FactoredRows(result.factors, index)
     else:
         rows = {t: _rows(cohort, result.state, t).numpy() for t in index}
-    start, state = cohort.start["personal"], result.state["personal"]
     count, moved = cohort.samples.num_clients, result.state["weights"]
     still = {
         n: np.zeros((count, *v.shape[1:]), np.float32)
         for n, v in cohort.start["weights"].items()
         if n not in moved
     }
+    weights = {**still, **{n: v.numpy() for n, v in moved.items()}}
+    return _as_update(cohort, result, personal, rows, weights)
+
+
+def _as_update(
+    cohort: Cohort,
+    result: Result,
+    personal: Personal,
+    rows: Mapping[str, NDArray[np.float32]],
+    weights: Mapping[str, NDArray[np.float32]],
+) -> CohortUpdate:
+    """Return an update of these changes, with all else that a result tells."""
+    start, state = cohort.start["personal"], result.state["personal"]
     tables = with_own_rows(cohort.model, personal, cohort.touched, result.state["rows"])
     return CohortUpdate(
         rows,
-        index,
-        {**still, **{n: v.numpy() for n, v in moved.items()}},
+        {t: cohort.touched[e].index for t, e in entities(cohort.model).items()},
+        weights,
         Personal({**{n: (start[n] + v).numpy() for n, v in state.items()}, **tables}),
         result.samples,
         result.loss,
         result.slots,
         steps=result.steps,
     )
+
+
+def _pulled_update(
+    cohort: Cohort, form: Form, phase: Phase, before: Result, personal: Personal
+) -> CohortUpdate:
+    """Run the last phase for the sum over clients; for each client's own it runs as ever."""
+    ready = moving_cohort(cohort, form)
+    start = _over_items(ready, before, weights=True)
+    told = _run_phase(ready, moving_phase(phase, form), start, None, last=True)
+
+    def whole() -> CohortUpdate:
+        return _update(cohort, _run_phase(cohort, phase, before, None, last=True), personal)
+
+    rows, weights = pulled(Gradient(form, cohort, phase, ready, told), whole)
+    return _as_update(cohort, replace(told, state=before.state), personal, rows, weights)
 
 
 def _rows(cohort: Cohort, state: State, table: str) -> Any:
@@ -278,13 +315,23 @@ def _run_phase(
 
 def _run_still(still: Cohort, phase: Phase, before: Result) -> Result:
     """Run a phase of personal parameters alone, as `still_cohort` has made it ready."""
-    nothing = {n: tf.zeros_like(v) for n, v in still.start["personal"].items()}
-    known = before.state["personal"]
-    moving = {**nothing, **{n: known[n] for n in nothing if n in known}}
-    own: State = {"rows": {}, "weights": {}, "personal": moving}
-    found = _run_phase(still, phase, replace(before, state=own), None, last=False)
+    known, start = before.state["personal"], _over_items(still, before, weights=False)
+    found = _run_phase(still, phase, start, None, last=False)
     moved = {n: v for n, v in found.state["personal"].items() if n in known}
     return replace(found, state={**before.state, "personal": {**known, **moved}})
+
+
+def _over_items(still: Cohort, before: Result, *, weights: bool) -> Result:
+    """Return what a phase over what items bring begins with: personal vectors as they are now."""
+    nothing = {n: tf.zeros_like(v) for n, v in still.start["personal"].items()}
+    known, count = before.state["personal"], still.samples.num_clients
+    moved = {n: _zeros((count, *v.shape[1:])) for n, v in still.start["weights"].items()}
+    own: State = {
+        "rows": {},
+        "weights": moved if weights else {},
+        "personal": {n: known.get(n, v) for n, v in nothing.items()},
+    }
+    return replace(before, state=own)
 
 
 def _unvisited_rows_move(cohort: Cohort, kind: Kind) -> bool:
