@@ -5,9 +5,11 @@
 The committed figures come from --json experiments/results/bench/still.json.
 
 In phases of personal parameters alone, towers, DeepFM and NCF are trained over tables of what
-items bring (`fedrec.training.still`).  A round of the method's file in experiments/leaderboard,
-on every ninth block of clients of both data sets, is timed with that and without it, in turns,
-after a turn of each that compiles; the least of `TURNS` counts.  Both train the same samples.
+items bring (`fedrec.training.still`); the one gradient of what is shared is summed over the
+clients in terms of these tables, and pulled back once (`fedrec.training.pulled`).  A round of
+the method's file in experiments/leaderboard, up to the sum of the updates, on every ninth block
+of clients of both data sets, is timed with that and without it, in turns, after a turn of each
+that compiles; the least of `TURNS` counts.  Both train the same samples.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import numpy as np
 
 from experiments.board.entries import read_entries
 from fedrec.machine import describe_machine
+from fedrec.training.aggregate import partial_sum, weight_exponent
 from fedrec.training.node import (
     Setup,
     init_personal,
@@ -47,13 +50,13 @@ def plain(model: Any) -> Any:
 
 
 def seconds(setup: Setup) -> float:
-    """Return the time of a round of some blocks."""
+    """Return the time of a round of some blocks, and of the sum of their updates."""
     shared = init_shared(setup)
     blocks = list(training_blocks(setup, np.arange(setup.population.num_clients)))[::EVERY]
     every = [(block, init_personal(setup, block)) for block in blocks]
     start = time.perf_counter()
-    for block, personal in every:
-        train_block(setup, shared, personal, block, 1)
+    updates = (train_block(setup, shared, personal, block, 1)[0] for block, personal in every)
+    partial_sum(updates, shared, weight_exponent(setup.config))
     return time.perf_counter() - start
 
 

@@ -13,7 +13,7 @@ from fedrec.config import Config
 from fedrec.params import PartialSum, Shared
 from fedrec.privacy.stages import client_norms
 from fedrec.training.aggregate import client_weights, partial_sum
-from fedrec.training.node import Setup, train_node, init_personal, prepare
+from fedrec.training.node import Setup, init_personal, prepare, train_node
 from fedrec.training.pulled import Pulled
 from fedrec.training.table_sum import Summed
 from tests.training.test_still import CASES, STEPS, start, trained, without_form
@@ -92,7 +92,12 @@ def test_a_plain_run_asks_no_client_for_its_own(
 @pytest.mark.parametrize(
     "keys",
     [
-        {"privacy__mechanism": "central", "privacy__clip": 0.05, "privacy__noise_multiplier": 0.5, "server__rows": "sum"},
+        {
+            "privacy__mechanism": "central",
+            "privacy__clip": 0.05,
+            "privacy__noise_multiplier": 0.5,
+            "server__rows": "sum",
+        },
         {"compress__rows": 5},
     ],
     ids=["clipped", "largest rows"],
