@@ -88,6 +88,14 @@ _RECONSTRUCTED: Keys = {
     "train.support": 0.5,
     "server.table_lr": 0.05,
 }
+_HEADS: Keys = {
+    "train.row_lr": 4000.0,
+    "train.personal_lr": 0.03,
+    "train.negatives": 4,
+    "train.l2": 0.0,
+    "evaluate.table": "averaged",
+}
+_HEADS_TWIN: Keys = {**_HEADS, "train.negatives": 8, "central.lr": 0.003}
 _TWIN: Keys = {
     **POOLED,
     "central.lr": 0.003,
@@ -96,6 +104,23 @@ _TWIN: Keys = {
 }
 
 JOURNEY: tuple[Gap, ...] = (
+    Gap(
+        "pfedrec",
+        "complete-journey",
+        (
+            Case(FIRST, _HEADS),
+            Case(TWIN, {**_HEADS_TWIN, "central.l2": 0.01}, "centralised"),
+            Case(
+                "the twin without weight decay", {**_HEADS_TWIN, "central.l2": 0.0}, "centralised"
+            ),
+            Case("federated, weight decay", {**_HEADS, "train.l2": 0.001}),
+            Case("federated, steps a quarter as long", {**_HEADS, "train.row_lr": 1000.0}),
+            Case(
+                "and weight decay",
+                {**_HEADS, "train.row_lr": 1000.0, "train.l2": 0.01},
+            ),
+        ),
+    ),
     Gap(
         "gru4rec",
         "complete-journey",
