@@ -158,13 +158,13 @@ def test_pooled_gradients_are_those_of_the_pooled_loss(kind: str) -> None:
 
 
 def test_factors_of_many_cohorts_are_multiplied_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    from fedrec.training import aggregate
+    from fedrec.training import table_sum
 
     setup = setup_of(random_population(SIZES, 60))
     shared = init_shared(setup)
     update = updates(setup)
     whole = partial_sum([update, update], shared, 1.0)
-    monkeypatch.setattr(aggregate, "_HELD", 1)
+    monkeypatch.setattr(table_sum, "_HELD", 1)
     parts = partial_sum([update, update], shared, 1.0)
     assert parts.tables["item"].ids.tolist() == whole.tables["item"].ids.tolist()
     assert parts.tables["item"].rows == pytest.approx(whole.tables["item"].rows, rel=1e-12)
