@@ -88,6 +88,22 @@ _RECONSTRUCTED: Keys = {
     "train.support": 0.5,
     "server.table_lr": 0.05,
 }
+_TOWERS: Keys = {
+    "train.rounds": 50,
+    "evaluate.every": 5,
+    "model.loss": "hinge",
+    "model.tower": "32",
+    "train.personal_lr": 0.02,
+    "train.l2": 0.01,
+    "server.table_lr": 0.05,
+    "server.weight_lr": 0.003,
+}
+_FIFTH: Keys = {
+    "clients.sampling": "fixed",
+    "clients.per_round": 494,
+    "train.rounds": 250,
+    "evaluate.every": 25,
+}
 _HEADS: Keys = {
     "train.row_lr": 4000.0,
     "train.personal_lr": 0.03,
@@ -104,6 +120,24 @@ _TWIN: Keys = {
 }
 
 JOURNEY: tuple[Gap, ...] = (
+    Gap(
+        "two_tower",
+        "complete-journey",
+        (
+            Case(FIRST, _TOWERS),
+            Case(
+                TWIN,
+                {**_TOWERS, "model.loss": "logistic", "central.lr": 0.003, "central.l2": 0.01},
+                "centralised",
+            ),
+            Case("twice the rounds", {**_TOWERS, "train.rounds": 100, "evaluate.every": 10}),
+            Case("5 times the steps, of a fifth of the clients", {**_TOWERS, **_FIFTH}),
+            Case(
+                "and steps of the server half as long",
+                {**_TOWERS, **_FIFTH, "server.table_lr": 0.02},
+            ),
+        ),
+    ),
     Gap(
         "pfedrec",
         "complete-journey",
