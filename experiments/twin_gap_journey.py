@@ -34,8 +34,15 @@ _NCF: Keys = {
     "server.weight_lr": 0.01,
     "evaluate.every": 5,
 }
-_LONGER: Keys = {"train.negatives": 4, "train.l2": 0.0, "train.rounds": 120, "evaluate.every": 10}
-_HALVED: Keys = {"clients.per_round": 1234, "train.rounds": 100, "evaluate.every": 10}
+_NCF_TWIN: Keys = {**_NCF, "train.negatives": 4, "central.lr": 0.001, "central.l2": 0.0}
+_FREE: Keys = {"train.negatives": 4, "train.l2": 0.0}
+_LARGE: Keys = {"central.batch": 262144}
+_HALVED: Keys = {
+    "clients.sampling": "fixed",
+    "clients.per_round": 1234,
+    "train.rounds": 100,
+    "evaluate.every": 10,
+}
 _JOURNEY: Keys = {
     "train.rounds": 50,
     "evaluate.every": 5,
@@ -44,6 +51,12 @@ _JOURNEY: Keys = {
     "train.personal_lr": 0.05,
     "train.l2": 0.01,
     "server.table_lr": 0.05,
+}
+_JOURNEY_TWIN: Keys = {
+    **_JOURNEY,
+    "train.negatives": 8,
+    "central.lr": 0.003,
+    "central.l2": 0.01,
 }
 _BASKETS: Keys = {
     **SEQUENCE,
@@ -98,6 +111,12 @@ _TOWERS: Keys = {
     "server.table_lr": 0.05,
     "server.weight_lr": 0.003,
 }
+_TOWERS_TWIN: Keys = {
+    **_TOWERS,
+    "model.loss": "logistic",
+    "central.lr": 0.003,
+    "central.l2": 0.01,
+}
 _FIFTH: Keys = {
     "clients.sampling": "fixed",
     "clients.per_round": 494,
@@ -125,9 +144,10 @@ JOURNEY: tuple[Gap, ...] = (
         "complete-journey",
         (
             Case(FIRST, _TOWERS),
+            Case(TWIN, _TOWERS_TWIN, "centralised"),
             Case(
-                TWIN,
-                {**_TOWERS, "model.loss": "logistic", "central.lr": 0.003, "central.l2": 0.01},
+                "the twin, batches of 262,144",
+                {**_TOWERS_TWIN, **_LARGE},
                 "centralised",
             ),
             Case("twice the rounds", {**_TOWERS, "train.rounds": 100, "evaluate.every": 10}),
@@ -175,14 +195,9 @@ JOURNEY: tuple[Gap, ...] = (
         "complete-journey",
         (
             Case(FIRST, _NCF),
-            Case(
-                TWIN,
-                {**_NCF, "train.negatives": 4, "central.lr": 0.001, "central.l2": 0.0},
-                "centralised",
-            ),
-            Case("federated, the twin's negatives", {**_NCF, "train.negatives": 4}),
-            Case("and no weight decay", {**_NCF, "train.negatives": 4, "train.l2": 0.0}),
-            Case("and twice the rounds", {**_NCF, **_LONGER}),
+            Case(TWIN, _NCF_TWIN, "centralised"),
+            Case("the twin, batches of 262,144", {**_NCF_TWIN, **_LARGE}, "centralised"),
+            Case("federated, the twin's negatives, no decay", {**_NCF, **_FREE}),
         ),
     ),
     Gap(
@@ -190,13 +205,9 @@ JOURNEY: tuple[Gap, ...] = (
         "complete-journey",
         (
             Case(FIRST, _JOURNEY),
-            Case(
-                TWIN,
-                {**_JOURNEY, "train.negatives": 8, "central.lr": 0.003, "central.l2": 0.01},
-                "centralised",
-            ),
+            Case(TWIN, _JOURNEY_TWIN, "centralised"),
+            Case("the twin, batches of 262,144", {**_JOURNEY_TWIN, **_LARGE}, "centralised"),
             Case("federated, the twin's negatives", {**_JOURNEY, "train.negatives": 8}),
-            Case("smaller steps of the server", {**_JOURNEY, "server.table_lr": 0.02}),
             Case("twice the steps, of half the clients", {**_JOURNEY, **_HALVED}),
         ),
     ),
