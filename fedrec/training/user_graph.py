@@ -9,12 +9,11 @@ A client's table is what the server sent plus the few rows that the client chang
 no table of a client is ever written out: with received rows q and changes d_u,
 ``<t_u, t_v> = <q, q> + <q, d_u> + <q, d_v> + <d_u, d_v>``.  Products of changes are taken
 item by item, among the clients that changed it; by TensorFlow, which is quick with small
-products, where a BLAS with threads may take fifty times as long.
+products, where a BLAS with threads may take fifty times as long.  Items that many clients
+changed are multiplied together, as if all had: finding the clients would take longer.
 """
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -22,6 +21,9 @@ from numpy.typing import NDArray
 
 from fedrec.params import Guides, Shared
 from fedrec.robust.updates import Updates
+
+COMMON = 0.25  # share of clients from which on an item is multiplied for all of them
+GROUP = 16  # items that are multiplied together
 
 
 def similarities(updates: Updates, shared: Shared) -> NDArray[np.float32]:
@@ -39,13 +41,17 @@ def similarities(updates: Updates, shared: Shared) -> NDArray[np.float32]:
     count = len(updates.clients)
     with_received = np.einsum("td,td->t", updates.rows, received[updates.ids])
     along = np.bincount(updates.client, with_received, count)
-    inner = np.zeros(count * count, np.float32)
-    for clients, places in by_item(updates):
+    inner = np.zeros((count, count), np.float32)
+    common, others = by_item(updates)
+    for clients, places in others:
         rows = updates.rows[places]
         products = tf.matmul(rows, rows, transpose_b=True).numpy()
-        inner[(clients[:, None] * count + clients).ravel()] += products.ravel()
+        inner[clients[:, None], clients] += products
+    for group in common:
+        block = _block(updates, group)
+        inner += tf.matmul(block, block, transpose_b=True).numpy()
     whole = float((received.astype(np.float64) ** 2).sum())
-    inner = inner.reshape(count, count) + (whole + along[:, None] + along).astype(np.float32)
+    inner += (whole + along[:, None] + along).astype(np.float32)
     norm = np.sqrt(np.maximum(np.diag(inner), np.finfo(np.float32).tiny))
     result: NDArray[np.float32] = inner / (norm[:, None] * norm)
     return result
@@ -80,9 +86,15 @@ def guides_of(updates: Updates, shared: Shared, weights: NDArray[np.float32]) ->
         weights: float32 [C, C], of the neighbours of each.
     """
     means = np.empty_like(updates.rows)
-    for clients, places in by_item(updates):
-        of_these = weights.ravel()[(clients[:, None] * len(weights) + clients)]
+    common, others = by_item(updates)
+    for clients, places in others:
+        of_these = weights[clients[:, None], clients]
         means[places] = tf.matmul(of_these, updates.rows[places]).numpy()
+    for group in common:
+        every = tf.matmul(weights, _block(updates, group)).numpy()
+        every = every.reshape(len(weights), len(group), -1)
+        for number, (clients, places) in enumerate(group):
+            means[places] = every[clients, number]
     means += side_by_side(updates, shared)[updates.ids]
     rows, at = {}, 0
     for name, width in updates.widths.items():
@@ -91,13 +103,31 @@ def guides_of(updates: Updates, shared: Shared, weights: NDArray[np.float32]) ->
     return Guides(updates.clients, updates.client, updates.ids, rows)
 
 
-def by_item(updates: Updates) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Yield, for each item that anyone changed, the clients that did (positions), and where."""
+Item = tuple[NDArray[np.int64], NDArray[np.int64]]
+
+
+def by_item(updates: Updates) -> tuple[list[list[Item]], list[Item]]:
+    """Return, for each item that anyone changed, the clients that did (positions), and where.
+
+    Returns:
+        Groups of items that more than `COMMON` of the clients changed; and all other items.
+    """
     order = np.argsort(updates.ids, kind="stable")
     ends = np.cumsum(np.bincount(updates.ids, minlength=updates.num_items))
-    for places in np.split(order, ends[:-1]):
-        if len(places):
-            yield updates.client[places], places
+    found = [(updates.client[p], p) for p in np.split(order, ends[:-1]) if len(p)]
+    least = COMMON * len(updates.clients)
+    common = [item for item in found if len(item[1]) > least]
+    groups = [common[at : at + GROUP] for at in range(0, len(common), GROUP)]
+    return groups, [item for item in found if len(item[1]) <= least]
+
+
+def _block(updates: Updates, group: list[Item]) -> NDArray[np.float32]:
+    """Return the changes of some items side by side, 0 where a client has none, [C, n * D]."""
+    width = updates.rows.shape[1]
+    block = np.zeros((len(updates.clients), len(group), width), np.float32)
+    for number, (clients, places) in enumerate(group):
+        block[clients, number] = updates.rows[places]
+    return block.reshape(len(block), -1)
 
 
 def side_by_side(updates: Updates, shared: Shared) -> NDArray[np.float32]:
