@@ -26,10 +26,9 @@ def gap_table(root: Path = ROOT) -> str:
             lines.append(f"| {' | '.join(['' if number else name, case['case'], *told])} |")
         known = sorted({seed for case in cases for seed in case["seeds"]})
         words = f"seed{'s' if len(known) > 1 else ''} {', '.join(map(str, known))}"
-        seeds.setdefault(words, []).append(name.split()[0])
-    of = {
-        words: f" ({', '.join(names)})" if len(seeds) > 1 else "" for words, names in seeds.items()
-    }
-    named = "; ".join(f"{words}{names}" for words, names in of.items())
+        seeds.setdefault(words, []).append(name)
+    most = max(seeds, key=lambda words: len(seeds[words]))
+    few = [f"{words} ({', '.join(names)})" for words, names in seeds.items() if words != most]
+    named = "; ".join([*few, f"{most} (all others)"]) if few else most
     told = f"Full ranking, {named}; the twin's steps are those of its optimiser. Measured on "
     return "\n".join([*lines, "", f"{told}{machine_of(figures['machine'])}."])

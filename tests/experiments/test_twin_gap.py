@@ -76,4 +76,9 @@ def test_the_table(tmp_path):
     assert lines[2] == f"| sasrec on ml-100k | {FIRST} | 100 | 0.0900 | 90.0% |"
     assert lines[3] == f"|  | {TWIN} | 1,140 | 0.1000 | 100.0% |"
     assert lines[4] == "|  | more steps | 400 | 0.1000 | 100.0% |"
-    assert "seeds 0, 1" in lines[6]
+    assert lines[6].startswith("Full ranking, seeds 0, 1; the twin's steps")
+    other = {"case": TWIN, "steps": 9, "values": [0.1], "seeds": [0]}
+    told["gaps"] |= {"fedmf on ml-100k": [other], "ncf on ml-100k": [other]}
+    (place / "twin_gap.json").write_text(json.dumps(told))
+    last = tables_board.gap_table(tmp_path).splitlines()[-1]
+    assert last.startswith("Full ranking, seeds 0, 1 (sasrec on ml-100k); seed 0 (all others); the")
