@@ -197,7 +197,10 @@ def main() -> None:
     options = parser.parse_args()
     told = _read(options.json)
     for name in options.only:
-        own = told["systems"].setdefault(name, {"trials": []})
+        base, own = SYSTEMS[name].base.config_hash(), told["systems"].get(name, {})
+        if own.get("base") != base:  # of a file that says otherwise now
+            own = {"base": base, "trials": []}
+        told["systems"][name] = own
         for budget in range(1, TRIALS + 1):
             done = search(name, [Trial(**trial) for trial in own["trials"]], budget)
             own["trials"] = [asdict(trial) for trial in done]

@@ -76,6 +76,25 @@ def test_systems_are_searched_and_run(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert 0 < p <= 1
 
 
+def test_trials_of_another_file_are_made_anew(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    name, file = "popularity", tmp_path / "figures.json"
+    monkeypatch.setattr(multitask, "SEEDS", (0,))
+    call = ["multitask", "--only", name, "--json", str(file), "--work", str(tmp_path / "work")]
+    monkeypatch.setattr("sys.argv", call)
+    for users in (40, 50):
+        keys = {**SMALL, "data.users": users}
+        system = multitask.System("users", "popularity", keys, {})
+        monkeypatch.setattr(multitask, "SYSTEMS", {name: system})
+        multitask.main()
+        (told,) = json.loads(file.read_text())["systems"].values()
+        assert told["base"] == system.base.config_hash()
+        assert told["settings"] == {}
+    monkeypatch.setattr(multitask, "finals", pytest.fail)  # the same file: nothing is run again
+    multitask.main()
+
+
 def test_a_run_of_tasks_that_was_stopped_is_not_shown(tmp_path: Path) -> None:
     place = tmp_path / "experiments" / "results"
     place.mkdir(parents=True)
