@@ -40,6 +40,7 @@ from fedrec.training.pulled import (
 )
 from fedrec.training.rows import (
     FactoredRows,
+    RowIndex,
     Touched,
     Traffic,
     entities,
@@ -99,7 +100,7 @@ def train_cohort(
     start = _unchanged(cohort, shared, personal)
     if getattr(model, "one_for_all", False) and not any(p.shared for p in method.phases):
         start["weights"] = {}  # no copy of what never moves for each client
-    result = Result(start, (0, {}), nothing, nothing)
+    result, update = Result(start, (0, {}), nothing, nothing), None
     phases = method.phases if len(samples.client) else ()  # nothing to train on: no change
     for number, phase in enumerate(phases):
         if phase.solver == "statistics":
@@ -122,10 +123,10 @@ def train_cohort(
         if form is not None and not phase.shared:
             result = _run_still(still_cohort(part, form), phase, result)
         elif form is not None and last and is_one_gradient(part, phase):
-            return _pulled_update(part, form, phase, result, personal)
+            update = _pulled_update(part, form, phase, result, personal)
         else:
             result = _run_phase(part, phase, result, slots if last else None, last=last)
-    update = with_starts(method.name, _update(cohort, result, personal), personal)
+    update = with_starts(method.name, update or _update(cohort, result, personal), personal)
     if method.from_neighbours and len(samples.client):
         return spread(update, samples, touched["item"], personal)
     if method.splits and len(samples.client):
@@ -194,7 +195,7 @@ def _zeros(shape: tuple[int, ...]) -> Any:
 
 def _update(cohort: Cohort, result: Result, personal: Personal) -> CohortUpdate:
     """Return what has changed since the clients received their parameters."""
-    index = {t: cohort.touched[e].index for t, e in entities(cohort.model).items()}
+    index = _index(cohort)
     rows: Mapping[str, NDArray[np.float32]]
     if result.factors is not None:
         rows = FactoredRows(result.factors, index)
@@ -210,6 +211,11 @@ def _update(cohort: Cohort, result: Result, personal: Personal) -> CohortUpdate:
     return _as_update(cohort, result, personal, rows, weights)
 
 
+def _index(cohort: Cohort) -> dict[str, RowIndex]:
+    """Return table name -> which client and row each of its changes belongs to."""
+    return {t: cohort.touched[e].index for t, e in entities(cohort.model).items()}
+
+
 def _as_update(
     cohort: Cohort,
     result: Result,
@@ -222,7 +228,7 @@ def _as_update(
     tables = with_own_rows(cohort.model, personal, cohort.touched, result.state["rows"])
     return CohortUpdate(
         rows,
-        {t: cohort.touched[e].index for t, e in entities(cohort.model).items()},
+        _index(cohort),
         weights,
         Personal({**{n: (start[n] + v).numpy() for n, v in state.items()}, **tables}),
         result.samples,

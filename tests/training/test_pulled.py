@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from fedrec.config import Config
-from fedrec.params import PartialSum, Shared
+from fedrec.params import PartialSum
 from fedrec.privacy.stages import client_norms
 from fedrec.training.aggregate import client_weights, partial_sum
-from fedrec.training.node import Setup, init_personal, prepare, train_node
+from fedrec.training.node import Setup, block_samples, prepare, train_node
 from fedrec.training.pulled import Pulled
 from fedrec.training.table_sum import Summed
 from tests.training.test_still import CASES, STEPS, start, trained, without_form
@@ -59,7 +59,7 @@ def test_the_sum_is_that_of_the_clients(small_run: Make, name: str, reduction: s
 
 
 def test_penalties_of_rows_are_counted_for_each_sample(small_run: Make) -> None:
-    """In the hand-worked case only the penalty is left: no gradient of a loss of weight zero."""
+    """What l2 adds to the sum is minus l2 times the row, once for each sample that names it."""
     strong, weak = (
         prepared(small_run, "deepfm", train__l2=l2, train__personal_lr=1e-9)[0] for l2 in (0.5, 0.0)
     )
@@ -70,8 +70,6 @@ def test_penalties_of_rows_are_counted_for_each_sample(small_run: Make) -> None:
     less = summed(weak).tables["item"]
     index = update.index["item"]
     visits = np.zeros(index.num_rows)
-    from fedrec.training.node import block_samples
-
     np.add.at(visits, block_samples(strong, clients, 1).fields["item"], 1.0)
     expected = -0.5 * visits[more.ids, None] * shared.tables["item"][more.ids]
     assert more.rows - less.rows == pytest.approx(expected, abs=2e-4 * np.abs(expected).max())
@@ -149,5 +147,3 @@ def test_more_than_one_step_trains_as_ever(small_run: Make) -> None:
     shared, personal = start(setup)
     update = trained(setup, shared, personal, np.arange(setup.population.num_clients))
     assert not isinstance(update.rows, Summed)
-    assert isinstance(shared, Shared)
-    assert init_personal(setup, np.arange(2)).values["user"].shape == (2, 4)
