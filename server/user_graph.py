@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 from flwr.app import Message
 
 from fedrec.config import Config
@@ -59,13 +58,14 @@ def graph_sum(
     come = collect(shared, roster, sample, replies)
     if not len(come.updates.clients):
         return RobustRound(None, None, come.failures, come.not_finite)
-    weights = neighbours(similarities(come.updates, shared), factor)
-    guides = guides_of(come.updates, shared, weights)
+    joined = neighbours(similarities(come.updates, shared), factor)
+    guides = guides_of(come.updates, shared, joined)
     if shared.guides is not None:
         guides = shared.guides.updated(guides)
-    weighed = replace(come.updates, weight=weights.sum(0, dtype=np.float64))
+    each = 1 / joined.sum(1)  # what a client gives to each of its neighbours
+    weighed = replace(come.updates, weight=each @ joined)
     total = replace(as_partial_sum(weighed), metrics=come.metrics)
-    told = {"neighbours": float((weights > 0).sum(1).mean())}
+    told = {"neighbours": float(joined.sum(1).mean())}
     if shared.guides is not None:  # each client was sent its own rows, beside the tables
         sent = shared.guides.take(sample.training).num_bytes
         told["bytes_down"] = float(shared.num_bytes * len(sample.training) + sent)

@@ -22,8 +22,10 @@ from numpy.typing import NDArray
 from fedrec.params import Guides, Shared
 from fedrec.robust.updates import Updates
 
-COMMON = 0.25  # share of clients from which on an item is multiplied for all of them
-GROUP = 16  # items that are multiplied together
+COMMON = 0.25  # share of clients from which on an item's products are taken of all of them
+COMMON_MEANS = 0.5  # and its means
+GROUP = 64  # items that are multiplied together
+STRIP = 256  # clients whose products with those after them are taken together
 
 
 def similarities(updates: Updates, shared: Shared) -> NDArray[np.float32]:
@@ -42,14 +44,14 @@ def similarities(updates: Updates, shared: Shared) -> NDArray[np.float32]:
     with_received = np.einsum("td,td->t", updates.rows, received[updates.ids])
     along = np.bincount(updates.client, with_received, count)
     inner = np.zeros((count, count), np.float32)
-    common, others = by_item(updates)
+    common, others = by_item(updates, COMMON)
+    for group in common:
+        _add_upper(inner, _block(updates, group))
+    inner += np.triu(inner, 1).T
     for clients, places in others:
         rows = updates.rows[places]
         products = tf.matmul(rows, rows, transpose_b=True).numpy()
         inner[clients[:, None], clients] += products
-    for group in common:
-        block = _block(updates, group)
-        inner += tf.matmul(block, block, transpose_b=True).numpy()
     whole = float((received.astype(np.float64) ** 2).sum())
     inner += (whole + along[:, None] + along).astype(np.float32)
     norm = np.sqrt(np.maximum(np.diag(inner), np.finfo(np.float32).tiny))
@@ -57,8 +59,8 @@ def similarities(updates: Updates, shared: Shared) -> NDArray[np.float32]:
     return result
 
 
-def neighbours(similarity: NDArray[np.float32], factor: float) -> NDArray[np.float32]:
-    """Return the weights of each client's neighbours, float32 [C, C]; rows sum to 1.
+def neighbours(similarity: NDArray[np.float32], factor: float) -> NDArray[np.bool_]:
+    """Return who is a neighbour of whom, bool [C, C]: row u marks the neighbours of client u.
 
     Neighbours of a client are all whose similarity to it is above `factor` times the
     mean of its similarities, alike in weight; itself too, as nobody is more like it.
@@ -72,29 +74,29 @@ def neighbours(similarity: NDArray[np.float32], factor: float) -> NDArray[np.flo
     joined = similarity > limit[:, None]
     alone = np.flatnonzero(~joined.any(1))
     joined[alone, alone] = True
-    weights = joined.astype(np.float32)
-    weights /= weights.sum(1, keepdims=True)
-    return weights
+    return joined
 
 
-def guides_of(updates: Updates, shared: Shared, weights: NDArray[np.float32]) -> Guides:
+def guides_of(updates: Updates, shared: Shared, joined: NDArray[np.bool_]) -> Guides:
     """Return the mean of the neighbours' tables, in the rows that each client has changed.
 
     Args:
         updates: of C clients.
         shared: what they received.
-        weights: float32 [C, C], of the neighbours of each.
+        joined: bool [C, C], the neighbours of each, one or more.
     """
     means = np.empty_like(updates.rows)
-    common, others = by_item(updates)
+    common, others = by_item(updates, COMMON_MEANS)
     for clients, places in others:
-        of_these = weights[clients[:, None], clients]
+        of_these = joined.take(clients, 0).take(clients, 1).astype(np.float32)
         means[places] = tf.matmul(of_these, updates.rows[places]).numpy()
+    everyone = joined.astype(np.float32) if common else None
     for group in common:
-        every = tf.matmul(weights, _block(updates, group)).numpy()
-        every = every.reshape(len(weights), len(group), -1)
+        every = tf.matmul(everyone, _block(updates, group)).numpy()
+        every = every.reshape(len(joined), len(group), -1)
         for number, (clients, places) in enumerate(group):
             means[places] = every[clients, number]
+    means /= joined.sum(1, dtype=np.float32)[updates.client, None]
     means += side_by_side(updates, shared)[updates.ids]
     rows, at = {}, 0
     for name, width in updates.widths.items():
@@ -106,16 +108,20 @@ def guides_of(updates: Updates, shared: Shared, weights: NDArray[np.float32]) ->
 Item = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
-def by_item(updates: Updates) -> tuple[list[list[Item]], list[Item]]:
+def by_item(updates: Updates, share: float) -> tuple[list[list[Item]], list[Item]]:
     """Return, for each item that anyone changed, the clients that did (positions), and where.
 
+    Args:
+        updates: of C clients.
+        share: of the clients, from which on an item is common.
+
     Returns:
-        Groups of items that more than `COMMON` of the clients changed; and all other items.
+        Groups of common items; and all other items.
     """
     order = np.argsort(updates.ids, kind="stable")
     ends = np.cumsum(np.bincount(updates.ids, minlength=updates.num_items))
     found = [(updates.client[p], p) for p in np.split(order, ends[:-1]) if len(p)]
-    least = COMMON * len(updates.clients)
+    least = share * len(updates.clients)
     common = [item for item in found if len(item[1]) > least]
     groups = [common[at : at + GROUP] for at in range(0, len(common), GROUP)]
     return groups, [item for item in found if len(item[1]) <= least]
@@ -128,6 +134,18 @@ def _block(updates: Updates, group: list[Item]) -> NDArray[np.float32]:
     for number, (clients, places) in enumerate(group):
         block[clients, number] = updates.rows[places]
     return block.reshape(len(block), -1)
+
+
+def _add_upper(inner: NDArray[np.float32], block: NDArray[np.float32]) -> None:
+    """Add the products of a block's rows, in place: of each with itself and those after it.
+
+    Below the diagonal only what lies within a strip would be added; it is left out.
+    """
+    whole = tf.constant(block)
+    for at in range(0, len(block), STRIP):
+        to = at + STRIP
+        products = tf.matmul(whole[at:to], whole[at:], transpose_b=True).numpy()
+        inner[at:to, at:] += np.triu(products)
 
 
 def side_by_side(updates: Updates, shared: Shared) -> NDArray[np.float32]:
