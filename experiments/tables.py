@@ -53,7 +53,7 @@ from experiments.tables_bench import (
     secure_rows_table,
     secure_speed_table,
     speed_table,
-    still_table,
+    times_table,
 )
 from experiments.tables_board import gap_table
 from experiments.tables_cold_start import boost_table, items_table, joins_table, merchants_table
@@ -306,7 +306,7 @@ PARTS: dict[Path, dict[str, Callable[[Path], str]]] = {
         "speed": speed_table,
         "bench": partial(bench_table, "workloads"),
         **{n: partial(bench_table, n) for n in ("peers", "catalogue", "sharding", "estimate")},
-        "still": still_table,
+        **{n: partial(times_table, n) for n in ("still", "graph")},
         "gpu": gpu_table,
         "secure-speed": secure_speed_table,
         "secure-round": secure_round_table,

@@ -98,9 +98,14 @@ def secure_speed_table(root: Path = ROOT) -> str:
     return bench.markdown_secure(json.loads(file.read_text())) if file.is_file() else ""
 
 
-def still_table(root: Path = ROOT) -> str:
-    """Return how long a round takes with the items' side worked out once, and without."""
-    figures = measurement("bench/still", root)
+def times_table(name: str, root: Path = ROOT) -> str:
+    """Return how long something takes with what a script measures, and without.
+
+    Args:
+        name: "still" (still_speed.py) or "graph" (graph_speed.py).
+        root: of the repository.
+    """
+    figures = measurement(f"bench/{name}", root)
     if figures is None:
         return ""
     lines = ["| data | model | without | with | times as fast |", "|---|---|---:|---:|---:|"]

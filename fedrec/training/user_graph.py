@@ -25,7 +25,6 @@ from fedrec.robust.updates import Updates
 COMMON = 0.25  # share of clients from which on an item's products are taken of all of them
 COMMON_MEANS = 0.5  # and its means
 GROUP = 64  # items that are multiplied together
-STRIP = 256  # clients whose products with those after them are taken together
 
 
 def similarities(updates: Updates, shared: Shared) -> NDArray[np.float32]:
@@ -46,8 +45,8 @@ def similarities(updates: Updates, shared: Shared) -> NDArray[np.float32]:
     inner = np.zeros((count, count), np.float32)
     common, others = by_item(updates, COMMON)
     for group in common:
-        _add_upper(inner, _block(updates, group))
-    inner += np.triu(inner, 1).T
+        block = _block(updates, group)
+        inner += block @ block.T  # which numpy knows to be symmetric: half of the products
     for clients, places in others:
         rows = updates.rows[places]
         products = tf.matmul(rows, rows, transpose_b=True).numpy()
@@ -134,18 +133,6 @@ def _block(updates: Updates, group: list[Item]) -> NDArray[np.float32]:
     for number, (clients, places) in enumerate(group):
         block[clients, number] = updates.rows[places]
     return block.reshape(len(block), -1)
-
-
-def _add_upper(inner: NDArray[np.float32], block: NDArray[np.float32]) -> None:
-    """Add the products of a block's rows, in place: of each with itself and those after it.
-
-    Below the diagonal only what lies within a strip would be added; it is left out.
-    """
-    whole = tf.constant(block)
-    for at in range(0, len(block), STRIP):
-        to = at + STRIP
-        products = tf.matmul(whole[at:to], whole[at:], transpose_b=True).numpy()
-        inner[at:to, at:] += np.triu(products)
 
 
 def side_by_side(updates: Updates, shared: Shared) -> NDArray[np.float32]:
