@@ -47,6 +47,10 @@ from fedrec.errors import ConfigError, nearest
 
 Scalar = str | int | float | bool
 
+LATER: dict[str, Scalar] = {"server.schedule": "constant"}
+"""Keys that came after results had been recorded, with values that change nothing: a
+configuration that leaves them so keeps its hash."""
+
 
 class Config(Section):
     """The full configuration of a run."""
@@ -92,7 +96,7 @@ class Config(Section):
         """Return 16 hex digits over all keys that can change a result.
 
         Where the run is written, how clients and rows are spread over nodes, and what is
-        audited cannot.
+        audited cannot; nor can a key that came later (`LATER`) and is as it was before.
         """
         neutral = {"run.out", "run.name", "run.tensorboard", "data.cache", "train.device"}
         neutral |= {"robust.attacks", "robust.defences", "robust.rounds"}
@@ -101,6 +105,7 @@ class Config(Section):
             for key in ("retrain", "permutations", "tolerance", "by_round", "compare")
         }
         neutral |= {"silo.holds", "silo.items", "silo.answer_s", "silo.absent_s"}
+        neutral |= {key for key, before in LATER.items() if self.flat()[key] == before}
         apart = ("engine.", "audit.")
         keys = {
             k: v for k, v in self.flat().items() if k not in neutral and not k.startswith(apart)

@@ -167,6 +167,11 @@ class ServerSection(Section):
     table_lr: float = Field(0.05, gt=0, description="its learning rate")
     weight_optimizer: OptimizerName = Field("adam", description="Keras optimiser of the weights")
     weight_lr: float = Field(0.01, gt=0, description="its learning rate")
+    schedule: Literal["constant", "cosine"] = Field(
+        "constant",
+        description="learning rates of tables and weights over the rounds: as they are, or by half "
+        "a cosine from there to 0 in train.rounds",
+    )
     l2: float = Field(0.0, ge=0, description="weight decay: l2 * table is added to the gradient")
     graph_l2: float = Field(
         0.0,

@@ -41,6 +41,11 @@ def check_sums(config: Config) -> None:
     if config.data.feedback == "explicit":
         raise ConfigError(f"{asked} learns from who met what: set data.feedback = 'implicit'")
     check_plain_sum(config, asked)
+    if config.server.schedule != "constant":
+        raise ConfigError(
+            f"{asked} solves, and makes no steps: server.schedule = {config.server.schedule!r} "
+            "would change nothing. Set it to 'constant'"
+        )
     if method in ITEM_ITEM:
         _check_gram(config, asked)
     else:

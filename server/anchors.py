@@ -21,11 +21,10 @@ from fedrec.training.anchors import Anchors
 from fedrec.training.control import without_controls
 from fedrec.training.node import Setup
 from server.aggregation import MeanUpdate
-from server.control import ControlledOptimizer
-from server.graph import GraphOptimizer
+from server.control import ControlledOptimizer, Optimizer
 from server.graph_penalty import GraphPenalty, build_penalty
-from server.optimizers import ServerOptimizer
-from server.solver import Solver, build_optimizer
+from server.schedule import make_optimizer
+from server.solver import build_optimizer
 
 Arrays = dict[str, NDArray]
 _NET, _CHANGED = "anchors.", "anchors.changed"
@@ -51,7 +50,7 @@ class AnchoredOptimizer:
         items: Catalogue,
         penalty: GraphPenalty | None = None,
     ) -> None:
-        self._inner = ServerOptimizer(config.server, shared, penalty)
+        self._inner = make_optimizer(config.server, shared, config.train.rounds, penalty)
         self._anchors = Anchors(config, shared, items)
 
     def apply(self, shared: Shared, update: MeanUpdate, *, in_place: bool = False) -> Shared:
@@ -86,9 +85,7 @@ class AnchoredOptimizer:
         self._anchors.changed = np.array(state[_CHANGED], bool)
 
 
-def optimizer_of(
-    setup: Setup, shared: Shared
-) -> ServerOptimizer | GraphOptimizer | Solver | AnchoredOptimizer | ControlledOptimizer:
+def optimizer_of(setup: Setup, shared: Shared) -> Optimizer:
     """Return what turns the sum of a round into new parameters, as the configuration says.
 
     Args:
@@ -99,12 +96,13 @@ def optimizer_of(
         DataError: for a file of edges between items that cannot be used.
         ModelError: where anchors or a graph are wanted of items without attributes.
     """
-    penalty = build_penalty(setup, shared)
+    penalty, section = build_penalty(setup, shared), setup.config.server
+    rounds = setup.config.train.rounds
     if setup.method.controls:
-        inner = ServerOptimizer(setup.config.server, without_controls(shared)[0], penalty)
-        equal = setup.config.server.weighting == "equal"
+        inner = make_optimizer(section, without_controls(shared)[0], rounds, penalty)
+        equal = section.weighting == "equal"
         everyone = len(only_merchants(setup.config)) or setup.population.num_clients
         return ControlledOptimizer(inner, everyone, equal=equal)
     if setup.config.model.anchor:
         return AnchoredOptimizer(setup.config, shared, setup.population.catalogue, penalty)
-    return build_optimizer(setup.config.server, setup.method.statistics, shared, penalty)
+    return build_optimizer(section, setup.method.statistics, shared, rounds, penalty)

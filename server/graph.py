@@ -20,7 +20,7 @@ from fedrec.params import Shared, SparseRows
 from fedrec.training.gram import TABLE
 from fedrec.training.graph import GraphSums, Propagation
 from server.aggregation import MeanUpdate
-from server.optimizers import ServerOptimizer
+from server.schedule import make_optimizer
 
 Arrays = dict[str, NDArray]
 _STEP, _BASE, _TAKEN, _SUM, _GRAPH = "step.", "base", "taken", "sum", "graph."
@@ -33,15 +33,19 @@ class GraphOptimizer:
         section: of the configuration.
         statistics: the graph as it is summed.
         shared: initial parameters, whose item table is the base table.
+        rounds: of the training, those in which the graph is added up among them.
     """
 
-    def __init__(self, section: ServerSection, statistics: GraphSums, shared: Shared) -> None:
+    def __init__(
+        self, section: ServerSection, statistics: GraphSums, shared: Shared, rounds: int
+    ) -> None:
         self._statistics = statistics
         self._base = shared.tables[TABLE].copy()
         self._sum: NDArray[np.float64] = np.zeros(statistics.zeros(shared).tables[TABLE].shape)
         self._taken = 0
         self._graph: Propagation | None = None
-        self._inner = ServerOptimizer(section, Shared({TABLE: self._base}))
+        steps = rounds - statistics.rounds
+        self._inner = make_optimizer(section, Shared({TABLE: self._base}), steps)
 
     def apply(self, shared: Shared, update: MeanUpdate, *, in_place: bool = False) -> Shared:
         """Return the parameters that clients are sent next.

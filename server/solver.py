@@ -18,9 +18,10 @@ from fedrec.params import Shared
 from fedrec.training.graph import GraphSums
 from fedrec.training.statistics import Statistics
 from server.aggregation import MeanUpdate
+from server.control import Optimizer
 from server.graph import GraphOptimizer
 from server.graph_penalty import GraphPenalty
-from server.optimizers import ServerOptimizer
+from server.schedule import make_optimizer
 
 Arrays = dict[str, NDArray]
 
@@ -88,20 +89,22 @@ def build_optimizer(
     section: ServerSection,
     statistics: Statistics | None,
     shared: Shared,
+    rounds: int,
     penalty: GraphPenalty | None = None,
-) -> ServerOptimizer | GraphOptimizer | Solver:
+) -> Optimizer:
     """Return what turns the sum of a round into new parameters.
 
     Args:
         section: of the configuration.
         statistics: what the method sums; None if it sums changes of the parameters.
         shared: initial parameters.
+        rounds: of the training.
         penalty: what joins items, of use to an optimiser alone.
     """
     if statistics is None:
-        return ServerOptimizer(section, shared, penalty)
+        return make_optimizer(section, shared, rounds, penalty)
     if isinstance(statistics, GraphSums):
-        return GraphOptimizer(section, statistics, shared)
+        return GraphOptimizer(section, statistics, shared, rounds)
     return Solver(statistics, shared)
 
 

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedrec.config import (
+    LATER,
     Config,
     check,
     flatten,
@@ -152,6 +153,13 @@ def test_the_hash_follows_what_can_change_a_result():
     assert base.with_({"train.rounds": 7}).config_hash() != base.config_hash()
     assert base.with_({"run.seed": 1}).config_hash() != base.config_hash()
     assert len(base.config_hash()) == 16
+
+
+def test_a_key_that_came_later_leaves_hashes_as_they_were():
+    base = Config()
+    assert all(base.flat()[key] == before for key, before in LATER.items())
+    assert base.config_hash() == "9edb1386ee6f61dd"  # of results that are recorded
+    assert base.with_({"server.schedule": "cosine"}).config_hash() != base.config_hash()
 
 
 def test_a_configuration_cannot_be_changed():

@@ -27,6 +27,7 @@ IALS: dict[str, Any] = {"train.method": "ials", "model.loss": "squared"}
         ({"server.rows": "mean"}, "server.rows = 'sum'"),
         ({"secure.mode": "semi-honest", "secure.rows": "union"}, "Set secure.rows = 'dense'"),
         ({"secure.mode": "semi-honest", "secure.clip": 0.5}, "cuts them off"),
+        ({"server.schedule": "cosine"}, "solves, and makes no steps"),
         ({"compress.bits": 8}, "solves from an exact sum"),
         ({"compress.rows": 5}, "solves from an exact sum"),
         ({"privacy.pseudo_items": 3}, "pseudo items falsify counts"),

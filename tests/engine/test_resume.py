@@ -35,6 +35,7 @@ SETTINGS = {
     "server__checkpoint_every": 3,
     "server__table_optimizer": "adam",
     "server__table_lr": 0.05,
+    "server__schedule": "cosine",
 }
 
 

@@ -58,8 +58,8 @@ def test_the_state_of_an_optimiser_is_refused() -> None:
 def test_a_method_without_statistics_has_an_optimiser() -> None:
     shared = Shared({"item": np.zeros((3, 2), np.float32)})
     section = ServerSection(table_optimizer="sgd", weight_optimizer="sgd")
-    assert isinstance(build_optimizer(section, None, shared), ServerOptimizer)
-    assert isinstance(build_optimizer(section, SUMS, START), Solver)
+    assert isinstance(build_optimizer(section, None, shared, 5), ServerOptimizer)
+    assert isinstance(build_optimizer(section, SUMS, START, 5), Solver)
 
 
 def test_a_round_that_is_missing_stops_the_run() -> None:
