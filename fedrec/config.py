@@ -47,7 +47,7 @@ from fedrec.errors import ConfigError, nearest
 
 Scalar = str | int | float | bool
 
-LATER: dict[str, Scalar] = {"server.schedule": "constant"}
+LATER: dict[str, Scalar] = {"server.schedule": "constant", "central.schedule": "constant"}
 """Keys that came after results had been recorded, with values that change nothing: a
 configuration that leaves them so keeps its hash."""
 

@@ -1,14 +1,13 @@
 """Steps of the server that grow shorter from round to round.
 
 Where every client takes part, and its own parameters answer to each step of the shared ones,
-steps that stay as long as they were keep both in motion; a schedule lets them settle.  The
-half cosine is that of Loshchilov and Hutter, "SGDR: stochastic gradient descent with warm
-restarts" (ICLR 2017), equation 5, without restarts and down to 0.
+steps that stay as long as they were keep both in motion; so they do where each round is of a
+few clients, whose mean changes from draw to draw.  A schedule lets them settle
+(`fedrec.training.schedule`).
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from fedrec.config_sections import ServerSection
 from fedrec.errors import CheckpointError
 from fedrec.params import Shared
+from fedrec.training.schedule import Schedule, share_of_rate
 from server.aggregation import MeanUpdate
 from server.control import Optimizer
 from server.graph_penalty import GraphPenalty
@@ -25,16 +25,6 @@ from server.optimizers import ServerOptimizer
 
 Arrays = dict[str, NDArray]
 _TAKEN = "schedule.taken"
-
-
-def cosine(taken: int, rounds: int) -> float:
-    """Return which part of a step is made, after so many: 1 at first, 0 after the last round.
-
-    Args:
-        taken: steps made before, from 0.
-        rounds: of the training.
-    """
-    return 0.5 * (1.0 + math.cos(math.pi * min(taken, rounds) / rounds))
 
 
 class FadingOptimizer:
@@ -45,11 +35,12 @@ class FadingOptimizer:
 
     Args:
         inner: the optimiser.
+        schedule: how they fade.
         rounds: steps until nothing moves.
     """
 
-    def __init__(self, inner: Optimizer, rounds: int) -> None:
-        self._inner, self._rounds = inner, rounds
+    def __init__(self, inner: Optimizer, schedule: Schedule, rounds: int) -> None:
+        self._inner, self._schedule, self._rounds = inner, schedule, rounds
         self._taken = 0
 
     def apply(self, shared: Shared, update: MeanUpdate, *, in_place: bool = False) -> Shared:
@@ -60,7 +51,7 @@ class FadingOptimizer:
             update: their mean change by the clients.
             in_place: nothing of `shared` is changed in place: it is where the step begins.
         """
-        part = np.float32(cosine(self._taken, self._rounds))
+        part = np.float32(share_of_rate(self._schedule, self._taken, self._rounds))
         self._taken += 1
         after = self._inner.apply(shared, update)
         return replace(
@@ -100,7 +91,9 @@ def make_optimizer(
         penalty: what joins items.
     """
     inner = ServerOptimizer(section, shared, penalty)
-    return inner if section.schedule == "constant" else FadingOptimizer(inner, max(1, rounds))
+    if section.schedule == "constant":
+        return inner
+    return FadingOptimizer(inner, section.schedule, rounds)
 
 
 def _between(before: Arrays, after: Arrays, part: np.float32) -> Arrays:

@@ -27,6 +27,7 @@ from fedrec.training.local import train_cohort
 from fedrec.training.methods import Method, Phase
 from fedrec.training.node import Setup, evaluate_scorer, init_shared
 from fedrec.training.pooled import PREFIX, Pooled, with_users
+from fedrec.training.schedule import share_of_rate, slowed
 from fedrec.training.scoring import Scorer, make_scorer
 
 
@@ -170,17 +171,18 @@ def central_epochs(
             yield _epoch(setup, number, loss, now, Personal({}), users)
         return
     seed = config.run.seed
-    method, model = central_method(setup), Pooled(setup.model)
+    central, method, model = config.central, central_method(setup), Pooled(setup.model)
     vectors = setup.model.init_personal(users, seed).values
     shared = init_shared(setup)
     own = {n: vectors[n] for n in setup.model.personal_vectors}
     shared = with_users(setup.model, shared, own)
     personal, slots = model.init_personal(np.array([0]), seed), None
     anchors = Anchors(config, shared, population.catalogue) if config.model.anchor else None
-    for number in range(1, config.central.epochs + 1):
+    for number in range(1, central.epochs + 1):
         shared = between(number, shared) if between else shared
+        slower = slowed(method, share_of_rate(central.schedule, number - 1, central.epochs))
         samples = draw_samples(population, np.array([0]), seed, number, method.sampling)
-        update = train_cohort(model, shared, personal, samples, method, every_row=True, slots=slots)
+        update = train_cohort(model, shared, personal, samples, slower, every_row=True, slots=slots)
         slots, personal = update.slots, update.personal
         shared = Shared(
             {t: v + update.rows[t] for t, v in shared.tables.items()},

@@ -21,6 +21,7 @@ from fedrec.training.gram import TABLE
 from fedrec.training.graph import GraphSums, Propagation
 from fedrec.training.local import train_cohort
 from fedrec.training.node import Setup, in_round, init_shared, train_node
+from fedrec.training.schedule import share_of_rate
 
 
 def graph_epochs(setup: Setup) -> Iterator[tuple[int, float, Shared]]:
@@ -36,6 +37,8 @@ def graph_epochs(setup: Setup) -> Iterator[tuple[int, float, Shared]]:
     shared = Shared({TABLE: graph(base)})
     for number in range(1, central.epochs + 1):
         losses, weight = 0.0, 0.0
+        share = share_of_rate(central.schedule, number - 1, central.epochs)
+        optimizer.learning_rate = central.lr * share
         for clients in _steps(setup, number):
             samples = draw_samples(
                 population, clients, setup.config.run.seed, number, method.sampling

@@ -19,7 +19,7 @@ from server.anchors import optimizer_of
 from server.control import ControlledOptimizer, first_parameters
 from server.graph import GraphOptimizer
 from server.optimizers import ServerOptimizer
-from server.schedule import FadingOptimizer, cosine, make_optimizer
+from server.schedule import FadingOptimizer, make_optimizer
 
 ROUNDS = 4
 
@@ -38,11 +38,6 @@ def start() -> Shared:
 def update(number: int) -> MeanUpdate:
     change = np.array([[0.5, -0.25], [0.1, 0.3 * number]])
     return MeanUpdate({"item": SparseRows(np.arange(2), change)}, {"bias": change[1]})
-
-
-def test_parts_by_hand() -> None:
-    parts = [cosine(taken, 4) for taken in range(6)]
-    assert parts == pytest.approx([1, 0.853553, 0.5, 0.146447, 0, 0], abs=1e-6)
 
 
 def test_steps_of_fedavg_are_made_in_part() -> None:
