@@ -45,7 +45,10 @@ class Gap:
         return f"{self.method} on {self.data}"
 
 
+STEADY: Keys = {"server.schedule": "constant", "central.schedule": "constant"}
+FADING: Keys = {"server.schedule": "cosine"}
 SEQUENCE: Keys = {
+    **STEADY,
     "clients.per_round": 200,
     "train.rounds": 100,
     "evaluate.every": 5,
@@ -53,8 +56,10 @@ SEQUENCE: Keys = {
 }
 _SLOW: Keys = {"server.table_lr": 0.01, "server.weight_lr": 0.003}
 _SASREC: Keys = {**SEQUENCE, "model.ahead": 1, "model.history": 20}
+_LONGER: Keys = {"server.table_lr": 0.05, "server.weight_lr": 0.01}
 CENTRAL: Keys = {"central.lr": 0.01, "central.l2": 0.001}
-MANY: Keys = {"clients.per_round": 50, "train.rounds": 400, "evaluate.every": 20}
+TWIN_FADING: Keys = {"central.schedule": "cosine"}
+MANY: Keys = {**STEADY, "clients.per_round": 50, "train.rounds": 400, "evaluate.every": 20}
 SAMPLES: Keys = {"server.weighting": "samples"}
 _TWICE: Keys = {"clients.per_round": 100, "train.rounds": 200, "evaluate.every": 10}
 _NEXTITNET: Keys = {
@@ -174,6 +179,16 @@ FILMS: tuple[Gap, ...] = (
                 "and 4 times the steps, of a quarter of the clients", {**_SASREC, **_SLOW, **MANY}
             ),
             Case("and clients count by their samples", {**_SASREC, **_SLOW, **MANY, **SAMPLES}),
+            Case("and steps are longer", {**_SASREC, **MANY, **SAMPLES, **_LONGER}),
+            Case(
+                "and grow shorter (a cosine)",
+                {**_SASREC, **MANY, **SAMPLES, **_LONGER, **FADING},
+            ),
+            Case(
+                "the twin, steps grow shorter",
+                {**_SASREC, **CENTRAL, **TWIN_FADING},
+                "centralised",
+            ),
         ),
     ),
     Gap(
@@ -233,6 +248,16 @@ FILMS: tuple[Gap, ...] = (
             Case(
                 "and twice the steps, of half the clients",
                 {**_NEXTITNET, **SAMPLES, **_TWICE},
+            ),
+            Case("and again", {**_NEXTITNET, **SAMPLES, **MANY}),
+            Case(
+                "and steps grow shorter (a cosine)",
+                {**_NEXTITNET, **SAMPLES, **MANY, **FADING},
+            ),
+            Case(
+                "the twin, steps grow shorter",
+                {**_NEXTITNET, "model.history": 20, **TWIN_FADING},
+                "centralised",
             ),
         ),
     ),

@@ -6,6 +6,7 @@ from experiments.board.entries import Keys
 from experiments.twin_gap_cases import (
     CENTRAL,
     EVERYONE,
+    FADING,
     FIRST,
     KEPT,
     MANY,
@@ -123,6 +124,17 @@ _FIFTH: Keys = {
     "train.rounds": 250,
     "evaluate.every": 25,
 }
+_CROSSED: Keys = {
+    "train.rounds": 100,
+    "evaluate.every": 5,
+    "model.loss": "logistic",
+    "model.tower": "64 32",
+    "train.personal_lr": 0.05,
+    "train.l2": 0.03,
+    "server.table_lr": 0.05,
+    "server.weight_lr": 0.01,
+}
+_CROSSED_TWIN: Keys = {**_CROSSED, "central.lr": 0.003, "central.l2": 0.001}
 _HEADS: Keys = {
     "train.row_lr": 4000.0,
     "train.personal_lr": 0.03,
@@ -155,6 +167,23 @@ JOURNEY: tuple[Gap, ...] = (
             Case(
                 "and steps of the server half as long",
                 {**_TOWERS, **_FIFTH, "server.table_lr": 0.02},
+            ),
+        ),
+    ),
+    Gap(
+        "deepfm",
+        "complete-journey",
+        (
+            Case(FIRST, _CROSSED),
+            Case(TWIN, _CROSSED_TWIN, "centralised"),
+            Case(
+                "the twin, batches of 262,144",
+                {**_CROSSED_TWIN, **_LARGE},
+                "centralised",
+            ),
+            Case(
+                "steps of the server grow shorter (a cosine)",
+                {**_CROSSED, "train.rounds": 50, **FADING},
             ),
         ),
     ),
