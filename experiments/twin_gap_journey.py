@@ -53,6 +53,18 @@ _JOURNEY: Keys = {
     "train.l2": 0.01,
     "server.table_lr": 0.05,
 }
+_GRAPH: Keys = {
+    "train.rounds": 20,
+    "evaluate.every": 5,
+    "train.l2": 0.001,
+    "train.row_lr": 4000.0,
+    "train.personal_lr": 0.03,
+    "train.prox_mu": 3.7e-05,
+    "train.neighbour_factor": 1.0,
+    "evaluate.table": "averaged",
+}
+_GRAPH_TWIN: Keys = {**_GRAPH, "central.lr": 0.003, "central.l2": 0.01}
+_ALIKE: Keys = {"train.method": "pfedrec", "evaluate.table": "averaged"}
 _JOURNEY_TWIN: Keys = {
     **_JOURNEY,
     "train.negatives": 8,
@@ -202,6 +214,15 @@ JOURNEY: tuple[Gap, ...] = (
                 "and weight decay",
                 {**_HEADS, "train.row_lr": 1000.0, "train.l2": 0.01},
             ),
+        ),
+    ),
+    Gap(
+        "gpfedrec",
+        "complete-journey",
+        (
+            Case(FIRST, _GRAPH),
+            Case(TWIN, _GRAPH_TWIN, "centralised"),
+            Case("federated, no graph: everyone is alike (PFedRec)", {**_GRAPH, **_ALIKE}),
         ),
     ),
     Gap(
