@@ -13,19 +13,16 @@ counts.  Both must come to the same means.
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from experiments.board.entries import read_entries
+from experiments.still_speed import time_all
 from fedrec.data.batches import draw_samples
 from fedrec.errors import FedrecError
-from fedrec.machine import describe_machine
 from fedrec.params import Shared
 from fedrec.robust.updates import Updates
 from fedrec.training.node import init_shared, prepare
@@ -35,9 +32,9 @@ DATA = ("ml-100k", "complete-journey")
 TURNS, CHANGE = 3, 0.1
 
 
-def drawn(data: str) -> tuple[Updates, Shared, float]:
+def drawn(method: str, data: str) -> tuple[Updates, Shared, float]:
     """Return updates of all clients, what they received, and the factor of the method's file."""
-    (entry,) = [e for e in read_entries() if e.name == "gpfedrec" and not e.leaky]
+    (entry,) = [e for e in read_entries() if e.name == method and not e.leaky]
     setup = prepare(entry.config(data))
     population, config = setup.population, setup.config
     everyone = np.arange(population.num_clients)
@@ -70,13 +67,13 @@ def written_out(updates: Updates, shared: Shared, factor: float) -> Any:
     return means.reshape(tables.shape)[updates.client, updates.ids]
 
 
-def measure(data: str) -> dict[str, Any]:
-    """Time both on a data set.
+def measure(method: str, data: str) -> dict[str, Any]:
+    """Time both for a method on a data set.
 
     Raises:
         FedrecError: if their means differ.
     """
-    given = drawn(data)
+    given = drawn(method, data)
     found: dict[str, list[float]] = {"with": [], "without": []}
     for _ in range(TURNS):
         came = []
@@ -88,22 +85,8 @@ def measure(data: str) -> dict[str, Any]:
         if apart > 0.01 * CHANGE:
             raise FedrecError(f"the means of neighbours differ by {apart}: they must be the same")
     least = {name: round(min(values), 4) for name, values in found.items()}
-    return {"method": "gpfedrec", "data": data, **least, "turns": TURNS}
-
-
-def main() -> None:
-    """Time both data sets, print ratios, and write JSON."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--json", type=Path, help="also write the figures to this file")
-    options = parser.parse_args()
-    rows = []
-    for data in DATA:
-        rows.append(measure(data))
-        print(f"{data:17} {rows[-1]['without'] / rows[-1]['with']:.2f} times", flush=True)
-    if options.json:
-        figures = {"cases": rows, "machine": describe_machine()}
-        options.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    return {"method": method, "data": data, **least, "turns": TURNS}
 
 
 if __name__ == "__main__":
-    main()
+    time_all(__doc__ or "", [("gpfedrec", data) for data in DATA], measure)

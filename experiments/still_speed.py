@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -73,21 +74,28 @@ def measure(method: str, data: str) -> dict[str, Any]:
     return {"method": method, "data": data, **least, "turns": TURNS}
 
 
-def main() -> None:
-    """Time all methods on both data sets, print ratios, and write JSON."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+def time_all(
+    about: str, cases: Sequence[tuple[str, str]], measure: Callable[[str, str], dict[str, Any]]
+) -> None:
+    """Measure cases, print how many times as fast each is, and write JSON where it is asked for.
+
+    Args:
+        about: the script.
+        cases: methods and data sets.
+        measure: (method, data) -> figures, seconds "with" and "without" among them.
+    """
+    parser = argparse.ArgumentParser(description=about.split("\n")[0])
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     options = parser.parse_args()
     rows = []
-    for data in DATA:
-        for method in METHODS:
-            rows.append(measure(method, data))
-            one = rows[-1]
-            print(f"{data:17} {method:10} {one['without'] / one['with']:.2f} times", flush=True)
+    for method, data in cases:
+        rows.append(measure(method, data))
+        times = rows[-1]["without"] / rows[-1]["with"]
+        print(f"{data:17} {method:10} {times:.2f} times", flush=True)
     if options.json:
         figures = {"cases": rows, "machine": describe_machine()}
         options.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    time_all(__doc__ or "", [(method, data) for data in DATA for method in METHODS], measure)

@@ -149,7 +149,7 @@ _GRAPH: Keys = {
     "train.neighbour_factor": 1.1,
     "evaluate.table": "personalised",
 }
-_ALIKE: Keys = {"train.method": "pfedrec", "evaluate.table": "averaged"}
+ALIKE: Keys = {"train.method": "pfedrec", "evaluate.table": "averaged"}
 _MACHINE: Keys = {
     "train.rounds": 50,
     "evaluate.every": 5,
@@ -282,8 +282,8 @@ FILMS: tuple[Gap, ...] = (
         (
             Case(FIRST, _GRAPH),
             Case(TWIN, {**_GRAPH, "central.lr": 0.01, "central.l2": 0.001}, "centralised"),
-            Case("federated, no graph: everyone is alike (PFedRec)", {**_GRAPH, **_ALIKE}),
-            Case("and longer steps of rows", {**_GRAPH, **_ALIKE, "train.row_lr": 40000.0}),
+            Case("federated, no graph: everyone is alike (PFedRec)", {**_GRAPH, **ALIKE}),
+            Case("and longer steps of rows", {**_GRAPH, **ALIKE, "train.row_lr": 40000.0}),
         ),
     ),
     Gap(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from experiments.board.entries import Keys
 from experiments.twin_gap_cases import (
+    ALIKE,
     CENTRAL,
     EVERYONE,
     FADING,
@@ -64,7 +65,6 @@ _GRAPH: Keys = {
     "evaluate.table": "averaged",
 }
 _GRAPH_TWIN: Keys = {**_GRAPH, "central.lr": 0.003, "central.l2": 0.01}
-_ALIKE: Keys = {"train.method": "pfedrec", "evaluate.table": "averaged"}
 _JOURNEY_TWIN: Keys = {
     **_JOURNEY,
     "train.negatives": 8,
@@ -222,7 +222,7 @@ JOURNEY: tuple[Gap, ...] = (
         (
             Case(FIRST, _GRAPH),
             Case(TWIN, _GRAPH_TWIN, "centralised"),
-            Case("federated, no graph: everyone is alike (PFedRec)", {**_GRAPH, **_ALIKE}),
+            Case("federated, no graph: everyone is alike (PFedRec)", {**_GRAPH, **ALIKE}),
         ),
     ),
     Gap(

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from fedrec.config_sections import Section
+from fedrec.config_sections import ScheduleName, Section
 
 
 class ModelSection(Section):
@@ -148,7 +148,7 @@ class CentralSection(Section):
     optimizer: Literal["sgd", "adam"] = Field("adam", description="its optimiser")
     lr: float = Field(0.003, gt=0, description="its learning rate")
     l2: float = Field(0.01, ge=0, description="weight of the squared norm of rows used in a batch")
-    schedule: Literal["constant", "cosine"] = Field(
+    schedule: ScheduleName = Field(
         "constant",
         description="its learning rate over the epochs: as it is, or by half a cosine to 0",
     )

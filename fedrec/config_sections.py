@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 OptimizerName = Literal["sgd", "momentum", "adam", "adagrad", "rmsprop", "adamw", "lion"]
+ScheduleName = Literal["constant", "cosine"]
 
 
 class Section(BaseModel):
@@ -167,7 +168,7 @@ class ServerSection(Section):
     table_lr: float = Field(0.05, gt=0, description="its learning rate")
     weight_optimizer: OptimizerName = Field("adam", description="Keras optimiser of the weights")
     weight_lr: float = Field(0.01, gt=0, description="its learning rate")
-    schedule: Literal["constant", "cosine"] = Field(
+    schedule: ScheduleName = Field(
         "constant",
         description="learning rates of tables and weights over the rounds: as they are, or by half "
         "a cosine from there to 0 in train.rounds",

@@ -14,10 +14,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from fedrec.config_sections import ServerSection
+from fedrec.config_sections import ScheduleName, ServerSection
 from fedrec.errors import CheckpointError
 from fedrec.params import Shared
-from fedrec.training.schedule import Schedule, share_of_rate
+from fedrec.training.schedule import share_of_rate
 from server.aggregation import MeanUpdate
 from server.control import Optimizer
 from server.graph_penalty import GraphPenalty
@@ -39,7 +39,7 @@ class FadingOptimizer:
         rounds: steps until nothing moves.
     """
 
-    def __init__(self, inner: Optimizer, schedule: Schedule, rounds: int) -> None:
+    def __init__(self, inner: Optimizer, schedule: ScheduleName, rounds: int) -> None:
         self._inner, self._schedule, self._rounds = inner, schedule, rounds
         self._taken = 0
 

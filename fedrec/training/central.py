@@ -27,7 +27,7 @@ from fedrec.training.local import train_cohort
 from fedrec.training.methods import Method, Phase
 from fedrec.training.node import Setup, evaluate_scorer, init_shared
 from fedrec.training.pooled import PREFIX, Pooled, with_users
-from fedrec.training.schedule import share_of_rate, slowed
+from fedrec.training.schedule import share_of_rate
 from fedrec.training.scoring import Scorer, make_scorer
 
 
@@ -180,7 +180,7 @@ def central_epochs(
     anchors = Anchors(config, shared, population.catalogue) if config.model.anchor else None
     for number in range(1, central.epochs + 1):
         shared = between(number, shared) if between else shared
-        slower = slowed(method, share_of_rate(central.schedule, number - 1, central.epochs))
+        slower = method.slowed(share_of_rate(central.schedule, number - 1, central.epochs))
         samples = draw_samples(population, np.array([0]), seed, number, method.sampling)
         update = train_cohort(model, shared, personal, samples, slower, every_row=True, slots=slots)
         slots, personal = update.slots, update.personal

@@ -78,14 +78,16 @@ class Phase:
         """
         before = max(0, round_number - 1)
         grown = math.tanh(before / ramp) if ramp else 1.0
-        fallen = decay**before
+        slower = self.slowed(decay**before)
+        return replace(slower, l1=self.l1 * grown, apart=self.apart * grown)
+
+    def slowed(self, share: float) -> Phase:
+        """Return the phase at a share of its learning rates."""
         return replace(
             self,
-            l1=self.l1 * grown,
-            apart=self.apart * grown,
-            lr=self.lr * fallen,
-            row_lr=self.row_lr * fallen,
-            personal_lr=self.personal_lr * fallen,
+            lr=self.lr * share,
+            row_lr=self.row_lr * share,
+            personal_lr=self.personal_lr * share,
         )
 
 
@@ -142,6 +144,10 @@ class Method:
     def from_neighbours(self) -> bool:
         """Whether personal vectors are made of rows, and their gradient goes back there."""
         return any(phase.solver == "neighbours" for phase in self.phases)
+
+    def slowed(self, share: float) -> Method:
+        """Return the method, all phases at a share of their learning rates."""
+        return replace(self, phases=tuple(phase.slowed(share) for phase in self.phases))
 
     def at(self, round_number: int) -> Method:
         """Return the method of a round: sums may go block by block, or first; rates may change."""

@@ -7,15 +7,11 @@ restarts" (ICLR 2017), equation 5, without restarts and down to 0.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
-from typing import Literal
 
-from fedrec.training.methods import Method
-
-Schedule = Literal["constant", "cosine"]
+from fedrec.config_sections import ScheduleName
 
 
-def share_of_rate(schedule: Schedule, done: int, of: int) -> float:
+def share_of_rate(schedule: ScheduleName, done: int, of: int) -> float:
     """Return which share of a learning rate is left: all of it at first, none after the last.
 
     Args:
@@ -26,24 +22,3 @@ def share_of_rate(schedule: Schedule, done: int, of: int) -> float:
     if schedule == "constant":
         return 1.0
     return 0.5 * (1.0 + math.cos(math.pi * min(done / max(of, 1), 1.0)))
-
-
-def slowed(method: Method, share: float) -> Method:
-    """Return a method whose phases learn at a share of their rates.
-
-    Args:
-        method: any.
-        share: of the rates.
-    """
-    if share == 1:
-        return method
-    phases = tuple(
-        replace(
-            phase,
-            lr=phase.lr * share,
-            row_lr=phase.row_lr * share,
-            personal_lr=phase.personal_lr * share,
-        )
-        for phase in method.phases
-    )
-    return replace(method, phases=phases)

@@ -11,7 +11,7 @@ from fedrec.config import Config
 from fedrec.training import central, central_graph
 from fedrec.training.central import central_epochs, central_method
 from fedrec.training.node import prepare
-from fedrec.training.schedule import share_of_rate, slowed
+from fedrec.training.schedule import share_of_rate
 
 Make = Callable[..., Config]
 GRAPH = {"model__name": "lightgcn", "model__loss": "bpr", "train__method": "lightgcn",
@@ -27,8 +27,8 @@ def test_shares_by_hand() -> None:
 
 def test_a_slowed_method_differs_in_its_rates_alone(small_run: Make) -> None:
     method = central_method(prepare(small_run(central__lr=0.2)))
-    assert slowed(method, 1.0) is method
-    (before,), (after,) = method.phases, slowed(method, 0.25).phases
+    assert method.slowed(1.0) == method
+    (before,), (after,) = method.phases, method.slowed(0.25).phases
     assert (after.lr, after.personal_lr) == pytest.approx((0.05, 0.05))
     assert after == replace(before, lr=after.lr, row_lr=after.row_lr, personal_lr=after.personal_lr)
 
