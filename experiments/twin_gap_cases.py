@@ -45,10 +45,15 @@ class Gap:
         return f"{self.method} on {self.data}"
 
 
-STEADY: Keys = {"server.schedule": "constant", "central.schedule": "constant"}
+_STEADY: Keys = {
+    "server.schedule": "constant",
+    "central.schedule": "constant",
+    "train.l2": 0.0,
+}
 FADING: Keys = {"server.schedule": "cosine"}
+DECAY: Keys = {"train.l2": 0.1}
 SEQUENCE: Keys = {
-    **STEADY,
+    **_STEADY,
     "clients.per_round": 200,
     "train.rounds": 100,
     "evaluate.every": 5,
@@ -56,10 +61,10 @@ SEQUENCE: Keys = {
 }
 _SLOW: Keys = {"server.table_lr": 0.01, "server.weight_lr": 0.003}
 _SASREC: Keys = {**SEQUENCE, "model.ahead": 1, "model.history": 20}
-_LONGER: Keys = {"server.table_lr": 0.05, "server.weight_lr": 0.01}
+LONGER: Keys = {"server.table_lr": 0.05, "server.weight_lr": 0.01}
 CENTRAL: Keys = {"central.lr": 0.01, "central.l2": 0.001}
 TWIN_FADING: Keys = {"central.schedule": "cosine"}
-MANY: Keys = {**STEADY, "clients.per_round": 50, "train.rounds": 400, "evaluate.every": 20}
+MANY: Keys = {**_STEADY, "clients.per_round": 50, "train.rounds": 400, "evaluate.every": 20}
 SAMPLES: Keys = {"server.weighting": "samples"}
 _TWICE: Keys = {"clients.per_round": 100, "train.rounds": 200, "evaluate.every": 10}
 _NEXTITNET: Keys = {
@@ -179,10 +184,14 @@ FILMS: tuple[Gap, ...] = (
                 "and 4 times the steps, of a quarter of the clients", {**_SASREC, **_SLOW, **MANY}
             ),
             Case("and clients count by their samples", {**_SASREC, **_SLOW, **MANY, **SAMPLES}),
-            Case("and steps are longer", {**_SASREC, **MANY, **SAMPLES, **_LONGER}),
+            Case("and steps are longer", {**_SASREC, **MANY, **SAMPLES, **LONGER}),
             Case(
                 "and grow shorter (a cosine)",
-                {**_SASREC, **MANY, **SAMPLES, **_LONGER, **FADING},
+                {**_SASREC, **MANY, **SAMPLES, **LONGER, **FADING},
+            ),
+            Case(
+                "and weight decay",
+                {**_SASREC, **MANY, **SAMPLES, **LONGER, **FADING, **DECAY},
             ),
             Case(
                 "the twin, steps grow shorter",

@@ -6,15 +6,18 @@ from experiments.board.entries import Keys
 from experiments.twin_gap_cases import (
     ALIKE,
     CENTRAL,
+    DECAY,
     EVERYONE,
     FADING,
     FIRST,
     KEPT,
+    LONGER,
     MANY,
     POOLED,
     SAMPLES,
     SEQUENCE,
     TWIN,
+    TWIN_FADING,
     Case,
     Gap,
 )
@@ -90,6 +93,10 @@ _FEW: Keys = {
 }
 _HALF: Keys = {"clients.per_round": 25, "train.rounds": 800, "evaluate.every": 40}
 _TWICE: Keys = {"train.rounds": 800, "evaluate.every": 40}
+_THRICE: Keys = {"train.rounds": 1200, "evaluate.every": 60}
+_SHORTER: Keys = {**MANY, **SAMPLES, **_TWICE, **FADING, **LONGER}
+_TWIN_LONGER: Keys = {**TWIN_FADING, "central.epochs": 24}
+_ENDURING: Keys = {**_FEW, "model.history": 50}
 _AVERAGED: Keys = {
     "model.dim": 16,
     "clients.per_round": 100,
@@ -238,6 +245,10 @@ JOURNEY: tuple[Gap, ...] = (
             ),
             Case("federated, clients count by their samples", {**_GRU, **SAMPLES}),
             Case("and 4 times the steps, of a quarter of the clients", {**_GRU, **SAMPLES, **MANY}),
+            Case("and again twice the steps, which grow shorter (a cosine)", {**_GRU, **_SHORTER}),
+            Case("and weight decay", {**_GRU, **_SHORTER, **DECAY}),
+            Case("the twin, steps grow shorter", {**_GRU, **CENTRAL, **TWIN_FADING}, "centralised"),
+            Case("and twice the epochs", {**_GRU, **CENTRAL, **_TWIN_LONGER}, "centralised"),
         ),
     ),
     Gap(
@@ -274,6 +285,21 @@ JOURNEY: tuple[Gap, ...] = (
             Case("federated, the twin's history", {**_FEW, "model.history": 50}),
             Case("twice the steps, of half the clients", {**_FEW, **_HALF}),
             Case("twice the steps, of as many clients", {**_FEW, **_TWICE}),
+            Case(
+                "three times the steps, longer ones that grow shorter (a cosine)",
+                {**_ENDURING, **_SHORTER, **_THRICE},
+            ),
+            Case("and weight decay", {**_ENDURING, **_SHORTER, **_THRICE, **DECAY}),
+            Case(
+                "the twin, steps grow shorter",
+                {**_ENDURING, **CENTRAL, "central.l2": 0.0001, **TWIN_FADING},
+                "centralised",
+            ),
+            Case(
+                "and twice the epochs",
+                {**_ENDURING, **CENTRAL, "central.l2": 0.0001, **_TWIN_LONGER},
+                "centralised",
+            ),
         ),
     ),
     Gap(
@@ -290,6 +316,10 @@ JOURNEY: tuple[Gap, ...] = (
             Case("federated, the twin's model", _LONG),
             Case("and 4 times the steps, of a quarter of the clients", {**_LONG, **MANY}),
             Case("and clients count by their samples", {**_LONG, **MANY, **SAMPLES}),
+            Case("and again twice the steps, which grow shorter (a cosine)", {**_LONG, **_SHORTER}),
+            Case("and weight decay", {**_LONG, **_SHORTER, **DECAY}),
+            Case("the twin, steps grow shorter", {**_LONG_TWIN, **TWIN_FADING}, "centralised"),
+            Case("and twice the epochs", {**_LONG_TWIN, **_TWIN_LONGER}, "centralised"),
         ),
     ),
     Gap(

@@ -34,6 +34,8 @@ Keys = dict[str, Scalar]
 
 FEDERATION = ("server.", "clients.sampling", "clients.per_round", "train.rounds", "evaluate.every")
 """Beginnings of keys that say how rounds go, which training on pooled data does not have."""
+NOT_READ: dict[str, tuple[str, ...]] = {"centralised": FEDERATION, "federated": ("central.",)}
+"""System -> beginnings of keys that say nothing to it."""
 
 DATA: dict[str, Keys] = {
     "ml-100k": {"data.name": "ml-100k"},
@@ -186,11 +188,10 @@ class Entry:
 
         Unlike the configuration's hash it stays as it is when fedrec gets a new key, so
         that trials are not lost to it.  A centralised twin is not told what the federation
-        alone reads (`FEDERATION`).
+        alone reads, and the federation not what the twin alone reads (`NOT_READ`).
         """
-        keys = self.keys(data)
-        if system == "centralised":
-            keys = {k: v for k, v in keys.items() if not k.startswith(FEDERATION)}
+        others = NOT_READ.get(system, ())
+        keys = {k: v for k, v in self.keys(data).items() if not k.startswith(others)}
         told = [keys, {k: v for k, v in self.searched.items() if self._takes(system, k)}]
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 

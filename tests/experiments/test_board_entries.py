@@ -145,13 +145,17 @@ def test_the_mark_of_a_system_follows_its_own_keys_only(tmp_path):
     assert entry.fingerprint("ml-100k", "federated") != same
 
 
-def test_the_mark_of_a_twin_leaves_out_how_rounds_go(tmp_path):
+def test_the_mark_of_a_system_leaves_out_what_the_other_alone_reads(tmp_path):
     entry = entry_of(tmp_path)
     rounds = FILE + '\n[on.ml-100k]\n"server.weighting" = "samples"\n"train.rounds" = 9\n'
     changed = entry_of(tmp_path, rounds)
     same = [entry.fingerprint("ml-100k", s) == changed.fingerprint("ml-100k", s)
             for s in ("federated", "centralised")]  # fmt: skip
     assert same == [False, True]
+    longer = entry_of(tmp_path, FILE + '\n[on.ml-100k]\n"central.epochs" = 9\n')
+    same = [entry.fingerprint("ml-100k", s) == longer.fingerprint("ml-100k", s)
+            for s in ("federated", "centralised")]  # fmt: skip
+    assert same == [True, False]
     other = entry_of(tmp_path, FILE.replace("dim = 8", "dim = 4"))
     assert entry.fingerprint("ml-100k", "centralised") != other.fingerprint(
         "ml-100k", "centralised"
