@@ -48,6 +48,7 @@ class Gap:
 _STEADY: Keys = {
     "server.schedule": "constant",
     "central.schedule": "constant",
+    "central.epochs": 12,
     "train.l2": 0.0,
 }
 FADING: Keys = {"server.schedule": "cosine"}
