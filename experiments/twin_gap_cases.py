@@ -45,7 +45,7 @@ class Gap:
         return f"{self.method} on {self.data}"
 
 
-_STEADY: Keys = {
+_PLAIN: Keys = {
     "server.schedule": "constant",
     "central.schedule": "constant",
     "central.epochs": 12,
@@ -54,7 +54,7 @@ _STEADY: Keys = {
 FADING: Keys = {"server.schedule": "cosine"}
 DECAY: Keys = {"train.l2": 0.1}
 SEQUENCE: Keys = {
-    **_STEADY,
+    **_PLAIN,
     "clients.per_round": 200,
     "train.rounds": 100,
     "evaluate.every": 5,
@@ -65,7 +65,7 @@ _SASREC: Keys = {**SEQUENCE, "model.ahead": 1, "model.history": 20}
 LONGER: Keys = {"server.table_lr": 0.05, "server.weight_lr": 0.01}
 CENTRAL: Keys = {"central.lr": 0.01, "central.l2": 0.001}
 TWIN_FADING: Keys = {"central.schedule": "cosine"}
-MANY: Keys = {**_STEADY, "clients.per_round": 50, "train.rounds": 400, "evaluate.every": 20}
+MANY: Keys = {**_PLAIN, "clients.per_round": 50, "train.rounds": 400, "evaluate.every": 20}
 SAMPLES: Keys = {"server.weighting": "samples"}
 _TWICE: Keys = {"clients.per_round": 100, "train.rounds": 200, "evaluate.every": 10}
 _NEXTITNET: Keys = {

@@ -96,7 +96,8 @@ _TWICE: Keys = {"train.rounds": 800, "evaluate.every": 40}
 _THRICE: Keys = {"train.rounds": 1200, "evaluate.every": 60}
 _SHORTER: Keys = {**MANY, **SAMPLES, **_TWICE, **FADING, **LONGER}
 _TWIN_LONGER: Keys = {**TWIN_FADING, "central.epochs": 24}
-_ENDURING: Keys = {**_FEW, "model.history": 50}
+_FEW_LONG: Keys = {**_FEW, "model.history": 50}
+_FEW_TWIN: Keys = {**_FEW_LONG, **CENTRAL, "central.l2": 0.0001}
 _AVERAGED: Keys = {
     "model.dim": 16,
     "clients.per_round": 100,
@@ -277,27 +278,23 @@ JOURNEY: tuple[Gap, ...] = (
         "complete-journey",
         (
             Case(FIRST, _FEW),
-            Case(
-                TWIN,
-                {**_FEW, "model.history": 50, "central.lr": 0.01, "central.l2": 0.0001},
-                "centralised",
-            ),
-            Case("federated, the twin's history", {**_FEW, "model.history": 50}),
+            Case(TWIN, _FEW_TWIN, "centralised"),
+            Case("federated, the twin's history", _FEW_LONG),
             Case("twice the steps, of half the clients", {**_FEW, **_HALF}),
             Case("twice the steps, of as many clients", {**_FEW, **_TWICE}),
             Case(
                 "three times the steps, longer ones that grow shorter (a cosine)",
-                {**_ENDURING, **_SHORTER, **_THRICE},
+                {**_FEW_LONG, **_SHORTER, **_THRICE},
             ),
-            Case("and weight decay", {**_ENDURING, **_SHORTER, **_THRICE, **DECAY}),
+            Case("and weight decay", {**_FEW_LONG, **_SHORTER, **_THRICE, **DECAY}),
             Case(
                 "the twin, steps grow shorter",
-                {**_ENDURING, **CENTRAL, "central.l2": 0.0001, **TWIN_FADING},
+                {**_FEW_TWIN, **TWIN_FADING},
                 "centralised",
             ),
             Case(
                 "and twice the epochs",
-                {**_ENDURING, **CENTRAL, "central.l2": 0.0001, **_TWIN_LONGER},
+                {**_FEW_TWIN, **_TWIN_LONGER},
                 "centralised",
             ),
         ),
