@@ -147,6 +147,7 @@ _ADAM: Keys = {
     "server.table_lr": 0.05,
 }
 _GRAPH: Keys = {
+    "train.negatives": 4,
     "train.rounds": 60,
     "evaluate.every": 10,
     "train.row_lr": 13456.0,
