@@ -49,6 +49,7 @@ _HALVED: Keys = {
     "evaluate.every": 10,
 }
 _JOURNEY: Keys = {
+    "server.schedule": "constant",
     "train.rounds": 50,
     "evaluate.every": 5,
     "model.dim": 32,
@@ -145,6 +146,7 @@ _FIFTH: Keys = {
     "evaluate.every": 25,
 }
 _CROSSED: Keys = {
+    "server.schedule": "constant",
     "train.rounds": 100,
     "evaluate.every": 5,
     "model.loss": "logistic",
@@ -271,6 +273,10 @@ JOURNEY: tuple[Gap, ...] = (
             Case("the twin, batches of 262,144", {**_JOURNEY_TWIN, **_LARGE}, "centralised"),
             Case("federated, the twin's negatives", {**_JOURNEY, "train.negatives": 8}),
             Case("twice the steps, of half the clients", {**_JOURNEY, **_HALVED}),
+            Case(
+                "twice the steps, of all clients, which grow shorter (a cosine)",
+                {**_JOURNEY, "train.rounds": 100, **FADING},
+            ),
         ),
     ),
     Gap(
