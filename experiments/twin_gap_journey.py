@@ -75,6 +75,23 @@ _JOURNEY_TWIN: Keys = {
     "central.lr": 0.003,
     "central.l2": 0.01,
 }
+_ANCHORED: Keys = {
+    "server.schedule": "constant",
+    "train.rounds": 50,
+    "evaluate.every": 5,
+    "model.anchor": 0.03,
+    "train.personal_lr": 0.05,
+    "train.l2": 0.003,
+    "server.table_lr": 0.05,
+    "server.anchor_steps": 30,
+}
+_ANCHORED_TWIN: Keys = {
+    **_ANCHORED,
+    "model.anchor": 0.003,
+    "central.lr": 0.003,
+    "central.l2": 0.003,
+}
+_ANCHORED_FADING: Keys = {**_ANCHORED, "train.l2": 0.01, "train.rounds": 100, **FADING}
 _BASKETS: Keys = {
     **SEQUENCE,
     "model.ahead": 3,
@@ -277,6 +294,17 @@ JOURNEY: tuple[Gap, ...] = (
                 "twice the steps, of all clients, which grow shorter (a cosine)",
                 {**_JOURNEY, "train.rounds": 100, **FADING},
             ),
+        ),
+    ),
+    Gap(
+        "ifedrec",
+        "complete-journey",
+        (
+            Case(FIRST, _ANCHORED),
+            Case(TWIN, _ANCHORED_TWIN, "centralised"),
+            Case("the twin, batches of 262,144", {**_ANCHORED_TWIN, **_LARGE}, "centralised"),
+            Case("federated, the twin's weaker pull", {**_ANCHORED, "model.anchor": 0.003}),
+            Case("twice the rounds, FedMF's decay, steps grow shorter", _ANCHORED_FADING),
         ),
     ),
     Gap(

@@ -34,8 +34,10 @@ Keys = dict[str, Scalar]
 
 FEDERATION = ("server.", "clients.sampling", "clients.per_round", "train.rounds", "evaluate.every")
 """Beginnings of keys that say how rounds go, which training on pooled data does not have."""
+ANCHOR = "server.anchor_"
+"""Beginning of keys of the attribute net, which follows the item table of either system."""
 NOT_READ: dict[str, tuple[str, ...]] = {"centralised": FEDERATION, "federated": ("central.",)}
-"""System -> beginnings of keys that say nothing to it."""
+"""System -> beginnings of keys that say nothing to it; `compare.` says nothing to any."""
 
 DATA: dict[str, Keys] = {
     "ml-100k": {"data.name": "ml-100k"},
@@ -188,10 +190,15 @@ class Entry:
 
         Unlike the configuration's hash it stays as it is when fedrec gets a new key, so
         that trials are not lost to it.  A centralised twin is not told what the federation
-        alone reads, and the federation not what the twin alone reads (`NOT_READ`).
+        alone reads, and the federation not what the twin alone reads (`NOT_READ`), and
+        none which others are trained.
         """
-        others = NOT_READ.get(system, ())
-        keys = {k: v for k, v in self.keys(data).items() if not k.startswith(others)}
+        others = ("compare.", *NOT_READ.get(system, ()))
+        keys = {
+            k: v
+            for k, v in self.keys(data).items()
+            if k.startswith(ANCHOR) or not k.startswith(others)
+        }
         told = [keys, {k: v for k, v in self.searched.items() if self._takes(system, k)}]
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -1,5 +1,7 @@
 """Files of the leaderboard: what is searched for whom, and what belongs to which twin."""
 
+from dataclasses import replace
+
 import pytest
 
 from experiments.board.entries import Choices, Entry, Range, read_entries, read_entry, size
@@ -160,6 +162,21 @@ def test_the_mark_of_a_system_leaves_out_what_the_other_alone_reads(tmp_path):
     assert entry.fingerprint("ml-100k", "centralised") != other.fingerprint(
         "ml-100k", "centralised"
     )
+
+
+def test_the_mark_of_a_system_does_not_say_which_others_are_trained(tmp_path):
+    entry = entry_of(tmp_path)
+    alone = replace(entry, settings={**entry.settings, "compare.systems": "federated"})
+    assert alone.systems() != entry.systems()
+    for system in ("federated", "centralised"):
+        assert alone.fingerprint("quick", system) == entry.fingerprint("quick", system)
+
+
+def test_the_mark_of_a_twin_says_how_its_attribute_net_is_trained(tmp_path):
+    entry, steps = entry_of(tmp_path), "server.anchor_steps"
+    nets = [replace(entry, settings={**entry.settings, steps: n}) for n in (5, 10)]
+    first, second = (net.fingerprint("quick", "centralised") for net in nets)
+    assert first != second
 
 
 def test_a_leaky_entry_is_not_searched():
