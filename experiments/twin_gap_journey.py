@@ -30,6 +30,7 @@ _GRU: Keys = {
     "server.weight_lr": 0.003,
 }
 _NCF: Keys = {
+    "server.schedule": "constant",
     "clients.per_round": 800,
     "train.rounds": 60,
     "train.negatives": 2,
@@ -38,6 +39,7 @@ _NCF: Keys = {
     "server.table_lr": 0.02,
     "server.weight_lr": 0.01,
     "evaluate.every": 5,
+    "central.lr": 0.003,
 }
 _NCF_TWIN: Keys = {**_NCF, "train.negatives": 4, "central.lr": 0.001, "central.l2": 0.0}
 _FREE: Keys = {"train.negatives": 4, "train.l2": 0.0}
@@ -84,6 +86,7 @@ _ANCHORED: Keys = {
     "train.l2": 0.003,
     "server.table_lr": 0.05,
     "server.anchor_steps": 30,
+    "central.l2": 0.01,
 }
 _ANCHORED_TWIN: Keys = {
     **_ANCHORED,
@@ -92,6 +95,12 @@ _ANCHORED_TWIN: Keys = {
     "central.l2": 0.003,
 }
 _ANCHORED_FADING: Keys = {**_ANCHORED, "train.l2": 0.01, "train.rounds": 100, **FADING}
+_ANCHORED_SLOW: Keys = {
+    **_ANCHORED_FADING,
+    "model.anchor": 0.003,
+    "server.anchor_steps": 5,
+    "train.personal_lr": 0.02,
+}
 _BASKETS: Keys = {
     **SEQUENCE,
     "model.ahead": 3,
@@ -130,6 +139,7 @@ _AVERAGED: Keys = {
 _WIDE: Keys = {**_AVERAGED, "model.dim": 32}
 _AT_ONCE: Keys = {**_WIDE, **KEPT, **EVERYONE}
 _RECONSTRUCTED: Keys = {
+    "server.schedule": "constant",
     "model.dim": 32,
     "train.rounds": 40,
     "evaluate.every": 5,
@@ -279,6 +289,10 @@ JOURNEY: tuple[Gap, ...] = (
             Case(TWIN, _NCF_TWIN, "centralised"),
             Case("the twin, batches of 262,144", {**_NCF_TWIN, **_LARGE}, "centralised"),
             Case("federated, the twin's negatives, no decay", {**_NCF, **_FREE}),
+            Case(
+                "2.5 times the rounds, steps grow shorter (a cosine)",
+                {**_NCF, "train.rounds": 150, **FADING},
+            ),
         ),
     ),
     Gap(
@@ -305,6 +319,7 @@ JOURNEY: tuple[Gap, ...] = (
             Case("the twin, batches of 262,144", {**_ANCHORED_TWIN, **_LARGE}, "centralised"),
             Case("federated, the twin's weaker pull", {**_ANCHORED, "model.anchor": 0.003}),
             Case("twice the rounds, FedMF's decay, steps grow shorter", _ANCHORED_FADING),
+            Case("and the twin's weaker pull, user vectors learn slower", _ANCHORED_SLOW),
         ),
     ),
     Gap(
@@ -374,6 +389,10 @@ JOURNEY: tuple[Gap, ...] = (
             Case(FIRST, _RECONSTRUCTED),
             Case(TWIN, {**_RECONSTRUCTED, **KEPT, **_TWIN}, "centralised"),
             Case("federated, user vectors are kept", {**_RECONSTRUCTED, **KEPT}),
+            Case(
+                "reconstructed, twice the rounds, steps grow shorter (a cosine)",
+                {**_RECONSTRUCTED, "train.rounds": 80, **FADING},
+            ),
         ),
     ),
 )
