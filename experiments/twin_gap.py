@@ -27,6 +27,7 @@ import numpy as np
 
 from experiments.board.entries import Entry, read_entries
 from experiments.board.search import trial_config
+from experiments.twin_gap_baskets import BASKETS
 from experiments.twin_gap_cases import FILMS, Case, Gap
 from experiments.twin_gap_journey import JOURNEY
 from fedrec.config import Config
@@ -38,7 +39,7 @@ from fedrec.training.central import central_method, one_client
 from fedrec.training.node import prepare
 
 METRIC = "ndcg@10"
-GAPS: tuple[Gap, ...] = (*FILMS, *JOURNEY)
+GAPS: tuple[Gap, ...] = (*FILMS, *JOURNEY, *BASKETS)
 
 
 def steps(system: str, config: Config) -> int:

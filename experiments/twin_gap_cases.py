@@ -89,6 +89,7 @@ _HEADS: Keys = {
     "evaluate.table": "averaged",
 }
 _AVERAGED: Keys = {
+    "server.schedule": "constant",
     "clients.per_round": 100,
     "train.rounds": 300,
     "evaluate.every": 20,
